@@ -1,0 +1,2 @@
+//! Helpers for tests on the real kernel.
+#![forbid(unsafe_code)]

@@ -1,0 +1,87 @@
+//! Rules: what they match and what they do.
+
+use std::fmt;
+
+use ipnet::IpNet;
+
+use crate::net::{Family, PortRange, Protocol};
+use crate::selector::Selector;
+use crate::source::Position;
+
+/// One rule of a policy. All its conditions must hold; a list inside a condition is an "or".
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    /// What happens to a packet that matches.
+    pub action: Action,
+    /// `ipVersion`.
+    pub ip_version: Option<Family>,
+    /// `protocol`.
+    pub protocol: Option<ProtocolMatch>,
+    /// `notProtocol`.
+    pub not_protocol: Option<ProtocolMatch>,
+    /// `source`.
+    pub source: Entity,
+    /// `destination`.
+    pub destination: Entity,
+    /// The annotation `palisade.dev/rule-name`: a name that outlives edits of the rule.
+    pub name: Option<String>,
+    /// Where it was written.
+    pub position: Position,
+}
+
+/// What a rule does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Action {
+    /// Accept the packet.
+    Allow,
+    /// Drop the packet.
+    Deny,
+    /// Skip the rest of the tier.
+    Pass,
+    /// Log the packet and go on.
+    Log,
+}
+
+impl Action {
+    /// Calico's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Action::Allow => "Allow",
+            Action::Deny => "Deny",
+            Action::Pass => "Pass",
+            Action::Log => "Log",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A protocol as a rule names it: `ICMP` and `ICMPv6` belong to one family, numbers to either.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProtocolMatch {
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The family that the written name implies (`ICMP` IPv4, `ICMPv6` IPv6).
+    pub family: Option<Family>,
+}
+
+/// One side of a rule. `None` is "no condition"; a list that is there is never empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Entity {
+    /// `nets`: the address is in one of these.
+    pub nets: Option<Vec<IpNet>>,
+    /// `notNets`: the address is in none of these.
+    pub not_nets: Option<Vec<IpNet>>,
+    /// `selector`: the address belongs to an endpoint or set that this selects.
+    pub selector: Option<Selector>,
+    /// `notSelector`: with `selector`, narrows its objects; alone, excludes addresses.
+    pub not_selector: Option<Selector>,
+    /// `ports`.
+    pub ports: Option<Vec<PortRange>>,
+    /// `notPorts`.
+    pub not_ports: Option<Vec<PortRange>>,
+}

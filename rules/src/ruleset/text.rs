@@ -1,0 +1,1 @@
+//! A ruleset as nft text.
