@@ -1,1 +1,327 @@
-//! placeholder
+//! The evaluator: a packet in, a verdict and its trace out. This is what policies mean.
+//!
+//! It follows Calico (tiers in order, policies in order, rules in order, then the end of the tier, then profiles) with
+//! the differences palisade documents: failsafes first, and a verdict that a safety net catches carries a second one,
+//! without the net.
+
+use std::net::IpAddr;
+
+use crate::failsafe::Failsafe;
+use crate::net::{Direction, Family, Protocol};
+use crate::resource::{Action, DEFAULT_ALLOW_PROFILE, TierAction};
+use crate::source::Position;
+use crate::world::{EndpointId, World, WorldEntity, WorldPolicy, WorldRule, Worlds};
+
+/// What policies can see of the first packet of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Packet {
+    /// Where from.
+    pub source: IpAddr,
+    /// Where to; of the family of `source`.
+    pub destination: IpAddr,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The source port; 0 where the protocol has none.
+    pub source_port: u16,
+    /// The destination port; 0 where the protocol has none.
+    pub destination_port: u16,
+    /// The ICMP type; 0 where the protocol has none.
+    pub icmp_type: u8,
+}
+
+impl Packet {
+    /// The family of the packet.
+    pub fn family(&self) -> Family {
+        Family::of(self.source)
+    }
+}
+
+/// What becomes of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// It goes on.
+    Allow,
+    /// It ends here.
+    Deny,
+}
+
+impl Verdict {
+    /// The word that records use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Allow => "allow",
+            Verdict::Deny => "deny",
+        }
+    }
+}
+
+/// A verdict, and what a safety net hides of it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decision {
+    /// With everything in place.
+    pub outcome: Outcome,
+    /// The same without safety nets, if one of them decided.
+    pub without_safety_net: Option<Outcome>,
+}
+
+/// A verdict and the steps that led to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Outcome {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// A step for every Log and every Pass, then the one that decided.
+    pub steps: Vec<Step>,
+}
+
+impl Outcome {
+    /// The step that decided.
+    pub fn deciding(&self) -> Option<&Step> {
+        self.steps.last()
+    }
+}
+
+/// One step of a trace.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    /// The endpoint whose policies were asked.
+    pub endpoint: EndpointId,
+    /// The direction they were asked for.
+    pub direction: Direction,
+    /// What spoke.
+    pub by: StepBy,
+    /// What it said.
+    pub action: Action,
+    /// Where that is written; `None` for what exists unwritten.
+    pub position: Option<Position>,
+}
+
+/// What speaks in a step.
+#[derive(Clone, Debug, PartialEq)]
+pub enum StepBy {
+    /// The packet never leaves the host.
+    Loopback,
+    /// A failsafe, as it is written; `icmpv6` for neighbour discovery and its like.
+    Failsafe(String),
+    /// A rule of a policy.
+    Rule {
+        /// Which policy.
+        policy: PolicyRef,
+        /// The index of the rule as written.
+        rule_index: usize,
+        /// The rule's name, if it has one.
+        rule_name: Option<String>,
+        /// Whether the policy is a safety net.
+        safety_net: bool,
+    },
+    /// The end of a tier that governs the direction and did not decide.
+    EndOfTier {
+        /// The tier.
+        tier: String,
+        /// The last policy of the tier that governs the direction.
+        trigger: PolicyRef,
+    },
+    /// A rule of a profile; no name where no profile decided.
+    Profile(Option<String>),
+}
+
+/// A policy as a trace names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PolicyRef {
+    /// The kind as it is written.
+    pub kind: &'static str,
+    /// The tier.
+    pub tier: String,
+    /// The namespace; `None` for global kinds.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+}
+
+/// Decides about a packet at one endpoint, in one direction and world.
+pub fn evaluate(
+    worlds: &Worlds,
+    world: &World,
+    endpoint: EndpointId,
+    direction: Direction,
+    packet: &Packet,
+) -> Decision {
+    let walk = Walk {
+        worlds,
+        world,
+        endpoint,
+        direction,
+        packet,
+    };
+    let outcome = walk.outcome(true);
+    let caught = matches!(
+        outcome.deciding(),
+        Some(Step {
+            by: StepBy::Rule { safety_net: true, .. },
+            ..
+        })
+    );
+    let without_safety_net = caught.then(|| walk.outcome(false));
+    Decision {
+        outcome,
+        without_safety_net,
+    }
+}
+
+struct Walk<'a> {
+    worlds: &'a Worlds,
+    world: &'a World,
+    endpoint: EndpointId,
+    direction: Direction,
+    packet: &'a Packet,
+}
+
+impl Walk<'_> {
+    fn outcome(&self, with_safety_net: bool) -> Outcome {
+        let mut steps = Vec::new();
+        let verdict = self.failsafe(&mut steps).unwrap_or_else(|| {
+            let policies: Vec<&WorldPolicy> = self
+                .world
+                .governing(self.endpoint, self.direction)
+                .filter(|policy| with_safety_net || !policy.safety_net)
+                .collect();
+            policies
+                .chunk_by(|a, b| a.tier == b.tier)
+                .find_map(|tier| self.tier(tier, &mut steps))
+                .unwrap_or_else(|| self.profiles(&mut steps))
+        });
+        Outcome { verdict, steps }
+    }
+
+    fn failsafe(&self, steps: &mut Vec<Step>) -> Option<Verdict> {
+        let failsafes = &self.worlds.host.failsafes;
+        let peer = match self.direction {
+            Direction::Ingress => self.packet.source,
+            Direction::Egress => self.packet.destination,
+        };
+        let Packet {
+            protocol,
+            destination_port,
+            icmp_type,
+            ..
+        } = *self.packet;
+        let by_port = failsafes
+            .ports(self.direction)
+            .iter()
+            .find(|failsafe| failsafe.matches(protocol, peer, destination_port))
+            .map(Failsafe::to_string);
+        let by_type = || {
+            let types = failsafes.icmpv6_types(self.direction);
+            let matches = protocol == Protocol::ICMPV6
+                && self.packet.family() == Family::V6
+                && types
+                    .iter()
+                    .any(|&(first, last)| (first..=last).contains(&icmp_type));
+            matches.then(|| "icmpv6".to_owned())
+        };
+        let name = by_port.or_else(by_type)?;
+        steps.push(self.step(StepBy::Failsafe(name), Action::Allow, None));
+        Some(Verdict::Allow)
+    }
+
+    /// One tier; `policies` are those of the tier that govern the direction, at least one. `None` goes on to the next.
+    fn tier(&self, policies: &[&WorldPolicy], steps: &mut Vec<Step>) -> Option<Verdict> {
+        for policy in policies {
+            for rule in policy.rules(self.direction).unwrap_or_default() {
+                if !self.rule_matches(rule) {
+                    continue;
+                }
+                let by = StepBy::Rule {
+                    policy: self.policy_ref(policy),
+                    rule_index: rule.index,
+                    rule_name: rule.name.clone(),
+                    safety_net: policy.safety_net,
+                };
+                steps.push(self.step(by, rule.action, Some(rule.position.clone())));
+                match rule.action {
+                    Action::Allow => return Some(Verdict::Allow),
+                    Action::Deny => return Some(Verdict::Deny),
+                    Action::Pass => return None,
+                    Action::Log => {}
+                }
+            }
+        }
+        let last = policies.last()?;
+        let tier = &self.world.tiers[last.tier];
+        let by = StepBy::EndOfTier {
+            tier: tier.name.clone(),
+            trigger: self.policy_ref(last),
+        };
+        let (action, verdict) = match tier.default_action {
+            TierAction::Deny => (Action::Deny, Some(Verdict::Deny)),
+            TierAction::Pass => (Action::Pass, None),
+        };
+        steps.push(self.step(by, action, Some(last.position.clone())));
+        verdict
+    }
+
+    fn profiles(&self, steps: &mut Vec<Step>) -> Verdict {
+        let profiles = &self.worlds.endpoint(self.endpoint).profiles;
+        if profiles.iter().any(|profile| profile == DEFAULT_ALLOW_PROFILE) {
+            steps.push(self.step(
+                StepBy::Profile(Some(DEFAULT_ALLOW_PROFILE.to_owned())),
+                Action::Allow,
+                None,
+            ));
+            return Verdict::Allow;
+        }
+        steps.push(self.step(StepBy::Profile(None), Action::Deny, None));
+        Verdict::Deny
+    }
+
+    fn rule_matches(&self, rule: &WorldRule) -> bool {
+        let packet = self.packet;
+        rule.exists_for(packet.family())
+            && rule.protocol.is_none_or(|protocol| protocol == packet.protocol)
+            && rule
+                .not_protocol
+                .is_none_or(|protocol| protocol != packet.protocol)
+            && self.entity_matches(&rule.source, packet.source, packet.source_port)
+            && self.entity_matches(&rule.destination, packet.destination, packet.destination_port)
+    }
+
+    fn entity_matches(&self, entity: &WorldEntity, address: IpAddr, port: u16) -> bool {
+        let in_set = |id| self.worlds.address_sets.get(id).contains(address);
+        entity
+            .nets
+            .as_ref()
+            .is_none_or(|nets| nets.iter().any(|net| net.contains(&address)))
+            && entity
+                .not_nets
+                .as_ref()
+                .is_none_or(|nets| !nets.iter().any(|net| net.contains(&address)))
+            && entity.set.is_none_or(in_set)
+            && entity.not_set.is_none_or(|id| !in_set(id))
+            && entity
+                .ports
+                .as_ref()
+                .is_none_or(|ports| ports.iter().any(|range| range.contains(port)))
+            && entity
+                .not_ports
+                .as_ref()
+                .is_none_or(|ports| !ports.iter().any(|range| range.contains(port)))
+    }
+
+    fn policy_ref(&self, policy: &WorldPolicy) -> PolicyRef {
+        PolicyRef {
+            kind: policy.written_kind,
+            tier: self.world.tiers[policy.tier].name.clone(),
+            namespace: policy.id.namespace.clone(),
+            name: policy.id.name.clone(),
+        }
+    }
+
+    fn step(&self, by: StepBy, action: Action, position: Option<Position>) -> Step {
+        Step {
+            endpoint: self.endpoint,
+            direction: self.direction,
+            by,
+            action,
+            position,
+        }
+    }
+}

@@ -14,10 +14,12 @@
 //! a real kernel.
 #![forbid(unsafe_code)]
 
+pub mod analysis;
 pub mod compile;
 pub mod decode;
 pub mod diagnostic;
 pub mod evaluate;
+pub mod failsafe;
 pub mod net;
 pub mod resource;
 pub mod ruleset;

@@ -75,7 +75,8 @@ impl fmt::Display for Direction {
 }
 
 /// An IP protocol number (IANA), 1 to 255.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
 pub struct Protocol(pub u8);
 
 impl Protocol {
@@ -101,6 +102,15 @@ impl Protocol {
         ("SCTP", Protocol::SCTP),
         ("UDPLite", Protocol::UDPLITE),
     ];
+
+    /// The protocol of a name in any case, or of a number.
+    pub fn parse(text: &str) -> Option<Self> {
+        let by_name = Protocol::NAMES
+            .iter()
+            .find(|(name, _)| name.eq_ignore_ascii_case(text))
+            .map(|(_, p)| *p);
+        by_name.or_else(|| text.parse().ok().filter(|&number| number > 0).map(Protocol))
+    }
 
     /// Whether palisade can match ports of this protocol (TCP, UDP and SCTP, as in Calico).
     pub fn has_ports(self) -> bool {

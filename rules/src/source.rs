@@ -46,6 +46,48 @@ struct File {
     name: Arc<str>,
     text: Arc<str>,
     line_starts: Vec<usize>,
+    /// Characters before each [`STRIDE`] bytes, so that a column on a line of many megabytes costs no more
+    /// than on a short one. Empty for a file that is all ASCII, where a byte is a character.
+    characters: Vec<usize>,
+}
+
+/// Bytes between two entries of [`File::characters`].
+const STRIDE: usize = 1024;
+
+impl File {
+    /// How many characters begin before this byte.
+    fn characters_before(&self, byte: usize) -> usize {
+        if self.characters.is_empty() {
+            return byte;
+        }
+        let stride = (byte / STRIDE).min(self.characters.len() - 1);
+        let bytes = &self.text.as_bytes()[stride * STRIDE..byte];
+        self.characters[stride] + count_characters(bytes)
+    }
+
+    /// Where the character of this index begins, or the end of the text.
+    fn byte_of(&self, character: usize) -> usize {
+        if self.characters.is_empty() {
+            return character.min(self.text.len());
+        }
+        let stride = self.characters.partition_point(|&before| before <= character) - 1;
+        let start = stride * STRIDE;
+        let missing = character - self.characters[stride];
+        self.text.as_bytes()[start..]
+            .iter()
+            .enumerate()
+            .filter(|&(_, &byte)| begins_character(byte))
+            .nth(missing)
+            .map_or(self.text.len(), |(offset, _)| start + offset)
+    }
+}
+
+fn begins_character(byte: u8) -> bool {
+    byte & 0b1100_0000 != 0b1000_0000
+}
+
+fn count_characters(bytes: &[u8]) -> usize {
+    bytes.iter().filter(|&&byte| begins_character(byte)).count()
 }
 
 impl Files {
@@ -55,10 +97,22 @@ impl Files {
         let line_starts = std::iter::once(0)
             .chain(text.match_indices('\n').map(|(index, _)| index + 1))
             .collect();
+        let characters = if text.is_ascii() {
+            Vec::new()
+        } else {
+            let mut before = 0;
+            let counted = text.as_bytes().chunks(STRIDE).map(|chunk| {
+                let start = before;
+                before += count_characters(chunk);
+                start
+            });
+            counted.collect()
+        };
         self.files.push(File {
             name: name.into(),
             text,
             line_starts,
+            characters,
         });
         FileId(
             u32::try_from(self.files.len() - 1)
@@ -84,16 +138,29 @@ impl Files {
             .line_starts
             .partition_point(|&line_start| line_start <= start);
         let line_start = file.line_starts[line - 1];
-        let column = file
-            .text
-            .get(line_start..start)
-            .map_or(0, |before| before.chars().count())
-            + 1;
+        let column = file.characters_before(start) - file.characters_before(line_start) + 1;
         Position {
             file: Arc::clone(&file.name),
             line: u32::try_from(line).unwrap_or(u32::MAX),
             column: u32::try_from(column).unwrap_or(u32::MAX),
         }
+    }
+
+    /// The byte at which a character begins, counted from 0; the end of the text when it has fewer.
+    pub fn byte_of_character(&self, id: FileId, character: usize) -> usize {
+        self.file(id).byte_of(character)
+    }
+
+    /// The bytes of the line that holds this byte, without its line break.
+    pub fn line(&self, id: FileId, byte: usize) -> std::ops::Range<usize> {
+        let file = self.file(id);
+        let line = file.line_starts.partition_point(|&line_start| line_start <= byte);
+        let start = file.line_starts[line - 1];
+        let end = file
+            .line_starts
+            .get(line)
+            .map_or(file.text.len(), |next| next - 1);
+        start..end
     }
 
     fn file(&self, id: FileId) -> &File {
@@ -122,5 +189,20 @@ mod tests {
         assert_eq!(at(6), "a.yaml:2:1");
         assert_eq!(at(15), "a.yaml:2:9");
         assert_eq!(at(17), "a.yaml:3:1");
+    }
+
+    #[test]
+    fn characters_and_bytes_agree_over_many_strides() {
+        for unit in ["ascii only ", "é€😀 "] {
+            let mut files = Files::default();
+            let text = unit.repeat(2_000);
+            let file = files.add("a", text.as_str());
+            for (character, (byte, _)) in text.char_indices().enumerate() {
+                assert_eq!(files.byte_of_character(file, character), byte);
+                assert_eq!(files.file(file).characters_before(byte), character);
+            }
+            assert_eq!(files.byte_of_character(file, usize::MAX), text.len());
+            assert_eq!(files.line(file, 5), 0..text.len());
+        }
     }
 }

@@ -1,1 +1,43 @@
-//! nf_tables over netlink.
+//! nf_tables over netlink: palisade's table in the kernel, and the packets that it logs.
+//!
+//! The crate knows [`palisade_rules::ruleset`] and nothing of policies. One road leads through it:
+//!
+//! ```text
+//! Ruleset ─▶ program ─┐
+//!                     ├─▶ diff ─▶ Transaction ─▶ encode ─▶ socket ─▶ kernel
+//! kernel ─▶ dump ─────┘
+//! ```
+//!
+//! [`Nft`] is the whole of it for a caller; [`NflogSocket`] stands beside it. Messages are built with libnftnl and sent
+//! with libmnl; what the kernel answers is read in place. No `nft` process is started, and no other table is touched.
+//!
+//! This is the only crate of palisade with `unsafe` in it, all of it in `handle`, `expression` and `socket`.
+
+#![deny(unsafe_op_in_unsafe_fn)]
+
+mod abi;
+mod attribute;
+mod decode;
+mod diff;
+mod dump;
+mod elements;
+mod encode;
+mod expression;
+mod handle;
+mod message;
+mod mismatch;
+mod nflog;
+mod nft;
+mod program;
+mod socket;
+mod transaction;
+mod userdata;
+
+pub use diff::diff;
+pub use dump::{CounterValue, KernelBase, KernelChain, KernelCounter, KernelRule, KernelSet, KernelTable};
+pub use handle::EncodeError;
+pub use mismatch::Mismatch;
+pub use nflog::{NflogError, NflogOptions, NflogPacket, NflogSocket};
+pub use nft::{Applied, ApplyError, Nft, OpenError, ReadError, Refusal, ReplaceError, VerifyError};
+pub use program::{CompareOp, Data, Instruction, MetaKey, PayloadBase, Verdict, lower};
+pub use transaction::{Operation, SetKind, Transaction};

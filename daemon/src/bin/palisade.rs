@@ -1,1 +1,6 @@
-fn main() {}
+//! The command line of palisade.
+#![forbid(unsafe_code)]
+
+fn main() -> std::process::ExitCode {
+    palisade::cli::main().into()
+}

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use super::Rule;
+use super::{Action, DEFAULT_TIER, Entity, Rule};
 use crate::net::Direction;
 use crate::selector::Selector;
 use crate::source::Position;
@@ -32,6 +32,43 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The allow-all safety net, as `examples/00-safety-net.yaml` writes it.
+    pub fn safety_net(name: &str) -> Self {
+        let position = Position {
+            file: "(built-in safety net)".into(),
+            line: 1,
+            column: 1,
+        };
+        let allow = Rule {
+            action: Action::Allow,
+            ip_version: None,
+            protocol: None,
+            not_protocol: None,
+            source: Entity::default(),
+            destination: Entity::default(),
+            name: None,
+            position: position.clone(),
+        };
+        Policy {
+            id: PolicyId {
+                kind: PolicyKind::GlobalNetworkPolicy,
+                namespace: None,
+                name: name.to_owned(),
+            },
+            staged: None,
+            tier: DEFAULT_TIER.to_owned(),
+            order: Some(Order::new(100_000.0)),
+            selector: Selector::all(),
+            types: PolicyTypes {
+                ingress: true,
+                egress: true,
+            },
+            ingress: vec![allow.clone()],
+            egress: vec![allow],
+            position,
+        }
+    }
+
     /// The kind as it is written, with `Staged` where it is staged.
     pub fn written_kind(&self) -> &'static str {
         match (self.id.kind, self.staged.is_some()) {

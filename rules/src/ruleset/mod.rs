@@ -15,6 +15,9 @@ use crate::net::{Family, PortRange, Protocol};
 /// The table that palisade owns, in family `inet`.
 pub const TABLE: &str = "palisade";
 
+/// The comment of the table: whose it is.
+pub const TABLE_COMMENT: &str = "made by palisaded from /etc/palisade; changes made here are undone";
+
 /// The longest name of a chain, set or counter that nf_tables takes, in bytes.
 pub const MAX_NAME: usize = 255;
 

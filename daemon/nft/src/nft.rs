@@ -1,0 +1,297 @@
+//! Palisade's table in the kernel: read it, change it, compare it.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use nix::errno::Errno;
+use nix::libc;
+use palisade_rules::ruleset::{Ruleset, TABLE};
+
+use crate::diff::diff;
+use crate::dump::{self, CounterValue, KernelTable};
+use crate::encode::{Batch, encode};
+use crate::handle::EncodeError;
+use crate::mismatch::{Mismatch, compare};
+use crate::socket::{Failure, RequestError, Socket};
+use crate::transaction::{Operation, Transaction};
+
+/// How often a read, or a replacement, is tried again when another writer got in between.
+const ATTEMPTS: usize = 4;
+
+/// A connection to nf_tables in one network namespace: that of the thread that opened it.
+///
+/// Calls block until the kernel is done: about 15 µs for each rule that changes.
+pub struct Nft {
+    socket: Socket,
+}
+
+/// Why nf_tables cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The process may not.
+    #[error("nf_tables needs CAP_NET_ADMIN in this network namespace: run as root, or grant the capability")]
+    Privilege,
+    /// The kernel cannot.
+    #[error(
+        "this kernel has no nf_tables: load it with `modprobe nf_tables`, or use a kernel built with CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET"
+    )]
+    NoNfTables,
+    /// Something else.
+    #[error("cannot open a netlink socket to nf_tables")]
+    Io(#[source] io::Error),
+}
+
+/// Why the kernel's state could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// Other writers kept changing nf_tables.
+    #[error(
+        "nf_tables changed during each of {ATTEMPTS} attempts to read table inet {TABLE}; something else keeps changing it"
+    )]
+    KeepsChanging,
+    /// The kernel refused the request.
+    #[error("the kernel refused to list table inet {TABLE}: {0}")]
+    Refused(Refusal),
+    /// The socket failed.
+    #[error("reading table inet {TABLE} over netlink failed")]
+    Io(#[source] io::Error),
+}
+
+/// Why a transaction is not in force. Whatever the reason, nothing of it is.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// nf_tables is no longer what the transaction was computed against.
+    #[error("something else changed nf_tables at the same time; nothing was applied")]
+    Conflict,
+    /// The process may not.
+    #[error("changing nf_tables needs CAP_NET_ADMIN in this network namespace; nothing was applied")]
+    Privilege,
+    /// The kernel refused operations; these are all that it refused.
+    #[error("the kernel refused the change, nothing was applied: {}", list(.0))]
+    Refused(Vec<Refusal>),
+    /// An operation does not fit a message.
+    #[error("{operation} is impossible, nothing was applied: {source}")]
+    Unencodable {
+        /// The operation in words.
+        operation: String,
+        /// What is wrong with it.
+        source: EncodeError,
+    },
+    /// The socket failed.
+    #[error("sending the change over netlink failed")]
+    Io(#[source] io::Error),
+}
+
+/// One thing that the kernel refused. Its `Display` is as in "adding rule 3 of chain input: No such file or directory".
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{operation}: {}{}", .errno.desc(), .detail.as_ref().map(|detail| format!(" ({detail})")).unwrap_or_default())]
+pub struct Refusal {
+    /// What was refused.
+    pub operation: String,
+    /// The error.
+    pub errno: Errno,
+    /// The kernel's own words, where it has any.
+    pub detail: Option<String>,
+}
+
+/// Why [`Nft::verify`] does not say yes.
+#[derive(Debug, thiserror::Error)]
+pub enum VerifyError {
+    /// The kernel's state could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The kernel holds something else.
+    #[error(transparent)]
+    Mismatch(#[from] Mismatch),
+}
+
+/// Why [`Nft::replace`] failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ReplaceError {
+    /// The kernel's state could not be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The change was not applied.
+    #[error(transparent)]
+    Apply(#[from] ApplyError),
+    /// The change was applied, and then the kernel held something else: another writer, or a defect of palisade.
+    #[error("the change was applied, but then {0}")]
+    Mismatch(#[from] Mismatch),
+}
+
+/// What [`Nft::replace`] did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// How many operations were needed; 0 if the kernel held the ruleset already.
+    pub changes: usize,
+}
+
+impl Nft {
+    /// Connects to nf_tables in the network namespace of the calling thread, and makes sure that it can be used.
+    pub fn open() -> Result<Nft, OpenError> {
+        let socket = Socket::open().map_err(|error| match error.raw_os_error() {
+            Some(libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT) => OpenError::NoNfTables,
+            Some(libc::EPERM | libc::EACCES) => OpenError::Privilege,
+            _ => OpenError::Io(error),
+        })?;
+        let mut nft = Nft { socket };
+        match dump::generation(&mut nft.socket) {
+            Ok(_) => Ok(nft),
+            Err(RequestError::Refused(failure)) => Err(match failure.errno {
+                Errno::EPERM | Errno::EACCES => OpenError::Privilege,
+                Errno::EINVAL | Errno::EOPNOTSUPP => OpenError::NoNfTables,
+                errno => OpenError::Io(errno.into()),
+            }),
+            Err(RequestError::Interrupted) => Err(OpenError::Io(Errno::EINTR.into())),
+            Err(RequestError::Io(error)) => Err(OpenError::Io(error)),
+        }
+    }
+
+    /// The number of the current generation of nf_tables. Every commit to any table of the namespace makes another.
+    pub fn generation_id(&mut self) -> Result<u32, ReadError> {
+        dump::generation(&mut self.socket).map_err(read_error)
+    }
+
+    /// Our table, or `None` if there is none.
+    pub fn dump(&mut self) -> Result<Option<KernelTable>, ReadError> {
+        self.read().map(|(_, table)| table)
+    }
+
+    /// What our named counters have counted; none if there is no table. Cheap below some 30,000 counters.
+    pub fn counters(&mut self) -> Result<BTreeMap<String, CounterValue>, ReadError> {
+        for _ in 0..ATTEMPTS {
+            match dump::counters(&mut self.socket) {
+                Err(RequestError::Interrupted) => {}
+                answer => return answer.map_err(read_error),
+            }
+        }
+        Err(ReadError::KeepsChanging)
+    }
+
+    /// Brings a transaction into force: all of it, or nothing.
+    ///
+    /// `generation` is the one that the transaction was computed against ([`Nft::generation_id`]); if nf_tables has
+    /// moved on, this is an [`ApplyError::Conflict`]. With 0 it is not looked at.
+    pub fn apply(&mut self, transaction: &Transaction, generation: u32) -> Result<(), ApplyError> {
+        if transaction.is_empty() {
+            return Ok(());
+        }
+        let batch = encode(transaction, generation, self.socket.next_seq()).map_err(|error| {
+            ApplyError::Unencodable {
+                operation: transaction.operations()[error.operation].to_string(),
+                source: error.source,
+            }
+        })?;
+        self.socket.set_next_seq(batch.next_seq());
+        tracing::debug!(
+            operations = transaction.len(),
+            bytes = batch.bytes.len(),
+            generation,
+            "sending a transaction to nf_tables"
+        );
+        let failures = self.socket.send_batch(&batch.bytes).map_err(ApplyError::Io)?;
+        judge(transaction, &batch, failures)
+    }
+
+    /// Makes the kernel's table hold exactly this ruleset, in one transaction, and checks that it does.
+    ///
+    /// Reads what is there, sends what differs, and starts over if another writer got in between, up to three times.
+    pub fn replace(&mut self, desired: &Ruleset) -> Result<Applied, ReplaceError> {
+        let mut attempt = 1;
+        let changes = loop {
+            let (generation, table) = self.read()?;
+            let transaction = diff(desired, table.as_ref());
+            match self.apply(&transaction, generation) {
+                Ok(()) => break transaction.len(),
+                Err(ApplyError::Conflict) if attempt < ATTEMPTS => {
+                    tracing::debug!(attempt, "another writer changed nf_tables, trying again");
+                    attempt += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+        match self.verify(desired) {
+            Ok(()) => Ok(Applied { changes }),
+            Err(VerifyError::Read(error)) => Err(error.into()),
+            Err(VerifyError::Mismatch(mismatch)) => Err(mismatch.into()),
+        }
+    }
+
+    /// Whether the kernel's table holds exactly this ruleset, the values and comments of counters aside.
+    pub fn verify(&mut self, desired: &Ruleset) -> Result<(), VerifyError> {
+        let table = self.dump()?;
+        compare(desired, table.as_ref())?;
+        Ok(())
+    }
+
+    /// Deletes our table with all that is in it, so that every packet passes. It is fine if there is none.
+    pub fn delete_table(&mut self) -> Result<(), ApplyError> {
+        let deletion = Transaction::new(vec![Operation::DeleteTable]);
+        match self.apply(&deletion, 0) {
+            Err(ApplyError::Refused(refusals)) if refusals.iter().all(|r| r.errno == Errno::ENOENT) => Ok(()),
+            answer => answer,
+        }
+    }
+
+    /// Our table and the generation that it is of.
+    fn read(&mut self) -> Result<(u32, Option<KernelTable>), ReadError> {
+        let mut before = self.generation_id()?;
+        for _ in 0..ATTEMPTS {
+            let table = dump::table(&mut self.socket);
+            let after = self.generation_id()?;
+            match table {
+                Ok(table) if after == before => return Ok((after, table)),
+                Ok(_) | Err(RequestError::Interrupted) => before = after,
+                Err(error) => return Err(read_error(error)),
+            }
+        }
+        Err(ReadError::KeepsChanging)
+    }
+}
+
+/// What the kernel's answers to a batch mean.
+fn judge(transaction: &Transaction, batch: &Batch, failures: Vec<Failure>) -> Result<(), ApplyError> {
+    if failures.is_empty() {
+        return Ok(());
+    }
+    // Errors of the batch itself come with the number of its BEGIN.
+    let of_batch = failures.iter().find(|failure| batch.owner(failure.seq).is_none());
+    match of_batch.map(|failure| failure.errno) {
+        // The generation was another.
+        Some(Errno::ERESTART) => return Err(ApplyError::Conflict),
+        Some(Errno::EPERM) => return Err(ApplyError::Privilege),
+        _ => {}
+    }
+    let refusals = failures
+        .into_iter()
+        .map(|failure| Refusal {
+            operation: batch
+                .owner(failure.seq)
+                .and_then(|index| transaction.operations().get(index))
+                .map_or_else(|| "the batch as a whole".to_owned(), ToString::to_string),
+            errno: failure.errno,
+            detail: failure.message,
+        })
+        .collect();
+    Err(ApplyError::Refused(refusals))
+}
+
+fn read_error(error: RequestError) -> ReadError {
+    match error {
+        RequestError::Interrupted => ReadError::KeepsChanging,
+        RequestError::Refused(failure) => ReadError::Refused(Refusal {
+            operation: format!("listing table inet {TABLE}"),
+            errno: failure.errno,
+            detail: failure.message,
+        }),
+        RequestError::Io(error) => ReadError::Io(error),
+    }
+}
+
+fn list(refusals: &[Refusal]) -> String {
+    refusals
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join("; ")
+}

@@ -1,0 +1,259 @@
+//! A netlink socket to nf_tables: requests, dumps, and batches in one datagram.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+
+use nix::errno::Errno;
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::libc;
+use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use nix::sys::time::TimeVal;
+
+use crate::abi::NFNL_SUBSYS_NFTABLES;
+use crate::attribute::{Attribute, Attributes, HEADER, Message, Messages, align, u32_ne};
+
+/// The kernel fills at most 32 KiB of a buffer in a dump, and needs the more passes the less it gets.
+const RECEIVE_BUFFER: usize = 64 * 1024;
+
+/// Room for the errors of a batch: each failing message is one datagram.
+const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+
+/// The kernel answers at once. What takes longer is broken, and must not hang the daemon.
+const TIMEOUT_SECONDS: i64 = 30;
+
+/// A failure that the kernel reported for one message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Failure {
+    /// The message.
+    pub(crate) seq: u32,
+    /// What failed.
+    pub(crate) errno: Errno,
+    /// The kernel's own words, if it had any.
+    pub(crate) message: Option<String>,
+}
+
+/// Why a request got no full answer.
+#[derive(Debug)]
+pub(crate) enum RequestError {
+    /// The kernel refused it.
+    Refused(Failure),
+    /// What was dumped changed during the dump.
+    Interrupted,
+    /// The socket failed.
+    Io(io::Error),
+}
+
+impl From<Errno> for RequestError {
+    fn from(errno: Errno) -> Self {
+        RequestError::Io(errno.into())
+    }
+}
+
+impl From<io::Error> for RequestError {
+    fn from(error: io::Error) -> Self {
+        RequestError::Io(error)
+    }
+}
+
+/// A socket, its sequence numbers and its receive buffer.
+pub(crate) struct Socket {
+    inner: mnl::Socket,
+    next_seq: u32,
+    buffer: Vec<u8>,
+}
+
+// SAFETY: libmnl's socket is a file descriptor and an address in memory of its own, not tied to a thread; nothing else
+// has the pointer. (Not `Sync`: its functions are not called from two threads at once.)
+unsafe impl Send for Socket {}
+
+impl Socket {
+    /// Opens a socket in the network namespace of the calling thread.
+    pub(crate) fn open() -> io::Result<Self> {
+        let socket = Socket {
+            inner: mnl::Socket::new(mnl::Bus::Netfilter)?,
+            next_seq: 1,
+            buffer: vec![0; RECEIVE_BUFFER],
+        };
+        fcntl(socket.as_fd(), FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC))?;
+        setsockopt(
+            &socket,
+            sockopt::ReceiveTimeout,
+            &TimeVal::new(TIMEOUT_SECONDS, 0),
+        )?;
+        set_receive_buffer(&socket, SOCKET_BUFFER);
+        set_netlink_option(&socket, libc::NETLINK_EXT_ACK)?;
+        set_netlink_option(&socket, libc::NETLINK_CAP_ACK)?;
+        Ok(socket)
+    }
+
+    /// The sequence number that the next message is to carry.
+    pub(crate) fn next_seq(&mut self) -> u32 {
+        // A batch numbers its messages upwards from here, and must not wrap.
+        if self.next_seq > u32::MAX / 2 {
+            self.next_seq = 1;
+        }
+        self.next_seq
+    }
+
+    /// Declares the sequence numbers below `next` used.
+    pub(crate) fn set_next_seq(&mut self, next: u32) {
+        self.next_seq = next;
+    }
+
+    /// Sends one request, which `write` makes with a sequence number, and gives each message of the answer to `each`.
+    /// `dump` says whether the answer ends with `NLMSG_DONE` or after its first message.
+    pub(crate) fn request(
+        &mut self,
+        dump: bool,
+        write: impl FnOnce(&mut Vec<u8>, u32),
+        mut each: impl FnMut(Message<'_>),
+    ) -> Result<(), RequestError> {
+        let seq = self.next_seq();
+        self.next_seq = seq + 1;
+        let mut request = Vec::with_capacity(256);
+        write(&mut request, seq);
+        self.inner.send(&request)?;
+        let mut interrupted = false;
+        loop {
+            let length = recv(self.inner.as_raw_fd(), &mut self.buffer, MsgFlags::empty())?;
+            // An answer to an earlier request that failed half-way has another number.
+            for message in Messages::new(&self.buffer[..length]).filter(|message| message.seq == seq) {
+                interrupted |= has_flag(message.flags, libc::NLM_F_DUMP_INTR);
+                match i32::from(message.kind) {
+                    // Both carry an error, or 0.
+                    libc::NLMSG_DONE | libc::NLMSG_ERROR => {
+                        return match failure(message) {
+                            Some(failure) => Err(RequestError::Refused(failure)),
+                            None if interrupted => Err(RequestError::Interrupted),
+                            None => Ok(()),
+                        };
+                    }
+                    libc::NLMSG_NOOP => {}
+                    _ => {
+                        each(message);
+                        if !dump {
+                            return Ok(());
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends a batch in one datagram and returns what the kernel refused of it. Nothing refused means that it is in
+    /// force.
+    ///
+    /// The kernel works through the whole batch before the call that sends it returns, so its answers are there
+    /// already; there are none for what succeeds.
+    pub(crate) fn send_batch(&mut self, bytes: &[u8]) -> io::Result<Vec<Failure>> {
+        self.drain();
+        set_send_buffer(&*self, bytes.len() + SOCKET_BUFFER);
+        self.inner.send(bytes)?;
+        let mut failures = Vec::new();
+        loop {
+            match recv(self.inner.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
+                Ok(length) => failures.extend(
+                    Messages::new(&self.buffer[..length])
+                        .filter(|message| i32::from(message.kind) == libc::NLMSG_ERROR)
+                        .filter_map(failure),
+                ),
+                Err(Errno::EAGAIN) => return Ok(failures),
+                // More errors than the receive buffer holds. Those that it holds follow.
+                Err(Errno::ENOBUFS | Errno::EINTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+
+    /// Throws away what an earlier request left behind.
+    fn drain(&mut self) {
+        while matches!(
+            recv(self.inner.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT),
+            Ok(_) | Err(Errno::EINTR)
+        ) {}
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        // SAFETY: the descriptor is open for as long as the socket lives, which outlives the borrow.
+        unsafe { BorrowedFd::borrow_raw(self.inner.as_raw_fd()) }
+    }
+}
+
+/// Turns a boolean option of level `SOL_NETLINK` on.
+pub(crate) fn set_netlink_option(socket: &impl AsFd, option: libc::c_int) -> nix::Result<()> {
+    let on: libc::c_int = 1;
+    let length = libc::socklen_t::try_from(size_of_val(&on)).unwrap_or_default();
+    // SAFETY: the descriptor is open, and pointer and length are those of an integer that outlives the call.
+    let code = unsafe {
+        libc::setsockopt(
+            socket.as_fd().as_raw_fd(),
+            libc::SOL_NETLINK,
+            option,
+            (&raw const on).cast(),
+            length,
+        )
+    };
+    Errno::result(code).map(drop)
+}
+
+/// Makes room for this many bytes until they are read; for fewer where the process lacks CAP_NET_ADMIN outside user
+/// namespaces, which costs losses and nothing else.
+pub(crate) fn set_receive_buffer(socket: &impl AsFd, bytes: usize) {
+    if setsockopt(socket, sockopt::RcvBufForce, &bytes).is_err() {
+        let _ = setsockopt(socket, sockopt::RcvBuf, &bytes);
+    }
+}
+
+/// Makes room for a datagram of this many bytes; for a smaller one where the process lacks CAP_NET_ADMIN outside user
+/// namespaces, and then sending a larger one fails with EMSGSIZE.
+fn set_send_buffer(socket: &impl AsFd, bytes: usize) {
+    if setsockopt(socket, sockopt::SndBufForce, &bytes).is_err() {
+        let _ = setsockopt(socket, sockopt::SndBuf, &bytes);
+    }
+}
+
+/// The type of an nf_tables message.
+pub(crate) fn nft_message(kind: u16) -> u16 {
+    NFNL_SUBSYS_NFTABLES << 8 | kind
+}
+
+/// `NLM_F_REQUEST` and more.
+pub(crate) fn request_flags(flags: libc::c_int) -> u16 {
+    // The kernel's flags are 16 bits; libc's constants are wider.
+    u16::try_from(libc::NLM_F_REQUEST | flags).unwrap_or_default()
+}
+
+fn has_flag(flags: u16, flag: libc::c_int) -> bool {
+    i32::from(flags) & flag != 0
+}
+
+/// What an `NLMSG_ERROR` or `NLMSG_DONE` reports; `None` if it says that all went well.
+pub(crate) fn failure(message: Message<'_>) -> Option<Failure> {
+    let code = u32_ne(message.body)?.cast_signed();
+    if code == 0 {
+        return None;
+    }
+    Some(Failure {
+        seq: message.seq,
+        errno: Errno::from_raw(code.saturating_neg()),
+        message: extended_text(message),
+    })
+}
+
+/// The text in the attributes after the failed message, of which only the header or all of it is repeated.
+fn extended_text(message: Message<'_>) -> Option<String> {
+    const TEXT: u16 = 1; // NLMSGERR_ATTR_MSG
+    if !has_flag(message.flags, libc::NLM_F_ACK_TLVS) {
+        return None;
+    }
+    let repeated = if has_flag(message.flags, libc::NLM_F_CAPPED) {
+        HEADER
+    } else {
+        usize::try_from(u32_ne(message.body.get(4..)?)?).ok()?
+    };
+    let attributes = Attributes::new(message.body.get(align(repeated).checked_add(4)?..)?);
+    let text = attributes.get(TEXT).as_ref().map(Attribute::text)?;
+    (!text.is_empty()).then(|| text.to_owned())
+}

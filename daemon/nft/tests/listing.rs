@@ -1,0 +1,415 @@
+//! Every condition and statement of a ruleset, as the kernel holds it and nft lists it.
+#![allow(clippy::unwrap_used)] // in a test, a panic is a failure
+
+mod common;
+
+use common::{base_chain, chain, in_namespace, listing, name, nft, open, set};
+use palisade_nft::diff;
+use palisade_rules::net::{Family, PortRange, Protocol};
+use palisade_rules::ruleset::{
+    Comment, CtState, Elements, HookPoint, Log, Match, Op, Rule, Ruleset, Side, Statement,
+};
+
+const EXPECTED: &str = r#"table inet palisade {
+	comment "made by palisaded from /etc/palisade; changes made here are undone"
+	counter accepted {
+		comment "what passed"
+		packets 0 bytes 0
+	}
+
+	set addresses4 {
+		type ipv4_addr
+		comment "databases"
+		elements = { 10.0.0.1, 10.0.0.2 }
+	}
+
+	set addresses6 {
+		type ipv6_addr
+		elements = { fd00::1 }
+	}
+
+	set nets4 {
+		type ipv4_addr
+		flags interval
+		comment "the office"
+		elements = { 0.0.0.0/8, 10.0.0.0/24,
+			     10.0.1.0/25, 255.255.255.255 }
+	}
+
+	set nets6 {
+		type ipv6_addr
+		flags interval
+		elements = { fd00::/64,
+			     ff00::/8 }
+	}
+
+	set no-ports {
+		type inet_service
+		flags interval
+	}
+
+	set ports {
+		type inet_service
+		flags interval
+		elements = { 0-10, 80, 81-90, 65000-65535 }
+	}
+
+	chain prerouting {
+		type filter hook prerouting priority raw; policy accept;
+	}
+
+	chain input {
+		comment "to this host"
+		type filter hook input priority filter; policy accept;
+		iifname "lo" accept comment "loopback"
+		iifname != "eth0" accept
+		ct state established,related accept
+		ct state invalid drop
+		ct state new,untracked accept
+		meta nfproto ipv4 accept
+		meta nfproto ipv6 accept
+		meta l4proto tcp accept
+		meta l4proto != icmp accept
+		meta l4proto 250 accept
+		ip saddr 10.0.0.0/8 accept
+		ip saddr 10.1.0.0/16 accept
+		ip saddr 10.1.2.0/24 accept
+		ip saddr != 10.1.2.0/24 accept
+		ip saddr 10.1.2.0/23 accept
+		ip daddr 10.1.2.3 accept
+		ip daddr != 10.1.2.3 accept
+		ip saddr 0.0.0.0/0 accept
+		ip6 saddr fd00::/64 accept
+		ip6 daddr != fd00::/61 accept
+		ip6 daddr fd00::1 accept
+		ip saddr @addresses4 accept
+		ip daddr != @nets4 accept
+		ip6 saddr @addresses6 accept
+		ip6 daddr @nets6 accept
+		tcp dport 80 accept
+		tcp sport 8000-8080 accept
+		udp dport != 8000-8080 accept
+		udp sport != 53 accept
+		sctp dport @ports accept
+		tcp dport != @no-ports accept
+		icmp type echo-request accept
+		icmp type 8-10 accept
+		icmp type != 8-10 accept
+		icmpv6 type 130-132 accept
+		icmpv6 type != mld-listener-query accept
+		meta mark & 0x0000ff00 == 0x00000100 accept
+		meta mark & 0x00000100 != 0x00000100 accept
+		meta mark 0x00000005 accept
+	}
+
+	chain forward {
+		type filter hook forward priority filter + 10; policy accept;
+		oifname "eth0" drop
+		oifname != "eth0" drop
+	}
+
+	chain output {
+		type filter hook output priority mangle; policy accept;
+		counter name "accepted" accept
+		log prefix "palisade in/allow 3" group 7 snaplen 128 queue-threshold 64
+		log group 7
+		meta mark set meta mark & 0xffff01ff | 0x00000100
+		meta mark set meta mark | 0x00000100
+		meta mark set meta mark & 0xfffffeff
+		meta mark set meta mark & 0x00000007 | 0x00000007
+		return
+		jump tier/default comment "tier default"
+		counter name "accepted" log prefix "x" group 1 snaplen 64 queue-threshold 1 goto tier/default
+		reject with icmpx admin-prohibited
+		drop
+	}
+
+	chain tier/default {
+		comment "tier default"
+	}
+}
+"#;
+
+#[test]
+fn everything_lists_as_nft_writes_it() {
+    let listed = in_namespace(|| {
+        let desired = everything();
+        let mut kernel = open();
+        assert!(kernel.dump().unwrap().is_none());
+        let applied = kernel.replace(&desired).unwrap();
+        assert!(applied.changes > 50);
+        assert!(diff(&desired, kernel.dump().unwrap().as_ref()).is_empty());
+        kernel.verify(&desired).unwrap();
+        assert_eq!(kernel.replace(&desired).unwrap().changes, 0);
+        listing()
+    });
+    assert_eq!(listed, EXPECTED);
+    assert_eq!(
+        listed,
+        everything().to_string(),
+        "the pure text is what nft lists"
+    );
+    in_namespace(move || nft(&["-c", "-f", "-"], &listed).unwrap());
+}
+
+#[test]
+fn what_nft_loads_of_a_listing_is_what_we_make() {
+    in_namespace(|| {
+        // nft's own /24 is the one form that differs: it loads three bytes where we mask four.
+        common::load(&EXPECTED.replace("10.1.2.0/24", "10.1.2.0/23"));
+        let mut desired = everything();
+        for rule in desired.chains.iter_mut().flat_map(|chain| &mut chain.rules) {
+            for condition in &mut rule.matches {
+                if let Match::Address(_, _, net) = condition
+                    && net.to_string() == "10.1.2.0/24"
+                {
+                    *net = "10.1.2.0/23".parse().unwrap();
+                }
+            }
+        }
+        let mut kernel = open();
+        kernel.verify(&desired).unwrap();
+    });
+}
+
+fn everything() -> Ruleset {
+    let mut input = base_chain("input", HookPoint::Input, conditions());
+    input.comment = Comment::new("to this host");
+    input.rules[0].comment = Comment::new("loopback");
+    let mut prerouting = base_chain("prerouting", HookPoint::Prerouting, vec![]);
+    if let Some(hook) = &mut prerouting.hook {
+        hook.priority = -300;
+    }
+    let mut forward = base_chain(
+        "forward",
+        HookPoint::Forward,
+        [Op::Is, Op::IsNot]
+            .map(|op| Rule {
+                matches: vec![Match::OutputInterface(op, "eth0".into())],
+                statements: vec![Statement::Drop],
+                ..Rule::default()
+            })
+            .to_vec(),
+    );
+    if let Some(hook) = &mut forward.hook {
+        hook.priority = 10;
+    }
+    let mut output = base_chain("output", HookPoint::Output, statements());
+    if let Some(hook) = &mut output.hook {
+        hook.priority = -150;
+    }
+    let mut tier = chain("tier/default", vec![]);
+    tier.comment = Comment::new("tier default");
+
+    let mut ruleset = Ruleset {
+        chains: vec![prerouting, input, forward, output, tier],
+        ..Ruleset::default()
+    };
+    ruleset
+        .counters
+        .insert(name("accepted"), Comment::new("what passed"));
+    let range = |first, last| PortRange { first, last };
+    for (key, elements, comment) in [
+        (
+            "addresses4",
+            Elements::Ipv4Addresses(vec!["10.0.0.1".parse().unwrap(), "10.0.0.2".parse().unwrap()]),
+            "databases",
+        ),
+        (
+            "addresses6",
+            Elements::Ipv6Addresses(vec!["fd00::1".parse().unwrap()]),
+            "",
+        ),
+        (
+            "nets4",
+            Elements::Ipv4Nets(
+                ["0.0.0.0/8", "10.0.0.0/24", "10.0.1.0/25", "255.255.255.255/32"]
+                    .map(|net| net.parse().unwrap())
+                    .to_vec(),
+            ),
+            "the office",
+        ),
+        (
+            "nets6",
+            Elements::Ipv6Nets(vec!["fd00::/64".parse().unwrap(), "ff00::/8".parse().unwrap()]),
+            "",
+        ),
+        ("no-ports", Elements::Ports(vec![]), ""),
+        (
+            "ports",
+            Elements::Ports(vec![
+                range(0, 10),
+                range(80, 80),
+                range(81, 90),
+                range(65000, 65535),
+            ]),
+            "",
+        ),
+    ] {
+        let mut set = set(elements);
+        set.comment = Comment::new(comment);
+        ruleset.sets.insert(name(key), set);
+    }
+    ruleset
+}
+
+fn conditions() -> Vec<Rule> {
+    use Op::{Is, IsNot};
+    use Side::{Destination, Source};
+    let v4 = |side, op, net: &str| {
+        vec![
+            Match::Family(Family::V4),
+            Match::Address(side, op, net.parse().unwrap()),
+        ]
+    };
+    let v6 = |side, op, net: &str| {
+        vec![
+            Match::Family(Family::V6),
+            Match::Address(side, op, net.parse().unwrap()),
+        ]
+    };
+    let in_set = |side, op, family, set: &str| {
+        vec![
+            Match::Family(family),
+            Match::AddressSet(side, op, family, name(set)),
+        ]
+    };
+    let port = |protocol, side, op, first, last| {
+        vec![
+            Match::Protocol(Is, protocol),
+            Match::Port(side, op, PortRange { first, last }),
+        ]
+    };
+    let port_set = |protocol, op, set: &str| {
+        vec![
+            Match::Protocol(Is, protocol),
+            Match::PortSet(Destination, op, name(set)),
+        ]
+    };
+    let icmp = |family, op, first, last| {
+        let protocol = match family {
+            Family::V4 => Protocol::ICMP,
+            Family::V6 => Protocol::ICMPV6,
+        };
+        vec![
+            Match::Family(family),
+            Match::Protocol(Is, protocol),
+            Match::IcmpType(family, op, first, last),
+        ]
+    };
+    let conditions = vec![
+        vec![Match::InputInterface(Is, "lo".into())],
+        vec![Match::InputInterface(IsNot, "eth0".into())],
+        vec![Match::CtState(&[CtState::Established, CtState::Related])],
+        vec![Match::CtState(&[CtState::Invalid])],
+        vec![Match::CtState(&[CtState::New, CtState::Untracked])],
+        vec![Match::Family(Family::V4)],
+        vec![Match::Family(Family::V6)],
+        vec![Match::Protocol(Is, Protocol::TCP)],
+        vec![Match::Protocol(IsNot, Protocol::ICMP)],
+        vec![Match::Protocol(Is, Protocol(250))],
+        v4(Source, Is, "10.0.0.0/8"),
+        v4(Source, Is, "10.1.0.0/16"),
+        v4(Source, Is, "10.1.2.0/24"),
+        v4(Source, IsNot, "10.1.2.0/24"),
+        v4(Source, Is, "10.1.2.0/23"),
+        v4(Destination, Is, "10.1.2.3/32"),
+        v4(Destination, IsNot, "10.1.2.3/32"),
+        v4(Source, Is, "0.0.0.0/0"),
+        v6(Source, Is, "fd00::/64"),
+        v6(Destination, IsNot, "fd00::/61"),
+        v6(Destination, Is, "fd00::1/128"),
+        in_set(Source, Is, Family::V4, "addresses4"),
+        in_set(Destination, IsNot, Family::V4, "nets4"),
+        in_set(Source, Is, Family::V6, "addresses6"),
+        in_set(Destination, Is, Family::V6, "nets6"),
+        port(Protocol::TCP, Destination, Is, 80, 80),
+        port(Protocol::TCP, Source, Is, 8000, 8080),
+        port(Protocol::UDP, Destination, IsNot, 8000, 8080),
+        port(Protocol::UDP, Source, IsNot, 53, 53),
+        port_set(Protocol::SCTP, Is, "ports"),
+        port_set(Protocol::TCP, IsNot, "no-ports"),
+        icmp(Family::V4, Is, 8, 8),
+        icmp(Family::V4, Is, 8, 10),
+        icmp(Family::V4, IsNot, 8, 10),
+        icmp(Family::V6, Is, 130, 132),
+        icmp(Family::V6, IsNot, 130, 130),
+        vec![Match::Mark {
+            mask: 0xff00,
+            op: Is,
+            value: 0x100,
+        }],
+        vec![Match::Mark {
+            mask: 0x100,
+            op: IsNot,
+            value: 0x100,
+        }],
+        vec![Match::Mark {
+            mask: u32::MAX,
+            op: Is,
+            value: 5,
+        }],
+    ];
+    conditions
+        .into_iter()
+        .map(|matches| {
+            let is_invalid = matches == [Match::CtState(&[CtState::Invalid])];
+            Rule {
+                matches,
+                statements: vec![if is_invalid {
+                    Statement::Drop
+                } else {
+                    Statement::Accept
+                }],
+                ..Rule::default()
+            }
+        })
+        .collect()
+}
+
+fn statements() -> Vec<Rule> {
+    let log = |prefix: &str, group, snaplen, queue_threshold| {
+        Statement::Log(Log {
+            prefix: prefix.into(),
+            group,
+            snaplen,
+            queue_threshold,
+        })
+    };
+    let counter = || Statement::Counter(name("accepted"));
+    let mut rules: Vec<Rule> = [
+        vec![counter(), Statement::Accept],
+        vec![log("palisade in/allow 3", 7, 128, 64)],
+        vec![log("", 7, 0, 0)],
+        vec![Statement::SetMark {
+            mask: 0xff00,
+            value: 0x100,
+        }],
+        vec![Statement::SetMark {
+            mask: 0x100,
+            value: 0x100,
+        }],
+        vec![Statement::SetMark {
+            mask: 0x100,
+            value: 0,
+        }],
+        vec![Statement::SetMark {
+            mask: u32::MAX,
+            value: 7,
+        }],
+        vec![Statement::Return],
+        vec![Statement::Jump(name("tier/default"))],
+        vec![
+            counter(),
+            log("x", 1, 64, 1),
+            Statement::Goto(name("tier/default")),
+        ],
+        vec![Statement::Reject],
+        vec![Statement::Drop],
+    ]
+    .into_iter()
+    .map(common::rule)
+    .collect();
+    rules[8].comment = Comment::new("tier default");
+    rules
+}

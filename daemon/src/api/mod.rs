@@ -1,0 +1,5 @@
+//! The daemon's API: HTTP and JSON over a unix socket, so that `curl --unix-socket` can read it too.
+
+pub mod client;
+pub mod server;
+pub mod types;

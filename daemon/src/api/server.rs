@@ -1,0 +1,156 @@
+//! The daemon's side of the API.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use futures::StreamExt;
+use palisade_rules::analysis;
+use serde::Deserialize;
+use tokio::net::UnixListener;
+use tokio::sync::broadcast::error::RecvError;
+
+use super::types::Failure;
+use crate::flows::record::FlowRecord;
+use crate::kernel::KernelError;
+use crate::service::Daemon;
+
+/// The group whose members may use the socket, if it exists.
+const GROUP: &str = "palisade";
+
+/// Why the socket cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {path}: {source}; is another palisaded running, and does the directory exist?")]
+pub struct ListenError {
+    path: PathBuf,
+    source: std::io::Error,
+}
+
+/// Binds the socket: mode 0660, owned by root and the group palisade where that exists. A socket that a dead daemon
+/// left behind is replaced, a living daemon's is not.
+pub async fn listen(path: &Path) -> Result<UnixListener, ListenError> {
+    let error = |source| ListenError {
+        path: path.to_owned(),
+        source,
+    };
+    if tokio::net::UnixStream::connect(path).await.is_ok() {
+        return Err(error(std::io::ErrorKind::AddrInUse.into()));
+    }
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => return Err(error(source)),
+        _ => {}
+    }
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).map_err(error)?;
+    }
+    // Closed to all until mode and group are right.
+    let mask = nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o777));
+    let listener = UnixListener::bind(path);
+    nix::sys::stat::umask(mask);
+    let listener = listener.map_err(error)?;
+    if let Ok(Some(group)) = nix::unistd::Group::from_name(GROUP)
+        && let Err(errno) = nix::unistd::chown(path, None, Some(group.gid))
+    {
+        tracing::warn!(%errno, socket = %path.display(), "the socket stays root's: it cannot be given to group palisade");
+    }
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(error)?;
+    Ok(listener)
+}
+
+/// Serves the API until the process ends.
+pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Result<()> {
+    let router = Router::new()
+        .route(
+            "/v1/status",
+            get(async |State(daemon): State<Arc<Daemon>>| Json(daemon.status())),
+        )
+        .route(
+            "/v1/policies",
+            get(async |State(daemon): State<Arc<Daemon>>| answer(daemon.policies())),
+        )
+        .route(
+            "/v1/counters",
+            get(async |State(daemon): State<Arc<Daemon>>| answer(daemon.counters())),
+        )
+        .route(
+            "/v1/endpoints",
+            get(async |State(daemon): State<Arc<Daemon>>| Json(daemon.endpoints())),
+        )
+        .route(
+            "/v1/staged",
+            get(async |State(daemon): State<Arc<Daemon>>| answer(daemon.staged())),
+        )
+        .route(
+            "/v1/ruleset",
+            get(async |State(daemon): State<Arc<Daemon>>| Json(daemon.ruleset())),
+        )
+        .route("/v1/flows", get(flows))
+        .route("/v1/explain", post(explain))
+        .route(
+            "/v1/reload",
+            post(async |State(daemon): State<Arc<Daemon>>| Json(daemon.reload().await)),
+        )
+        .with_state(daemon);
+    axum::serve(listener, router).await
+}
+
+#[derive(Deserialize)]
+struct FlowsQuery {
+    #[serde(default)]
+    follow: bool,
+}
+
+/// The records of the last intervals, then, with `follow`, those to come; one JSON object a line.
+async fn flows(State(daemon): State<Arc<Daemon>>, Query(query): Query<FlowsQuery>) -> Response {
+    let (recent, coming) = daemon.flows();
+    let recent: Vec<_> = recent.iter().map(|record| line(record)).collect();
+    let recent = futures::stream::iter(recent);
+    if !query.follow {
+        return Body::from_stream(recent).into_response();
+    }
+    let coming = futures::stream::unfold(coming, |mut coming| async {
+        loop {
+            match coming.recv().await {
+                Ok(record) => return Some((line(&record), coming)),
+                // A reader that is too slow misses records; it must not make the daemon wait.
+                Err(RecvError::Lagged(_)) => {}
+                Err(RecvError::Closed) => return None,
+            }
+        }
+    });
+    Body::from_stream(recent.chain(coming)).into_response()
+}
+
+fn line(record: &FlowRecord) -> std::io::Result<String> {
+    Ok(serde_json::to_string(record)? + "\n")
+}
+
+async fn explain(State(daemon): State<Arc<Daemon>>, Json(query): Json<analysis::Query>) -> Response {
+    match analysis::explain(&daemon.generation().worlds, &query) {
+        Ok(answer) => Json(answer).into_response(),
+        Err(error) => fail(StatusCode::UNPROCESSABLE_ENTITY, &error),
+    }
+}
+
+fn answer<T: serde::Serialize>(result: Result<T, KernelError>) -> Response {
+    match result {
+        Ok(value) => Json(value).into_response(),
+        Err(error) => fail(StatusCode::INTERNAL_SERVER_ERROR, &error),
+    }
+}
+
+fn fail(status: StatusCode, error: &dyn std::error::Error) -> Response {
+    (
+        status,
+        Json(Failure {
+            error: error.to_string(),
+        }),
+    )
+        .into_response()
+}

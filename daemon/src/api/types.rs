@@ -1,0 +1,144 @@
+//! What the daemon says over its socket. The command line shows these, and prints them as they are with `-o json`.
+
+use palisade_rules::resource::Labels;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use crate::flows::observe::Missing;
+
+/// `GET /v1/status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The daemon's version.
+    pub version: String,
+    /// This host's name in `HostEndpoint.spec.node`.
+    pub node: String,
+    /// When the daemon started.
+    #[serde(with = "time::serde::rfc3339")]
+    pub started_at: OffsetDateTime,
+    /// The generation in force.
+    pub generation: u64,
+    /// When it came into force.
+    #[serde(with = "time::serde::rfc3339")]
+    pub generation_at: OffsetDateTime,
+    /// What the last reload did.
+    pub last_reload: LastReload,
+    /// Endpoints on this host.
+    pub endpoints: usize,
+    /// Policies in force.
+    pub enforced_policies: usize,
+    /// Staged policies, parked ones left out.
+    pub staged_policies: usize,
+    /// Whether a safety net stands in the enforced world.
+    pub safety_net: bool,
+    /// Chains, rules, sets and counters in the kernel.
+    pub table: TableSize,
+    /// Flow records.
+    pub flows: FlowsStatus,
+}
+
+/// What the last reload did.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LastReload {
+    /// When it ended.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// Whether its generation is in force.
+    pub ok: bool,
+    /// What was wrong, ready to be shown.
+    pub error: Option<String>,
+}
+
+/// How big our table is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TableSize {
+    /// Chains.
+    pub chains: usize,
+    /// Rules.
+    pub rules: usize,
+    /// Named sets.
+    pub sets: usize,
+    /// Named counters.
+    pub counters: usize,
+}
+
+/// How the flow records fare.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FlowsStatus {
+    /// Where they are written.
+    pub file: String,
+    /// The NFLOG group they come from.
+    pub nflog_group: u16,
+    /// Whether the group is being read.
+    pub reading: bool,
+    /// What is missing since the start.
+    pub missing: Missing,
+    /// Records that could not be written.
+    pub not_written: u64,
+}
+
+/// A row of `GET /v1/policies`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PolicyRow {
+    /// The tier.
+    pub tier: String,
+    /// The order; `None` comes last.
+    pub order: Option<f64>,
+    /// The kind as written.
+    pub kind: String,
+    /// The namespace, if the kind has one.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// `enforced`, or the staged action.
+    pub state: String,
+    /// The directions it governs.
+    pub types: Vec<String>,
+    /// The local endpoints it applies to.
+    pub endpoints: Vec<String>,
+    /// First packets its rules have decided or logged, in its own world.
+    pub packets: u64,
+    /// Where it is written.
+    pub source: String,
+}
+
+/// A row of `GET /v1/endpoints`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EndpointRow {
+    /// The name.
+    pub name: String,
+    /// The node.
+    pub node: String,
+    /// The interfaces on this host; empty elsewhere.
+    pub interfaces: Vec<String>,
+    /// The addresses it is known by.
+    pub addresses: Vec<std::net::IpAddr>,
+    /// Its labels.
+    pub labels: Labels,
+    /// Whether staged policies change something for it.
+    pub preview: bool,
+}
+
+/// `POST /v1/reload`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadReport {
+    /// Whether the new generation is in force.
+    pub ok: bool,
+    /// The generation in force.
+    pub generation: u64,
+    /// Changes made in the kernel.
+    pub changes: usize,
+    /// What is worth knowing of the resources.
+    pub warnings: String,
+    /// What was wrong.
+    pub error: Option<String>,
+    /// How the command ends.
+    pub exit: u8,
+}
+
+/// What an endpoint of the API says when it cannot answer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// What is wrong.
+    pub error: String,
+}

@@ -1,0 +1,280 @@
+//! From resources to what is in force: read, resolve, compile, apply, verify, all or nothing.
+
+mod generation;
+mod panic;
+mod state;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use palisade_nft::Nft;
+use palisade_rules::compile::{FlowLog, Options, compile, safety_net_only};
+use palisade_rules::resource::{Policy, PolicyKind};
+use palisade_rules::snapshot::Snapshot;
+use palisade_rules::world::{Host, resolve};
+use time::OffsetDateTime;
+use tracing::{info, warn};
+
+pub use generation::{Generation, StagedSince};
+pub use panic::Panic;
+pub use state::{State, StateError};
+
+use crate::config::{Config, ConfigError};
+use crate::exit::Exit;
+use crate::kernel::KernelError;
+use crate::source::{self, SourceError};
+
+/// The name of the safety net that the daemon adds by itself.
+pub const SAFETY_NET: &str = "zzz-final-allow-everything";
+
+/// Generations that stay known, so that packets seen by an earlier one are still decided by it.
+const REMEMBERED: usize = 8;
+
+/// What the host has at the moment.
+pub type Interfaces = BTreeMap<String, Vec<std::net::IpAddr>>;
+
+/// Brings generations into force, one after the other.
+pub struct Engine {
+    config_path: PathBuf,
+    config: Config,
+    nft: Nft,
+    state: State,
+    interfaces: Interfaces,
+    generations: VecDeque<Arc<Generation>>,
+}
+
+/// What a reload did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// The generation in force.
+    pub generation: u64,
+    /// Changes made in the kernel; 0 if it held everything already.
+    pub changes: usize,
+    /// What is worth knowing about the resources, ready to be shown.
+    pub warnings: String,
+}
+
+/// Why a reload left everything as it was.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A resource file cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The resources are wrong; the text shows where.
+    #[error("{0}")]
+    Resources(String),
+    /// Somebody called for help.
+    #[error("`palisade panic` is in force: nothing is filtered by palisade; `palisade resume` takes it back")]
+    Panic,
+    /// The kernel refused, or does not hold what was applied.
+    #[error("the kernel did not take the new generation, the previous one is in force: {0}")]
+    Kernel(#[from] KernelError),
+    /// The state directory cannot be written.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+impl ReloadError {
+    /// How a command that ran into this ends.
+    pub fn exit(&self) -> Exit {
+        match self {
+            ReloadError::Config(_) | ReloadError::Source(_) | ReloadError::Resources(_) => Exit::Invalid,
+            ReloadError::Kernel(_) | ReloadError::State(_) | ReloadError::Panic => Exit::ApplyFailed,
+        }
+    }
+}
+
+impl Engine {
+    /// An engine with nothing in force yet. If the kernel has no table of ours, the safety net goes in at once, in a
+    /// transaction of its own, before any policy is read; if it has one, that stays until the first generation replaces
+    /// it in one step.
+    pub fn start(config_path: PathBuf, config: Config, mut nft: Nft) -> Result<Self, ReloadError> {
+        let state = State::open(&config.state_dir)?;
+        if Panic::new(&config.state_dir).is_set() {
+            return Err(ReloadError::Panic);
+        }
+        if nft.dump().map_err(KernelError::from)?.is_none() {
+            nft.replace(&safety_net_only(SAFETY_NET))
+                .map_err(KernelError::from)?;
+            info!(table = "inet palisade", "no table of ours: the safety net is in");
+        } else {
+            info!(
+                table = "inet palisade",
+                "the table is there already: it stays in force until the policies are read"
+            );
+        }
+        Ok(Engine {
+            config_path,
+            config,
+            nft,
+            state,
+            interfaces: Interfaces::new(),
+            generations: VecDeque::new(),
+        })
+    }
+
+    /// The configuration in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The generation in force, once there is one.
+    pub fn current(&self) -> Option<&Arc<Generation>> {
+        self.generations.back()
+    }
+
+    /// A generation by number, or the current one where that is forgotten.
+    pub fn generation(&self, number: u64) -> Option<Arc<Generation>> {
+        let exact = self
+            .generations
+            .iter()
+            .find(|generation| generation.number == number);
+        exact.or(self.generations.back()).cloned()
+    }
+
+    /// Takes note of the host's interfaces and addresses; they count from the next reload on.
+    pub fn set_interfaces(&mut self, interfaces: Interfaces) {
+        self.interfaces = interfaces;
+    }
+
+    /// Reads the configuration and all resources anew and brings them into force, or changes nothing.
+    pub fn reload(&mut self) -> Result<Applied, ReloadError> {
+        let config = self.fixed_at_start(Config::load(&self.config_path)?);
+        let reading = source::read(std::slice::from_ref(&config.policy_dir))?;
+        let rendered = reading.diagnostics.render(&reading.files, false);
+        let Some(snapshot) = reading.snapshot else {
+            return Err(ReloadError::Resources(rendered));
+        };
+        let applied = self.bring_into_force(&config, snapshot, rendered)?;
+        self.config = config;
+        Ok(applied)
+    }
+
+    /// Brings the same resources into force for the host as it is now, after its interfaces or addresses changed.
+    pub fn refresh(&mut self) -> Result<Applied, ReloadError> {
+        let Some(current) = self.current() else {
+            return self.reload();
+        };
+        let snapshot = current.snapshot.clone();
+        let config = self.config.clone();
+        self.bring_into_force(&config, snapshot, String::new())
+    }
+
+    /// The packets and bytes of every counter of ours.
+    pub fn counters(&mut self) -> Result<BTreeMap<String, palisade_nft::CounterValue>, KernelError> {
+        Ok(self.nft.counters()?)
+    }
+
+    fn bring_into_force(
+        &mut self,
+        config: &Config,
+        mut snapshot: Snapshot,
+        warnings: String,
+    ) -> Result<Applied, ReloadError> {
+        if Panic::new(&config.state_dir).is_set() {
+            return Err(ReloadError::Panic);
+        }
+        add_safety_net(config, &mut snapshot);
+        let host = Host {
+            node: Some(config.node.clone()),
+            interfaces: self.interfaces.clone(),
+            labels: config.host_labels.clone(),
+            failsafes: config.failsafes.clone(),
+            filter_loopback: config.filter_loopback,
+        };
+        let worlds = resolve(&snapshot, host);
+        let number = self
+            .current()
+            .map_or(self.state.generation(), |current| current.number);
+        let mut options = Options {
+            deny: config.deny_action,
+            flow_log: Some(FlowLog {
+                group: config.flows.nflog_group,
+                generation: number,
+            }),
+        };
+        let mut compiled = compile(&worlds, &options);
+        let unchanged = self.current().is_some_and(|current| current.compiled == compiled);
+        let number = if unchanged
+            || number > 0 && self.current().is_none() && self.nft.verify(&compiled.ruleset).is_ok()
+        {
+            number
+        } else {
+            options.flow_log = Some(FlowLog {
+                group: config.flows.nflog_group,
+                generation: number + 1,
+            });
+            compiled = compile(&worlds, &options);
+            number + 1
+        };
+        let changes = self
+            .nft
+            .replace(&compiled.ruleset)
+            .map_err(KernelError::from)?
+            .changes;
+        let now = OffsetDateTime::now_utc();
+        let generation = Generation::new(
+            number,
+            now,
+            snapshot,
+            worlds,
+            compiled,
+            self.current().map(Arc::as_ref),
+        );
+        if let Err(error) = self.state.record(number, now) {
+            // The rules are in force; a full disk must not undo them.
+            warn!(%error, "the generation is in force, but its number could not be kept");
+        }
+        if self.current().is_some_and(|current| current.number == number) {
+            self.generations.pop_back();
+        }
+        self.generations.push_back(Arc::new(generation));
+        if self.generations.len() > REMEMBERED {
+            self.generations.pop_front();
+        }
+        Ok(Applied {
+            generation: number,
+            changes,
+            warnings,
+        })
+    }
+
+    /// The socket, the state directory and the flow file belong to the running process.
+    fn fixed_at_start(&self, mut config: Config) -> Config {
+        let keep = |key: &str, changed: bool| {
+            if changed {
+                warn!(
+                    key,
+                    "changed in the configuration: takes effect when palisaded is restarted"
+                );
+            }
+            changed
+        };
+        if keep("socket", config.socket != self.config.socket) {
+            config.socket.clone_from(&self.config.socket);
+        }
+        if keep("stateDir", config.state_dir != self.config.state_dir) {
+            config.state_dir.clone_from(&self.config.state_dir);
+        }
+        if keep("flows", config.flows != self.config.flows) {
+            config.flows.clone_from(&self.config.flows);
+        }
+        config
+    }
+}
+
+/// The net that keeps everyone reachable, unless an enforced policy of its name is written.
+fn add_safety_net(config: &Config, snapshot: &mut Snapshot) {
+    let is_net = |policy: &Policy| {
+        policy.staged.is_none()
+            && policy.id.kind == PolicyKind::GlobalNetworkPolicy
+            && policy.id.name == SAFETY_NET
+    };
+    if config.safety_net && !snapshot.policies.iter().any(is_net) {
+        snapshot.policies.push(Policy::safety_net(SAFETY_NET));
+    }
+}

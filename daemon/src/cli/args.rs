@@ -1,0 +1,194 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::config::{DEFAULT_PATH, DEFAULT_SOCKET};
+
+/// Put a default-deny firewall on a live Linux host: stage, observe, promote.
+#[derive(Debug, Parser)]
+#[command(
+    name = "palisade",
+    version,
+    after_help = "Exit codes: 0 fine, allowed, no findings; 1 findings (denied, would be denied); 2 usage; 3 invalid \
+                  configuration or resources; 4 daemon unreachable; 5 apply failed, previous generation kept; 77 missing \
+                  privilege."
+)]
+pub(super) struct Cli {
+    /// The daemon's socket.
+    #[arg(long, global = true, env = "PALISADE_SOCKET", default_value = DEFAULT_SOCKET, value_name = "PATH")]
+    pub(super) socket: PathBuf,
+    /// How to print.
+    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
+    pub(super) output: Format,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// How to print.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// For reading.
+    Table,
+    /// For programs.
+    Json,
+    /// For programs that read YAML.
+    Yaml,
+    /// For spreadsheets.
+    Csv,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Validate resources: offline, without root
+    Check(CheckArgs),
+    /// What is in force, and how the daemon fares
+    Status,
+    /// Every policy in order of evaluation, with its hits
+    Policies(FromFiles),
+    /// Every counter with what it counts, in both worlds
+    Counters(CountersArgs),
+    /// Every endpoint with its addresses and labels
+    Endpoints(FromFiles),
+    /// What each staged policy would have done
+    Staged(StagedArgs),
+    /// Flow records: who connected to whom, and both verdicts
+    Flows(FlowsArgs),
+    /// Would this connection be allowed, in both worlds, and why
+    Explain(ExplainArgs),
+    /// Read everything anew and bring it into force, or change nothing and say why
+    Reload,
+    /// Remove all of palisade's rules, now, without the daemon
+    Panic(PanicArgs),
+    /// Take back a panic and bring the policies into force again
+    Resume(PanicArgs),
+    /// The ruleset as nft text
+    Compile(CompileArgs),
+    /// Work with selectors
+    Selector(SelectorArgs),
+    /// Three throwaway hosts, real traffic: stage, observe, promote
+    Demo(DemoArgs),
+}
+
+/// Resources from files instead of the daemon's.
+#[derive(Clone, Debug, Default, Args)]
+pub(super) struct FromFiles {
+    /// Resources to work on instead of the daemon's: a file, a directory, or - for standard input; may be repeated
+    #[arg(short, long = "file", value_name = "PATH")]
+    pub(super) files: Vec<PathBuf>,
+    /// With -f: a configuration to take host.labels and failsafes from
+    #[arg(long, value_name = "FILE", requires = "files")]
+    pub(super) config: Option<PathBuf>,
+    /// With -f: the node that is this host
+    #[arg(long, value_name = "NAME", requires = "files")]
+    pub(super) node: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CheckArgs {
+    /// Files, directories, or - for standard input
+    #[arg(required = true, value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// Check this configuration file as well
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CountersArgs {
+    /// Only counters that have counted something
+    #[arg(long)]
+    pub(super) hit: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct StagedArgs {
+    /// Only this policy
+    pub(super) name: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct FlowsArgs {
+    /// Go on with records as they come
+    #[arg(short, long)]
+    pub(super) follow: bool,
+    /// Only records of this endpoint, at either end
+    #[arg(long, value_name = "NAME")]
+    pub(super) endpoint: Option<String>,
+    /// Only records with this verdict
+    #[arg(long, value_name = "allow|deny")]
+    pub(super) verdict: Option<String>,
+    /// Only records with this pending verdict
+    #[arg(long, value_name = "allow|deny")]
+    pub(super) pending: Option<String>,
+    /// Only records that this policy speaks in
+    #[arg(long, value_name = "NAME")]
+    pub(super) policy: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ExplainArgs {
+    /// Where from: an endpoint's name, or an address
+    #[arg(long, required_unless_present = "queries")]
+    pub(super) from: Option<String>,
+    /// Where to: an endpoint's name, or an address
+    #[arg(long, required_unless_present = "queries")]
+    pub(super) to: Option<String>,
+    /// The protocol, by name or number
+    #[arg(long, default_value = "tcp", value_name = "PROTOCOL")]
+    pub(super) proto: String,
+    /// The destination port
+    #[arg(long)]
+    pub(super) port: Option<u16>,
+    /// The source port
+    #[arg(long)]
+    pub(super) source_port: Option<u16>,
+    /// The ICMP type
+    #[arg(long)]
+    pub(super) icmp_type: Option<u8>,
+    /// Many queries, one JSON object a line; - for standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to"])]
+    pub(super) queries: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) from_files: FromFiles,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PanicArgs {
+    /// The configuration, for its stateDir
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+    pub(super) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CompileArgs {
+    #[command(flatten)]
+    pub(super) from_files: FromFiles,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SelectorArgs {
+    #[command(subcommand)]
+    pub(super) command: SelectorCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SelectorCommand {
+    /// Whether an object with these labels is selected
+    Eval {
+        /// The selector
+        expression: String,
+        /// A label of the object; may be repeated
+        #[arg(long = "label", value_name = "KEY=VALUE")]
+        labels: Vec<String>,
+    },
+}
+
+/// `palisade demo`.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Stop before the end and keep the hosts until Enter, to look around with nft
+    #[arg(long)]
+    pub pause: bool,
+}

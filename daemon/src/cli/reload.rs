@@ -1,0 +1,41 @@
+//! `palisade reload`: as SIGHUP, but waits and reports.
+
+use super::args::Format;
+use super::{Failure, Outcome, output};
+use crate::api::client::Client;
+use crate::api::types::ReloadReport;
+use crate::exit::Exit;
+
+pub(super) async fn run(client: &Client, format: Format) -> Outcome {
+    let report: ReloadReport = client.post("/v1/reload", &()).await?;
+    if matches!(format, Format::Json | Format::Yaml) {
+        output::whole(format, &report)?;
+        return Ok(exit(&report));
+    }
+    if let Some(error) = &report.error {
+        return Err(Failure::new(
+            exit(&report),
+            format!(
+                "reload refused, generation {} stays in force:\n{error}",
+                report.generation
+            ),
+        ));
+    }
+    eprint!("{}", report.warnings);
+    output::say(&match report.changes {
+        0 => format!("nothing changed: generation {} is in force\n", report.generation),
+        changes => format!(
+            "generation {} is in force: {changes} changes in the kernel\n",
+            report.generation
+        ),
+    })?;
+    Ok(Exit::Fine)
+}
+
+fn exit(report: &ReloadReport) -> Exit {
+    match report.exit {
+        0 => Exit::Fine,
+        3 => Exit::Invalid,
+        _ => Exit::ApplyFailed,
+    }
+}

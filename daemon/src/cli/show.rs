@@ -1,0 +1,178 @@
+//! `palisade status`, `policies`, `counters` and `endpoints`.
+
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+use super::args::{CountersArgs, Format, FromFiles};
+use super::{Outcome, offline, output};
+use crate::api::client::Client;
+use crate::api::types::{EndpointRow, PolicyRow, Status};
+use crate::exit::Exit;
+use crate::flows::record::CounterRow;
+use crate::service::{endpoint_rows, policy_rows};
+
+pub(super) async fn status(client: &Client, format: Format) -> Outcome {
+    let status: Status = client.get("/v1/status").await?;
+    if format != Format::Table {
+        output::whole(format, &status)?;
+        return Ok(Exit::Fine);
+    }
+    let reload = match &status.last_reload.error {
+        None => format!("fine, at {}", moment(status.last_reload.at)),
+        Some(error) => {
+            format!(
+                "REFUSED at {}, generation {} stays in force:\n{error}",
+                moment(status.last_reload.at),
+                status.generation
+            )
+        }
+    };
+    let missing = status.flows.missing;
+    let flows = match (
+        status.flows.reading,
+        missing.is_nothing() && status.flows.not_written == 0,
+    ) {
+        (false, _) => "NOT READ: the NFLOG group cannot be read, see the log".to_owned(),
+        (true, true) => "complete".to_owned(),
+        (true, false) => format!(
+            "{} packets lost, {} unreadable, {} folded together, {} records not written",
+            missing.lost, missing.unreadable, missing.folded, status.flows.not_written
+        ),
+    };
+    let table = &status.table;
+    output::say(&format!(
+        "palisaded {version} on node {node}, since {since}\n\
+         generation    {generation}, since {at}\n\
+         last reload   {reload}\n\
+         policies      {enforced} enforced, {staged} staged, on {endpoints} local endpoints\n\
+         safety net    {net}\n\
+         kernel        table inet palisade: {chains} chains, {rules} rules, {sets} sets, {counters} counters\n\
+         flow records  {file}, {flows}\n",
+        version = status.version,
+        node = status.node,
+        since = moment(status.started_at),
+        generation = status.generation,
+        at = moment(status.generation_at),
+        enforced = status.enforced_policies,
+        staged = status.staged_policies,
+        endpoints = status.endpoints,
+        net = if status.safety_net {
+            "in place: what no policy decides is allowed"
+        } else {
+            "not in place"
+        },
+        chains = table.chains,
+        rules = table.rules,
+        sets = table.sets,
+        counters = table.counters,
+        file = status.flows.file,
+    ))?;
+    Ok(Exit::Fine)
+}
+
+pub(super) async fn policies(client: &Client, from: &FromFiles, format: Format) -> Outcome {
+    let rows: Vec<PolicyRow> = if from.files.is_empty() {
+        client.get("/v1/policies").await?
+    } else {
+        let (snapshot, worlds) = offline::snapshot_and_worlds(from)?;
+        policy_rows(&snapshot, &worlds, &[])
+    };
+    output::rows(
+        format,
+        &rows,
+        &[
+            ("TIER", |row| row.tier.clone()),
+            ("ORDER", |row| {
+                row.order
+                    .map_or_else(|| "-".to_owned(), |order| order.to_string())
+            }),
+            ("NAME", |row| row.name.clone()),
+            ("STATE", |row| row.state.clone()),
+            ("TYPES", |row| row.types.join(",")),
+            ("ENDPOINTS", |row| join_or_dash(&row.endpoints)),
+            ("PACKETS", |row| row.packets.to_string()),
+            ("SOURCE", |row| row.source.clone()),
+        ],
+    )?;
+    Ok(Exit::Fine)
+}
+
+pub(super) async fn counters(client: &Client, args: &CountersArgs, format: Format) -> Outcome {
+    let mut rows: Vec<CounterRow> = client.get("/v1/counters").await?;
+    rows.retain(|row| !args.hit || row.packets_total > 0);
+    output::rows(
+        format,
+        &rows,
+        &[
+            ("WORLD", |row| row.world.clone()),
+            ("DIRECTION", |row| row.direction.clone()),
+            ("TIER", |row| row.tier.clone()),
+            ("KIND", |row| row.kind.clone()),
+            ("NAME", |row| row.name.clone()),
+            ("RULE", |row| match (&row.rule_name, row.rule_index) {
+                (Some(name), _) => name.clone(),
+                (None, -1) => "-".to_owned(),
+                (None, index) => index.to_string(),
+            }),
+            ("ACTION", |row| action(row)),
+            ("PACKETS", |row| row.packets_total.to_string()),
+            ("BYTES", |row| row.bytes_total.to_string()),
+            ("COUNTER", |row| row.counter.clone()),
+        ],
+    )?;
+    Ok(Exit::Fine)
+}
+
+pub(super) async fn endpoints(client: &Client, from: &FromFiles, format: Format) -> Outcome {
+    let rows: Vec<EndpointRow> = if from.files.is_empty() {
+        client.get("/v1/endpoints").await?
+    } else {
+        endpoint_rows(&offline::worlds(from)?.0)
+    };
+    output::rows(
+        format,
+        &rows,
+        &[
+            ("NAME", |row| row.name.clone()),
+            ("NODE", |row| row.node.clone()),
+            ("INTERFACES", |row| join_or_dash(&row.interfaces)),
+            ("ADDRESSES", |row| join_or_dash(&row.addresses)),
+            ("LABELS", |row| {
+                join_or_dash(
+                    &row.labels
+                        .iter()
+                        .map(|(key, value)| format!("{key}={value}"))
+                        .collect::<Vec<_>>(),
+                )
+            }),
+            ("PREVIEW", |row| if row.preview { "yes" } else { "-" }.to_owned()),
+        ],
+    )?;
+    Ok(Exit::Fine)
+}
+
+/// A moment as people read it, in UTC.
+pub(super) fn moment(at: OffsetDateTime) -> String {
+    at.format(format_description!(
+        "[year]-[month]-[day] [hour]:[minute]:[second] UTC"
+    ))
+    .unwrap_or_else(|_| at.to_string())
+}
+
+/// What a counter's packets met, or would have met.
+pub(super) fn action(row: &CounterRow) -> String {
+    let action = row.action.to_lowercase();
+    match (row.world.as_str(), row.without_safety_net) {
+        ("pending", true) => format!("would {action} without the net"),
+        ("pending", false) => format!("would {action}"),
+        _ => action,
+    }
+}
+
+fn join_or_dash<T: ToString>(items: &[T]) -> String {
+    if items.is_empty() {
+        "-".to_owned()
+    } else {
+        items.iter().map(T::to_string).collect::<Vec<_>>().join(" ")
+    }
+}

@@ -1,0 +1,344 @@
+//! The daemon's configuration: read with the same care, and the same messages, as resources.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use palisade_rules::compile::DenyAction;
+use palisade_rules::decode;
+use palisade_rules::decode::fields::{Context, Field, Fields};
+use palisade_rules::diagnostic::{Diagnostic, Diagnostics, quoted};
+use palisade_rules::failsafe::{Failsafe, Failsafes};
+use palisade_rules::resource::Labels;
+use palisade_rules::source::{FileId, Files};
+use palisade_rules::yaml::{self, Documents, Node};
+
+/// The configuration file's place if none is given.
+pub const DEFAULT_PATH: &str = "/etc/palisade/palisade.yaml";
+
+/// The socket's place if none is given.
+pub const DEFAULT_SOCKET: &str = "/run/palisade/palisade.sock";
+
+/// The longest path of a unix socket (`sun_path` of Linux, without its NUL).
+const MAX_SOCKET: usize = 107;
+
+/// The intervals between flow records that make sense.
+const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(24);
+
+/// Everything that can be configured; every value has a default.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Config {
+    /// `node`: the name of this host in `HostEndpoint.spec.node`.
+    pub node: String,
+    /// `host.labels`: labels of the endpoint made where no HostEndpoint names this node.
+    pub host_labels: Labels,
+    /// `policyDir`.
+    pub policy_dir: PathBuf,
+    /// `stateDir`.
+    pub state_dir: PathBuf,
+    /// `socket`.
+    pub socket: PathBuf,
+    /// `safetyNet`: whether the allow-all net is added where no resource of its name exists.
+    pub safety_net: bool,
+    /// `filterLoopback`.
+    pub filter_loopback: bool,
+    /// `denyAction`.
+    pub deny_action: DenyAction,
+    /// `failsafes`.
+    pub failsafes: Failsafes,
+    /// `flows`.
+    pub flows: FlowsConfig,
+}
+
+/// `flows`: where flow records go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FlowsConfig {
+    /// `file`.
+    pub file: PathBuf,
+    /// `interval`.
+    pub interval: Duration,
+    /// `includeAddresses`.
+    pub include_addresses: bool,
+    /// `nflogGroup`.
+    pub nflog_group: u16,
+}
+
+/// Why a configuration could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not valid; the text shows where.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+impl Config {
+    /// Reads the configuration; all problems are in the error.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let bytes = std::fs::read(path).map_err(|source| ConfigError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let mut files = Files::default();
+        let invalid = |rendered: String| ConfigError::Invalid(rendered.trim_end().to_owned());
+        let file = yaml::add(&mut files, path.display().to_string(), &bytes);
+        let file = file.map_err(|problem| invalid(problem.render(&files, false)))?;
+        let (config, diagnostics) = Config::parse(&files, file);
+        config.ok_or_else(|| invalid(diagnostics.render(&files, false)))
+    }
+
+    /// Decodes the configuration; there is one exactly when no diagnostic is an error.
+    pub fn parse(files: &Files, file: FileId) -> (Option<Self>, Diagnostics) {
+        let mut context = Context::new(files);
+        let mut documents = Documents::new(files, file);
+        let root = documents.next(&mut context.diagnostics);
+        while let Some(second) = documents.next(&mut context.diagnostics) {
+            if !second.is_null() {
+                context.invalid(
+                    "extra-document",
+                    &second,
+                    "the configuration is one document",
+                    "remove the `---` above, or what follows it",
+                );
+            }
+        }
+        let mut config = Config::default();
+        if let Some(root) = root.as_ref().filter(|root| !root.is_null()) {
+            config.read(&mut context, root);
+        }
+        config.check_node(&mut context);
+        let diagnostics = context.finish(root.as_ref());
+        ((!diagnostics.has_errors()).then_some(config), diagnostics)
+    }
+
+    fn read(&mut self, context: &mut Context<'_>, root: &Node) {
+        let Some(mut fields) = Fields::of(context, root, "the configuration", root.span) else {
+            return;
+        };
+        let node = fields.optional("node");
+        let host = fields.optional("host");
+        let policy_dir = fields.optional("policyDir");
+        let state_dir = fields.optional("stateDir");
+        let socket = fields.optional("socket");
+        let safety_net = fields.optional("safetyNet");
+        let filter_loopback = fields.optional("filterLoopback");
+        let deny_action = fields.optional("denyAction");
+        let failsafes = fields.optional("failsafes");
+        let flows = fields.optional("flows");
+        fields.finish(context);
+
+        set(&mut self.node, node, |node| decode::node(context, node));
+        if let Some(host) = host {
+            self.read_host(context, host);
+        }
+        set(&mut self.policy_dir, policy_dir, |node| path(context, node));
+        set(&mut self.state_dir, state_dir, |node| path(context, node));
+        set(&mut self.socket, socket, |node| socket_path(context, node));
+        set(&mut self.safety_net, safety_net, |node| context.boolean(node));
+        set(&mut self.filter_loopback, filter_loopback, |node| {
+            context.boolean(node)
+        });
+        set(&mut self.deny_action, deny_action, |node| {
+            let actions = [("drop", DenyAction::Drop), ("reject", DenyAction::Reject)];
+            context.choice(node, "a deny action", &actions)
+        });
+        if let Some(failsafes) = failsafes {
+            self.read_failsafes(context, failsafes);
+        }
+        if let Some(flows) = flows {
+            self.flows.read(context, flows);
+        }
+    }
+
+    fn read_host(&mut self, context: &mut Context<'_>, field: Field<'_>) {
+        if let Some(mut fields) = Fields::of(context, field.value, "`host`", field.key.span) {
+            if let Some(labels) = fields.optional("labels") {
+                self.host_labels = decode::endpoint_labels(context, labels.value, "this host");
+            }
+            fields.finish(context);
+        }
+    }
+
+    fn read_failsafes(&mut self, context: &mut Context<'_>, field: Field<'_>) {
+        let Some(mut fields) = Fields::of(context, field.value, "`failsafes`", field.key.span) else {
+            return;
+        };
+        if let Some(preset) = fields.optional("preset") {
+            let presets: [(_, fn() -> Failsafes); 3] = [
+                ("default", Failsafes::default),
+                ("calico", Failsafes::calico),
+                ("none", Failsafes::none),
+            ];
+            if let Some(preset) = context.choice(preset.value, "a preset", &presets) {
+                self.failsafes = preset();
+            }
+        }
+        if let Some(inbound) = fields.optional("inbound") {
+            self.failsafes.inbound = failsafe_list(context, inbound.value);
+        }
+        if let Some(outbound) = fields.optional("outbound") {
+            self.failsafes.outbound = failsafe_list(context, outbound.value);
+        }
+        fields.finish(context);
+    }
+
+    /// The host's own name may be unknown, or be none that a HostEndpoint can have.
+    fn check_node(&self, context: &mut Context<'_>) {
+        if self.node.is_empty() && !context.diagnostics.has_errors() {
+            context.report(
+                Diagnostic::error("missing-field", "the host name is not known")
+                    .help("write `node:` and the name that HostEndpoints have for this host"),
+            );
+        }
+    }
+}
+
+/// What holds where nothing is written; `node` is empty if the host has no name.
+impl Default for Config {
+    fn default() -> Self {
+        let hostname = nix::unistd::gethostname();
+        Config {
+            node: hostname
+                .ok()
+                .and_then(|name| name.into_string().ok())
+                .unwrap_or_default(),
+            host_labels: Labels::new(),
+            policy_dir: "/etc/palisade/policy.d".into(),
+            state_dir: "/var/lib/palisade".into(),
+            socket: DEFAULT_SOCKET.into(),
+            safety_net: true,
+            filter_loopback: false,
+            deny_action: DenyAction::Drop,
+            failsafes: Failsafes::default(),
+            flows: FlowsConfig::default(),
+        }
+    }
+}
+
+impl FlowsConfig {
+    fn read(&mut self, context: &mut Context<'_>, field: Field<'_>) {
+        let Some(mut fields) = Fields::of(context, field.value, "`flows`", field.key.span) else {
+            return;
+        };
+        set(&mut self.file, fields.optional("file"), |node| {
+            path(context, node)
+        });
+        set(&mut self.interval, fields.optional("interval"), |node| {
+            interval(context, node)
+        });
+        set(
+            &mut self.include_addresses,
+            fields.optional("includeAddresses"),
+            |node| context.boolean(node),
+        );
+        set(&mut self.nflog_group, fields.optional("nflogGroup"), |node| {
+            let group = context.integer(node, 0..=i64::from(u16::MAX))?;
+            u16::try_from(group).ok()
+        });
+        fields.finish(context);
+    }
+}
+
+impl Default for FlowsConfig {
+    fn default() -> Self {
+        FlowsConfig {
+            file: "/var/log/palisade/flows.jsonl".into(),
+            interval: Duration::from_secs(10),
+            include_addresses: false,
+            nflog_group: 7,
+        }
+    }
+}
+
+/// Replaces a default where the field is there and can be read.
+fn set<T>(target: &mut T, field: Option<Field<'_>>, read: impl FnOnce(&Node) -> Option<T>) {
+    if let Some(value) = field.and_then(|field| read(field.value)) {
+        *target = value;
+    }
+}
+
+/// A path that means the same wherever the daemon is started.
+fn path(context: &mut Context<'_>, node: &Node) -> Option<PathBuf> {
+    let text = context.text(node, "a path")?;
+    if !text.starts_with('/') {
+        context.invalid(
+            "invalid-path",
+            node,
+            format!("{} is not an absolute path", quoted(text)),
+            "write the path from `/` on",
+        );
+        return None;
+    }
+    Some(PathBuf::from(text))
+}
+
+fn socket_path(context: &mut Context<'_>, node: &Node) -> Option<PathBuf> {
+    let path = path(context, node)?;
+    let length = path.as_os_str().len();
+    if length > MAX_SOCKET {
+        context.invalid(
+            "invalid-path",
+            node,
+            format!("the path of the socket has {length} bytes, and Linux allows {MAX_SOCKET}"),
+            "use a shorter one",
+        );
+        return None;
+    }
+    Some(path)
+}
+
+fn failsafe_list(context: &mut Context<'_>, node: &Node) -> Vec<Failsafe> {
+    let mut failsafes = Vec::new();
+    for node in context.list(node, "a list of failsafes") {
+        let Some(text) = context.text(node, "a failsafe such as tcp:22") else {
+            continue;
+        };
+        match text.parse() {
+            Ok(failsafe) => failsafes.push(failsafe),
+            Err(error) => context.report(
+                Diagnostic::error("invalid-failsafe", format!("{} is not a failsafe", quoted(text)))
+                    .at(node.span, "not a failsafe")
+                    .help(format!("{error}")),
+            ),
+        }
+    }
+    failsafes
+}
+
+/// A duration with its unit: `500ms`, `10s`, `5m`, `1h`.
+fn interval(context: &mut Context<'_>, node: &Node) -> Option<Duration> {
+    const HELP: &str = "write a whole number and ms, s, m or h, from 100ms to 24h: 10s";
+    let Some(text) = node.text() else {
+        context.wrong_type(node, "a duration such as 10s");
+        return None;
+    };
+    let duration = duration(text).filter(|duration| INTERVALS.contains(duration));
+    if duration.is_none() {
+        let message = format!("{} is not an interval", quoted(text));
+        context.invalid("invalid-interval", node, message, HELP);
+    }
+    duration
+}
+
+fn duration(text: &str) -> Option<Duration> {
+    let digits = text.find(|c: char| !c.is_ascii_digit())?;
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().ok()?;
+    let milliseconds = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        _ => return None,
+    };
+    number.checked_mul(milliseconds).map(Duration::from_millis)
+}
+
+#[cfg(test)]
+mod tests;

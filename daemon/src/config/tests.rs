@@ -1,0 +1,243 @@
+use super::*;
+
+fn parse(text: &str) -> (Option<Config>, Diagnostics, Files) {
+    let mut files = Files::default();
+    let file = files.add("palisade.yaml", text);
+    let (config, diagnostics) = Config::parse(&files, file);
+    (config, diagnostics, files)
+}
+
+fn good(text: &str) -> Config {
+    let (config, diagnostics, files) = parse(text);
+    assert!(diagnostics.is_empty(), "{}", diagnostics.render(&files, false));
+    config.unwrap()
+}
+
+#[test]
+fn nothing_written_is_valid() {
+    for text in [
+        "",
+        "# a comment\n",
+        "---\n",
+        "{}\n",
+        "host:\nflows: {}\nfailsafes: ~\n",
+    ] {
+        assert_eq!(good(text), Config::default(), "{text:?}");
+    }
+    let config = Config::default();
+    assert_eq!(config.node, nix::unistd::gethostname().unwrap().to_str().unwrap());
+    assert_eq!(config.policy_dir, Path::new("/etc/palisade/policy.d"));
+    assert_eq!(config.flows.interval, Duration::from_secs(10));
+    assert!(config.safety_net && !config.filter_loopback);
+}
+
+#[test]
+fn everything_written() {
+    let config = good(
+        "\
+node: db-1
+host: {labels: {env: prod}}
+policyDir: /p
+stateDir: /s
+socket: /run/x.sock
+safetyNet: false
+filterLoopback: true
+denyAction: reject
+failsafes:
+  preset: calico
+  inbound: [tcp:2222, 'tcp:[fd00::/8]:22']
+flows:
+  file: /f.jsonl
+  interval: 500ms
+  includeAddresses: true
+  nflogGroup: 4242
+",
+    );
+    assert_eq!(config.node, "db-1");
+    assert_eq!(config.host_labels["env"], "prod");
+    assert_eq!((config.policy_dir, config.state_dir), ("/p".into(), "/s".into()));
+    assert_eq!(config.socket, Path::new("/run/x.sock"));
+    assert!(!config.safety_net && config.filter_loopback);
+    assert_eq!(config.deny_action, DenyAction::Reject);
+    let inbound = config.failsafes.inbound.iter().map(ToString::to_string);
+    assert_eq!(inbound.collect::<Vec<_>>(), ["tcp:2222", "tcp:[fd00::/8]:22"]);
+    assert_eq!(config.failsafes.outbound, Failsafes::calico().outbound);
+    let flows = FlowsConfig {
+        file: "/f.jsonl".into(),
+        interval: Duration::from_millis(500),
+        include_addresses: true,
+        nflog_group: 4242,
+    };
+    assert_eq!(config.flows, flows);
+}
+
+#[test]
+fn presets_and_lists() {
+    assert_eq!(good("failsafes: {preset: none}").failsafes, Failsafes::none());
+    assert_eq!(
+        good("failsafes: {preset: default}").failsafes,
+        Failsafes::default()
+    );
+    let closed = good("failsafes: {inbound: []}").failsafes;
+    assert!(closed.inbound.is_empty());
+    assert_eq!(closed.outbound, Failsafes::default().outbound);
+}
+
+#[test]
+fn refusals() {
+    let long = format!("socket: /{}", "x".repeat(107));
+    for (text, code, path, words) in [
+        (
+            "saftyNet: true",
+            "unknown-field",
+            "saftyNet",
+            "did you mean `safetyNet`?",
+        ),
+        (
+            "flows: {intervall: 10s}",
+            "unknown-field",
+            "flows.intervall",
+            "did you mean `interval`?",
+        ),
+        ("host: {name: x}", "unknown-field", "host.name", "labels"),
+        ("node: 5", "wrong-type", "node", "quotes"),
+        ("node: a b", "invalid-name", "node", "not a name of a host"),
+        ("host: {labels: {a: 1}}", "wrong-type", "host.labels.a", "quotes"),
+        (
+            "host: {labels: {pcns.a: b}}",
+            "reserved-label",
+            "host.labels.pcns.a",
+            "this host must not",
+        ),
+        ("policyDir: policy.d", "invalid-path", "policyDir", "absolute"),
+        (&long, "invalid-path", "socket", "108 bytes"),
+        ("safetyNet: yes", "wrong-type", "safetyNet", "`true` or `false`"),
+        (
+            "denyAction: Drop",
+            "invalid-value",
+            "denyAction",
+            "did you mean `drop`?",
+        ),
+        (
+            "failsafes: {preset: cilium}",
+            "invalid-value",
+            "failsafes.preset",
+            "default, calico, none",
+        ),
+        (
+            "failsafes: {inbound: tcp:22}",
+            "wrong-type",
+            "failsafes.inbound",
+            "a list of failsafes",
+        ),
+        (
+            "failsafes: {inbound: [22]}",
+            "wrong-type",
+            "failsafes.inbound[0]",
+            "found the number `22`",
+        ),
+        (
+            "failsafes: {outbound: [icmp:8]}",
+            "invalid-failsafe",
+            "failsafes.outbound[0]",
+            "use tcp, udp or sctp",
+        ),
+        (
+            "flows: {interval: 10}",
+            "invalid-interval",
+            "flows.interval",
+            "`10` is not an interval",
+        ),
+        (
+            "flows: {interval: 10ms}",
+            "invalid-interval",
+            "flows.interval",
+            "from 100ms",
+        ),
+        (
+            "flows: {interval: 25h}",
+            "invalid-interval",
+            "flows.interval",
+            "to 24h",
+        ),
+        (
+            "flows: {interval: s}",
+            "invalid-interval",
+            "flows.interval",
+            "10s",
+        ),
+        (
+            "flows: {interval: 99999999999999999999h}",
+            "invalid-interval",
+            "flows.interval",
+            "10s",
+        ),
+        (
+            "flows: {interval: [10s]}",
+            "wrong-type",
+            "flows.interval",
+            "a duration",
+        ),
+        (
+            "flows: {nflogGroup: 65536}",
+            "out-of-range",
+            "flows.nflogGroup",
+            "from 0 to 65535",
+        ),
+        ("[]", "wrong-type", "", "the fields of the configuration"),
+        ("node: a\n---\nnode: b\n", "extra-document", "", "one document"),
+    ] {
+        let (config, diagnostics, files) = parse(text);
+        let rendered = diagnostics.render(&files, false);
+        assert!(config.is_none(), "{text}");
+        assert_eq!(diagnostics.len(), 1, "{text}\n{rendered}");
+        let problem = diagnostics.iter().next().unwrap();
+        assert_eq!(
+            (problem.code, problem.path.as_deref()),
+            (code, Some(path)),
+            "{text}\n{rendered}"
+        );
+        assert!(rendered.contains(words), "{text}\n{rendered}");
+    }
+}
+
+#[test]
+fn load_says_what_and_where() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("palisade.yaml");
+    let missing = Config::load(&path).unwrap_err().to_string();
+    assert!(
+        missing.starts_with("cannot read the configuration /"),
+        "{missing}"
+    );
+
+    std::fs::write(&path, "node: n\nfoo: 1\nflows: {interval: 1}\n").unwrap();
+    let wrong = Config::load(&path).unwrap_err().to_string();
+    assert!(
+        wrong.contains("palisade.yaml:2:1") && wrong.contains("palisade.yaml:3:19"),
+        "{wrong}"
+    );
+
+    std::fs::write(&path, b"node: \xff\n").unwrap();
+    let binary = Config::load(&path).unwrap_err().to_string();
+    assert!(binary.starts_with("error[not-utf8]: line 1"), "{binary}");
+
+    std::fs::write(&path, "node: n\n").unwrap();
+    assert_eq!(Config::load(&path).unwrap().node, "n");
+}
+
+/// What is shipped, and what its comments say the defaults are.
+#[test]
+fn the_shipped_configuration_is_valid() {
+    let text = include_str!("../../../systemd/palisade.yaml");
+    let default = Config::default();
+    assert_eq!(good(text), default);
+    let written = text.lines().map(|line| match line.strip_prefix('#') {
+        Some(key) if !key.starts_with(' ') || key.starts_with("  ") => key,
+        _ => "",
+    });
+    let config = good(&written.collect::<Vec<_>>().join("\n"));
+    assert_eq!(config.policy_dir, default.policy_dir);
+    assert_eq!(config.failsafes, default.failsafes);
+    assert_eq!(config.flows, default.flows);
+}

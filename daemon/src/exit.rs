@@ -1,0 +1,27 @@
+//! Exit codes: part of the contract, stable, and listed in the README.
+
+/// How a command ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Fine, allowed, no findings.
+    Fine = 0,
+    /// Findings: denied, would be denied.
+    Findings = 1,
+    /// The command line is wrong.
+    Usage = 2,
+    /// The configuration or the resources are invalid.
+    Invalid = 3,
+    /// The daemon cannot be reached.
+    Unreachable = 4,
+    /// The kernel refused; the previous generation is in force.
+    ApplyFailed = 5,
+    /// Root or CAP_NET_ADMIN is missing.
+    NoPrivilege = 77,
+}
+
+impl From<Exit> for std::process::ExitCode {
+    fn from(exit: Exit) -> Self {
+        std::process::ExitCode::from(exit as u8)
+    }
+}

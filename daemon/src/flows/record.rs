@@ -1,0 +1,317 @@
+//! The records in `flows.jsonl`: one JSON object a line, fields named as Calico's Goldmane names them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use palisade_rules::analysis::StepReport;
+use palisade_rules::compile::{Counted, CountedBy};
+use palisade_rules::evaluate::Verdict;
+use palisade_rules::net::Direction;
+use palisade_rules::resource::Labels;
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+
+use super::attribute::{Attribution, attribute, parties};
+use super::observe::{Connection, Interval, Missing, Tally};
+use crate::apply::Generation;
+
+/// A line of the file.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum Record {
+    /// Connections that no policy tells apart.
+    Flow(Box<FlowRecord>),
+    /// A counter.
+    Rule(RuleRecord),
+}
+
+/// Connections of one interval with the same ends, port, verdicts and traces.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct FlowRecord {
+    /// When the interval began.
+    #[serde(with = "time::serde::rfc3339")]
+    pub start_time: OffsetDateTime,
+    /// When it ended.
+    #[serde(with = "time::serde::rfc3339")]
+    pub end_time: OffsetDateTime,
+    /// `src` where the source is this host, `dst` where the destination is.
+    pub reporter: String,
+    /// `ingress` or `egress`.
+    pub direction: String,
+    /// The verdict in force: `allow` or `deny`.
+    pub action: String,
+    /// The verdict with the staged objects applied.
+    pub pending_action: String,
+    /// What the safety net hides.
+    pub safety_net: SafetyNet,
+    /// The source's name.
+    pub source_name: String,
+    /// Its namespace; `null` for hosts and networks.
+    pub source_namespace: Option<String>,
+    /// `HostEndpoint`, `NetworkSet` or `Network`.
+    pub source_type: String,
+    /// Its labels.
+    pub source_labels: Labels,
+    /// Its address, with `includeAddresses`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_ip: Option<IpAddr>,
+    /// The destination's name.
+    pub dest_name: String,
+    /// Its namespace; `null` for hosts and networks.
+    pub dest_namespace: Option<String>,
+    /// `HostEndpoint`, `NetworkSet` or `Network`.
+    pub dest_type: String,
+    /// Its labels.
+    pub dest_labels: Labels,
+    /// Its address, with `includeAddresses`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dest_ip: Option<IpAddr>,
+    /// The destination port; 0 for protocols without.
+    pub dest_port: u16,
+    /// The protocol, in nftables' word or as a number.
+    pub proto: String,
+    /// Why.
+    pub policies: Traces,
+    /// First packets towards this host; one that is sent again counts again.
+    pub packets_in: u64,
+    /// First packets from this host.
+    pub packets_out: u64,
+    /// Bytes of `packets_in`.
+    pub bytes_in: u64,
+    /// Bytes of `packets_out`.
+    pub bytes_out: u64,
+    /// How complete the interval is.
+    pub log_status: LogStatus,
+}
+
+/// What the safety net hides of a verdict.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SafetyNet {
+    /// Whether the net is what allowed it, in either world.
+    pub caught: bool,
+    /// `action` without the net.
+    pub action: String,
+    /// `pending_action` without the net.
+    pub pending_action: String,
+}
+
+/// The traces of both worlds.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Traces {
+    /// Of the verdict in force.
+    pub enforced: Vec<StepReport>,
+    /// Of the pending verdict.
+    pub pending: Vec<StepReport>,
+    /// Without the safety net, where it decided.
+    pub enforced_without_safety_net: Option<Vec<StepReport>>,
+    /// Without the safety net, where it decided.
+    pub pending_without_safety_net: Option<Vec<StepReport>>,
+}
+
+/// How complete an interval is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogStatus {
+    /// Whether nothing is missing.
+    pub complete: bool,
+    /// What is missing, in packets.
+    #[serde(flatten)]
+    pub missing: Missing,
+}
+
+/// One counter over one interval.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleRecord {
+    /// When the interval began.
+    #[serde(with = "time::serde::rfc3339")]
+    pub start_time: OffsetDateTime,
+    /// When it ended.
+    #[serde(with = "time::serde::rfc3339")]
+    pub end_time: OffsetDateTime,
+    /// What it counts.
+    #[serde(flatten)]
+    pub counter: CounterRow,
+    /// Packets in the interval.
+    pub packets_delta: u64,
+    /// Bytes in the interval.
+    pub bytes_delta: u64,
+}
+
+/// A counter, what it counts, and its value.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterRow {
+    /// Its name in the kernel.
+    pub counter: String,
+    /// `enforced` or `pending`.
+    pub world: String,
+    /// `ingress` or `egress`.
+    pub direction: String,
+    /// The tier; empty where no tier speaks.
+    pub tier: String,
+    /// The kind as written, or `EndOfTier`, `Profile`, `Failsafe`, `Invalid`.
+    pub kind: String,
+    /// The namespace, if the kind has one.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+    /// The index of the rule as written; -1 where no rule counts.
+    pub rule_index: i64,
+    /// The rule's name.
+    pub rule_name: Option<String>,
+    /// `Allow`, `Deny`, `Pass` or `Log`.
+    pub action: String,
+    /// Whether a safety net had caught these packets before.
+    pub without_safety_net: bool,
+    /// First packets that were evaluated, ever.
+    pub packets_total: u64,
+    /// Their bytes.
+    pub bytes_total: u64,
+}
+
+/// A party of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Party {
+    /// Its name.
+    pub name: String,
+    /// `HostEndpoint`, `NetworkSet` or `Network`.
+    pub kind: String,
+    /// Its labels.
+    pub labels: Labels,
+    /// Its address, where it is asked for.
+    pub ip: Option<IpAddr>,
+}
+
+impl CounterRow {
+    /// The row of one counter.
+    pub fn new(counter: &str, counted: &Counted, packets_total: u64, bytes_total: u64) -> Self {
+        let mut row = CounterRow {
+            counter: counter.to_owned(),
+            world: counted.world.as_str().to_owned(),
+            direction: counted.direction.as_str().to_owned(),
+            tier: String::new(),
+            kind: String::new(),
+            namespace: None,
+            name: String::new(),
+            rule_index: -1,
+            rule_name: None,
+            action: counted.action.as_str().to_owned(),
+            without_safety_net: counted.without_safety_net,
+            packets_total,
+            bytes_total,
+        };
+        match &counted.by {
+            CountedBy::Invalid => "Invalid".clone_into(&mut row.kind),
+            CountedBy::Failsafe(text) => {
+                "Failsafe".clone_into(&mut row.kind);
+                row.name.clone_from(text);
+            }
+            CountedBy::Rule {
+                kind,
+                tier,
+                namespace,
+                name,
+                rule_index,
+                rule_name,
+                ..
+            } => {
+                (*kind).clone_into(&mut row.kind);
+                row.tier.clone_from(tier);
+                row.namespace.clone_from(namespace);
+                row.name.clone_from(name);
+                row.rule_index = i64::try_from(*rule_index).unwrap_or(i64::MAX);
+                row.rule_name.clone_from(rule_name);
+            }
+            CountedBy::EndOfTier(tier) => {
+                "EndOfTier".clone_into(&mut row.kind);
+                row.tier.clone_from(tier);
+            }
+            CountedBy::Profile(profile) => {
+                "Profile".clone_into(&mut row.kind);
+                row.name = profile.clone().unwrap_or_default();
+            }
+        }
+        row
+    }
+}
+
+/// The flow records of an interval. Connections are decided in the worlds of the generation that saw them, or, where
+/// that is long gone, in the current one.
+pub fn flow_records(
+    interval: &Interval,
+    end: OffsetDateTime,
+    include_addresses: bool,
+    generation: impl Fn(u64) -> Option<std::sync::Arc<Generation>>,
+) -> Vec<FlowRecord> {
+    type Key = (Direction, Party, Party, u16, u8, Attribution);
+    let mut flows: BTreeMap<Key, Tally> = BTreeMap::new();
+    for ((seen_by, connection), tally) in &interval.seen {
+        let Some(generation) = generation(*seen_by) else {
+            continue;
+        };
+        let Some(attribution) = attribute(&generation.worlds, connection) else {
+            continue;
+        };
+        let (source, destination) = parties(&generation.worlds, connection, include_addresses);
+        let Connection {
+            direction, packet, ..
+        } = connection;
+        let key = (
+            *direction,
+            source,
+            destination,
+            packet.destination_port,
+            packet.protocol.0,
+            attribution,
+        );
+        flows
+            .entry(key)
+            .and_modify(|sum| sum.add(tally))
+            .or_insert(*tally);
+    }
+    let log_status = LogStatus {
+        complete: interval.missing.is_nothing(),
+        missing: interval.missing,
+    };
+    flows
+        .into_iter()
+        .map(
+            |((direction, source, destination, dest_port, protocol, attribution), tally)| {
+                let word = |verdict: Verdict| verdict.as_str().to_owned();
+                let (reporter, [packets_in, packets_out, bytes_in, bytes_out]) = match direction {
+                    Direction::Ingress => ("dst", [tally.packets, 0, tally.bytes, 0]),
+                    Direction::Egress => ("src", [0, tally.packets, 0, tally.bytes]),
+                };
+                FlowRecord {
+                    start_time: interval.start,
+                    end_time: end,
+                    reporter: reporter.to_owned(),
+                    direction: direction.as_str().to_owned(),
+                    action: word(attribution.action),
+                    pending_action: word(attribution.pending_action),
+                    safety_net: SafetyNet {
+                        caught: attribution.caught,
+                        action: word(attribution.action_without_net),
+                        pending_action: word(attribution.pending_without_net),
+                    },
+                    source_name: source.name,
+                    source_namespace: None,
+                    source_type: source.kind,
+                    source_labels: source.labels,
+                    source_ip: source.ip,
+                    dest_name: destination.name,
+                    dest_namespace: None,
+                    dest_type: destination.kind,
+                    dest_labels: destination.labels,
+                    dest_ip: destination.ip,
+                    dest_port,
+                    proto: palisade_rules::net::Protocol(protocol).to_string(),
+                    policies: attribution.policies,
+                    packets_in,
+                    packets_out,
+                    bytes_in,
+                    bytes_out,
+                    log_status,
+                }
+            },
+        )
+        .collect()
+}

@@ -1,0 +1,185 @@
+//! What the daemon answers over its API.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use palisade_rules::net::Direction;
+use palisade_rules::resource::StagedAction;
+use palisade_rules::snapshot::Snapshot;
+use palisade_rules::world::{Attachment, WorldKind, Worlds};
+use tokio::sync::broadcast;
+
+use super::{Daemon, lock};
+use crate::api::types::{EndpointRow, FlowsStatus, PolicyRow, Status, TableSize};
+use crate::flows::record::{CounterRow, FlowRecord};
+use crate::flows::report::{StagedReport, staged_reports};
+use crate::kernel::KernelError;
+
+impl Daemon {
+    /// What is in force, and how the daemon fares.
+    pub fn status(&self) -> Status {
+        let generation = self.generation();
+        let config = lock(&self.engine).config().clone();
+        let missing = lock(&self.observations).missing();
+        let (reading, not_written) = {
+            let flows = lock(&self.flows);
+            (flows.reading, flows.not_written)
+        };
+        let ruleset = &generation.compiled.ruleset;
+        Status {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            node: config.node,
+            started_at: self.started_at,
+            generation: generation.number,
+            generation_at: generation.at,
+            last_reload: lock(&self.last_reload).clone(),
+            endpoints: generation.worlds.local().count(),
+            enforced_policies: generation.worlds.enforced.policies.len(),
+            staged_policies: generation.staged().count(),
+            safety_net: generation
+                .worlds
+                .enforced
+                .policies
+                .iter()
+                .any(|policy| policy.safety_net),
+            table: TableSize {
+                chains: ruleset.chains.len(),
+                rules: ruleset.chains.iter().map(|chain| chain.rules.len()).sum(),
+                sets: ruleset.sets.len(),
+                counters: ruleset.counters.len(),
+            },
+            flows: FlowsStatus {
+                file: config.flows.file.display().to_string(),
+                nflog_group: config.flows.nflog_group,
+                reading,
+                missing,
+                not_written,
+            },
+        }
+    }
+
+    /// Every counter with what it counts, as the kernel has it now.
+    pub fn counters(&self) -> Result<Vec<CounterRow>, KernelError> {
+        let mut engine = lock(&self.engine);
+        let values = engine.counters()?;
+        let generation = engine.current().cloned().unwrap_or_else(|| self.generation());
+        drop(engine);
+        let row = |(name, counted): (&palisade_rules::ruleset::Name, _)| {
+            let value = values.get(name.as_str()).copied().unwrap_or_default();
+            CounterRow::new(name.as_str(), counted, value.packets, value.bytes)
+        };
+        Ok(generation.compiled.counters.iter().map(row).collect())
+    }
+
+    /// Every policy, in order of evaluation, staged ones among the enforced.
+    pub fn policies(&self) -> Result<Vec<PolicyRow>, KernelError> {
+        let counters = self.counters()?;
+        let generation = self.generation();
+        Ok(policy_rows(&generation.snapshot, &generation.worlds, &counters))
+    }
+
+    /// Every endpoint.
+    pub fn endpoints(&self) -> Vec<EndpointRow> {
+        endpoint_rows(&self.generation().worlds)
+    }
+
+    /// What each staged policy would have done.
+    pub fn staged(&self) -> Result<Vec<StagedReport>, KernelError> {
+        let counters: BTreeMap<String, CounterRow> = self
+            .counters()?
+            .into_iter()
+            .map(|row| (row.counter.clone(), row))
+            .collect();
+        let generation = self.generation();
+        Ok(staged_reports(&generation, &lock(&self.observations), &counters))
+    }
+
+    /// The ruleset in force, as nft text.
+    pub fn ruleset(&self) -> String {
+        self.generation().compiled.ruleset.to_string()
+    }
+
+    /// The flow records of the last intervals, and those to come.
+    pub fn flows(&self) -> (Vec<Arc<FlowRecord>>, broadcast::Receiver<Arc<FlowRecord>>) {
+        let flows = lock(&self.flows);
+        let coming = self.follow.subscribe();
+        (flows.recent.iter().cloned().collect(), coming)
+    }
+}
+
+/// The rows of `palisade policies`: the pending world's order, in which a replaced or deleted policy keeps its place,
+/// then what is parked.
+pub fn policy_rows(snapshot: &Snapshot, worlds: &Worlds, counters: &[CounterRow]) -> Vec<PolicyRow> {
+    let mut places: BTreeMap<usize, (usize, bool, usize)> = BTreeMap::new();
+    for kind in [WorldKind::Pending, WorldKind::Enforced] {
+        for policy in &worlds.world(kind).policies {
+            places
+                .entry(policy.source)
+                .or_insert((policy.tier, policy.safety_net, policy.place));
+        }
+    }
+    let mut order: Vec<usize> = (0..snapshot.policies.len()).collect();
+    order.sort_by_key(|source| places.get(source).copied().unwrap_or((usize::MAX, true, *source)));
+    order
+        .into_iter()
+        .map(|source| {
+            let policy = &snapshot.policies[source];
+            let world = if policy.staged.is_some() {
+                WorldKind::Pending
+            } else {
+                WorldKind::Enforced
+            };
+            let own = counters.iter().filter(|row| {
+                row.world == world.as_str() && row.kind == policy.written_kind() && row.name == policy.id.name
+            });
+            let types = [(policy.types.ingress, "Ingress"), (policy.types.egress, "Egress")];
+            PolicyRow {
+                tier: policy.tier.clone(),
+                order: policy.order.map(palisade_rules::resource::Order::value),
+                kind: policy.written_kind().to_owned(),
+                namespace: policy.id.namespace.clone(),
+                name: policy.id.name.clone(),
+                state: match policy.staged {
+                    None => "enforced",
+                    Some(StagedAction::Set) => "staged",
+                    Some(StagedAction::Delete) => "staged (Delete)",
+                    Some(StagedAction::Learn) => "staged (Learn)",
+                    Some(StagedAction::Ignore) => "parked (Ignore)",
+                }
+                .to_owned(),
+                types: types
+                    .iter()
+                    .filter(|(has, _)| *has)
+                    .map(|(_, word)| (*word).to_owned())
+                    .collect(),
+                endpoints: worlds
+                    .local()
+                    .filter(|(_, endpoint, _)| policy.selector.matches(&endpoint.labels))
+                    .map(|(_, endpoint, _)| endpoint.name.clone())
+                    .collect(),
+                packets: own.map(|row| row.packets_total).sum(),
+                source: policy.position.to_string(),
+            }
+        })
+        .collect()
+}
+
+/// The rows of `palisade endpoints`.
+pub fn endpoint_rows(worlds: &Worlds) -> Vec<EndpointRow> {
+    let row = |(index, endpoint): (usize, &palisade_rules::world::Endpoint)| EndpointRow {
+        name: endpoint.name.clone(),
+        node: endpoint.node.clone(),
+        interfaces: match &endpoint.attachment {
+            None => Vec::new(),
+            Some(Attachment::Rest) => vec!["*".to_owned()],
+            Some(Attachment::Interfaces(interfaces)) => interfaces.clone(),
+        },
+        addresses: endpoint.addresses.clone(),
+        labels: endpoint.labels.clone(),
+        preview: endpoint.attachment.is_some()
+            && Direction::BOTH
+                .into_iter()
+                .any(|direction| worlds.differs(palisade_rules::world::EndpointId(index), direction)),
+    };
+    worlds.endpoints.iter().enumerate().map(row).collect()
+}

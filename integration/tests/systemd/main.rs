@@ -1,0 +1,204 @@
+//! palisade.service under a systemd that booted for it, as `make install` puts it there.
+//!
+//! Needs root, and the Debian packages that `make deps` installs.
+#![forbid(unsafe_code)]
+#![expect(clippy::unwrap_used, reason = "all of this is a test")]
+
+mod machine;
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use machine::{Machine, Probe};
+
+/// Denies one port on a host that is labelled `role: database`, whatever the safety net allows.
+const CLOSED: &str = "apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata:
+  name: closed-to-all
+spec:
+  selector: role == 'database'
+  order: 10
+  ingress:
+    - action: Deny
+      protocol: TCP
+      destination:
+        ports: [9090]
+";
+const CLOSED_FILE: &str = "/etc/palisade/policy.d/closed.yaml";
+
+/// A machine where the policy [`CLOSED`] is in force.
+fn guarded() -> Machine {
+    let machine = Machine::boot();
+    configure(&machine);
+    machine.sh("systemctl start palisade");
+    assert_closed(&machine, 9090);
+    machine
+}
+
+fn configure(machine: &Machine) {
+    let labels = "host:\n  labels:\n    role: database\n";
+    machine.write("/etc/palisade/palisade.yaml", labels);
+    machine.write(CLOSED_FILE, CLOSED);
+}
+
+/// The port is denied and others are not; the safety net stays in sight in the listing.
+fn assert_closed(machine: &Machine, port: u16) {
+    let table = table(machine);
+    assert!(table.contains("closed-to-all"), "{table}");
+    assert!(table.contains("zzz-final-allow-everything"), "{table}");
+    assert_eq!(machine.probe(port), Probe::Silence, "port {port}");
+    assert_eq!(machine.probe(8080), Probe::Answered, "port 8080");
+}
+
+fn table(machine: &Machine) -> String {
+    machine.sh("nft list table inet palisade")
+}
+
+#[test]
+fn a_fresh_installation_starts_and_denies_nothing() {
+    let machine = Machine::boot();
+    assert_eq!(machine.run("systemctl is-enabled palisade").stdout, b"disabled\n");
+
+    machine.sh("systemctl start palisade");
+    assert_eq!(machine.property("ActiveState"), "active");
+    let status = machine.property("StatusText");
+    assert!(status.contains("generation"), "{status}");
+    assert!(table(&machine).contains("zzz-final-allow-everything"));
+    assert_eq!(machine.probe(9090), Probe::Answered);
+
+    let owner = machine.sh("stat --format '%U:%G %a' /run/palisade/palisade.sock");
+    assert_eq!(owner, "root:palisade 660");
+    machine.sh("palisade status");
+    machine.sh("setpriv --reuid 65534 --regid palisade --clear-groups palisade status");
+    let warnings = "journalctl --unit palisade --priority warning --quiet --output cat --no-pager";
+    assert_eq!(machine.sh(warnings), "", "the confinement must not be in the way");
+
+    let stranger = machine.run("setpriv --reuid 65534 --regid 65534 --clear-groups palisade status");
+    assert!(!stranger.status.success());
+}
+
+#[test]
+fn reload_applies_a_good_file() {
+    let machine = guarded();
+    machine.write(CLOSED_FILE, &CLOSED.replace("9090", "9091"));
+    machine.sh("systemctl reload palisade");
+    assert_closed(&machine, 9091);
+    assert_eq!(machine.probe(9090), Probe::Answered);
+}
+
+#[test]
+fn reload_refuses_a_bad_file_and_the_rules_stay() {
+    let machine = guarded();
+    let before = machine.sh("nft --stateless list table inet palisade");
+    machine.write(CLOSED_FILE, &CLOSED.replace("Deny", "Denny"));
+
+    let reload = machine.run("systemctl reload palisade");
+    assert!(!reload.status.success(), "the reload job must fail");
+    let journal = machine.journal();
+    assert!(journal.contains(&format!("{CLOSED_FILE}:9:15")), "{journal}");
+    assert_eq!(machine.property("ActiveState"), "active");
+    assert_eq!(machine.sh("nft --stateless list table inet palisade"), before);
+    assert_closed(&machine, 9090);
+
+    machine.write(CLOSED_FILE, CLOSED);
+    machine.sh("systemctl reload palisade");
+    assert_closed(&machine, 9090);
+}
+
+#[test]
+fn stop_leaves_the_rules_in_force() {
+    let machine = guarded();
+    machine.sh("systemctl stop palisade");
+    assert_eq!(machine.property("ActiveState"), "inactive");
+    assert_eq!(machine.property("Result"), "success");
+    machine.sh("test -s /var/log/palisade/flows.jsonl");
+    assert_closed(&machine, 9090);
+
+    machine.sh("systemctl start palisade");
+    assert_closed(&machine, 9090);
+}
+
+#[test]
+fn a_daemon_that_hangs_is_restarted_and_the_rules_stay() {
+    let machine = Machine::boot();
+    machine.sh("mkdir -p /run/systemd/system/palisade.service.d");
+    machine.write(
+        "/run/systemd/system/palisade.service.d/soon.conf",
+        "[Service]\nWatchdogSec=2s\nRestartSec=100ms\n",
+    );
+    configure(&machine);
+    machine.sh("systemctl daemon-reload; systemctl start palisade");
+    // It must feed the watchdog by itself before it may be said to have stopped.
+    thread::sleep(Duration::from_secs(4));
+    assert_eq!(machine.property("NRestarts"), "0");
+
+    let hung = machine.property("MainPID");
+    machine.sh(&format!("kill -STOP {hung}"));
+    let started = Instant::now();
+    while machine.property("ActiveState") != "active" || machine.property("MainPID") == hung {
+        assert!(started.elapsed() < Duration::from_secs(30), "not restarted");
+        assert_closed(&machine, 9090);
+    }
+    assert_closed(&machine, 9090);
+    assert_eq!(machine.property("NRestarts"), "1");
+    let journal = machine.journal();
+    assert!(journal.contains("Watchdog timeout"), "{journal}");
+}
+
+#[test]
+fn at_boot_it_is_in_force_before_the_network() {
+    let mut machine = guarded();
+    machine.sh("systemctl enable palisade");
+    // Nothing in so small a system asks for the network by itself.
+    machine.write(
+        "/etc/systemd/system/interfaces.service",
+        "[Unit]\nWants=network-pre.target\nAfter=network-pre.target\n[Service]\nExecStart=/bin/true\n[Install]\nWantedBy=multi-user.target\n",
+    );
+    machine.sh("systemctl enable interfaces");
+    machine.reboot();
+
+    assert_closed(&machine, 9090);
+    let times = machine.sh(
+        "systemctl show --value --property ActiveEnterTimestampMonotonic palisade
+         systemctl show --value --property ActiveEnterTimestampMonotonic network-pre.target
+         systemctl show --value --property ExecMainStartTimestampMonotonic interfaces",
+    );
+    let times: Vec<u64> = times
+        .split_whitespace()
+        .map(|time| time.parse().unwrap())
+        .collect();
+    assert!(times.is_sorted() && times.len() == 3 && times[0] > 0, "{times:?}");
+    let cycles = machine
+        .run("journalctl --boot --no-pager | grep 'ordering cycle'")
+        .stdout;
+    assert_eq!(String::from_utf8_lossy(&cycles), "");
+}
+
+#[test]
+fn the_service_is_confined() {
+    let machine = Machine::boot();
+    let report = machine.sh("systemd-analyze security --no-pager palisade.service");
+    let exposure: f64 = report
+        .rsplit_once("Overall exposure level for palisade.service: ")
+        .and_then(|(_, level)| level.split_whitespace().next()?.parse().ok())
+        .unwrap_or_else(|| panic!("no exposure level in:\n{report}"));
+    assert!(exposure <= 2.0, "{report}");
+}
+
+#[test]
+fn installing_again_keeps_the_configuration() {
+    let root = tempfile::tempdir().unwrap();
+    let install = || {
+        let output = machine::install(root.path());
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{errors}");
+    };
+    install();
+    let configuration = root.path().join("etc/palisade/palisade.yaml");
+    std::fs::write(&configuration, "node: kept\n").unwrap();
+    install();
+    assert_eq!(std::fs::read_to_string(&configuration).unwrap(), "node: kept\n");
+    let policies = std::fs::read_dir(root.path().join("etc/palisade/policy.d")).unwrap();
+    assert_eq!(policies.count(), 0, "a new installation must not bring policies");
+}

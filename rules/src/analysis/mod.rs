@@ -1,0 +1,11 @@
+//! Questions about the worlds, answered by the evaluator.
+
+mod explain;
+mod names;
+#[cfg(test)]
+mod tests;
+mod trace;
+
+pub use explain::{Answer, BareAnswer, Query, QueryError, WorldAnswer, explain};
+pub use names::{NameKind, Named, name_of};
+pub use trace::{StepReport, Trigger};

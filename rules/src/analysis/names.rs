@@ -1,0 +1,93 @@
+//! Names for addresses: an endpoint, else the network set with the longest prefix, else private or public.
+
+use std::net::IpAddr;
+
+use crate::resource::Labels;
+use crate::world::{EndpointId, Worlds};
+
+/// Who an address is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named<'a> {
+    /// What kind of thing it is.
+    pub kind: NameKind,
+    /// Its name: of the endpoint or the set, or `private` or `public`.
+    pub name: &'a str,
+    /// Its labels, if it is known.
+    pub labels: Option<&'a Labels>,
+}
+
+/// What an address belongs to, in the words of Calico's flow records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum NameKind {
+    /// A host endpoint.
+    HostEndpoint(EndpointId),
+    /// A network set.
+    NetworkSet,
+    /// Nothing that has a name.
+    Network,
+}
+
+impl NameKind {
+    /// Calico's word.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NameKind::HostEndpoint(_) => "HostEndpoint",
+            NameKind::NetworkSet => "NetworkSet",
+            NameKind::Network => "Network",
+        }
+    }
+}
+
+/// Who has an address. Where two endpoints or two equally long prefixes claim it, the first by name.
+pub fn name_of(worlds: &Worlds, address: IpAddr) -> Named<'_> {
+    let endpoint = worlds
+        .endpoints
+        .iter()
+        .position(|endpoint| endpoint.addresses.contains(&address));
+    if let Some(index) = endpoint {
+        let endpoint = &worlds.endpoints[index];
+        return Named {
+            kind: NameKind::HostEndpoint(EndpointId(index)),
+            name: &endpoint.name,
+            labels: Some(&endpoint.labels),
+        };
+    }
+    let length = |network: &crate::world::Network| {
+        network
+            .nets
+            .iter()
+            .filter(|net| net.contains(&address))
+            .map(ipnet::IpNet::prefix_len)
+            .max()
+    };
+    let longest = worlds
+        .networks
+        .iter()
+        .filter_map(|network| Some((length(network)?, network)))
+        .reduce(|best, next| if next.0 > best.0 { next } else { best });
+    match longest {
+        Some((_, network)) => Named {
+            kind: NameKind::NetworkSet,
+            name: &network.name,
+            labels: Some(&network.labels),
+        },
+        None => {
+            let name = if is_private(address) { "private" } else { "public" };
+            Named {
+                kind: NameKind::Network,
+                name,
+                labels: None,
+            }
+        }
+    }
+}
+
+/// Whether an address is of a network that the Internet does not route (RFC 1918, RFC 4193, link-local, loopback).
+fn is_private(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => address.is_private() || address.is_link_local() || address.is_loopback(),
+        IpAddr::V6(address) => {
+            address.is_unique_local() || address.is_unicast_link_local() || address.is_loopback()
+        }
+    }
+}

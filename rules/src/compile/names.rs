@@ -1,0 +1,146 @@
+//! Names of counters: they are the identity of what they count, and outlive reload, reorder and promotion.
+//!
+//! A rule is known by its policy (kind after promotion, namespace, name), its direction, and its own name or else its
+//! content; never by its place. The pending world's counter has the very name that the enforced one would have, so
+//! that its history goes on in the enforced rule's own series when the policy is promoted. Only where the enforced
+//! world counts under that name already, the pending one stands under `pending/`. The end of a tier behind a safety net
+//! is never reached in the enforced world: there the pending one counts, and its history goes on when the net is removed.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::short;
+use crate::net::{Direction, PortRange};
+use crate::resource::PolicyKind;
+use crate::ruleset::{Name, fnv1a};
+use crate::world::{WorldKind, WorldPolicy, WorldRule, Worlds};
+
+/// The names under which the enforced world counts.
+pub(super) struct CounterNames {
+    enforced: BTreeSet<Name>,
+}
+
+impl CounterNames {
+    /// Gathers the names under which the enforced world will count.
+    pub(super) fn new(worlds: &Worlds) -> Self {
+        let mut enforced = BTreeSet::new();
+        let world = &worlds.enforced;
+        for (id, endpoint, _) in worlds.local() {
+            for direction in Direction::BOTH {
+                let policies: Vec<&WorldPolicy> = world.governing(id, direction).collect();
+                for policy in &policies {
+                    if !policies
+                        .iter()
+                        .any(|other| other.safety_net && other.tier == policy.tier)
+                    {
+                        enforced.insert(tier_counter(&world.tiers[policy.tier].name, direction));
+                    }
+                    for rule in rule_names(policy, direction) {
+                        enforced.insert(policy_rule_counter(policy, direction, &rule));
+                    }
+                }
+                enforced.insert(profile_counter(
+                    super::endpoint::allowing_profile(endpoint),
+                    direction,
+                ));
+            }
+        }
+        CounterNames { enforced }
+    }
+
+    /// The name of a counter in one world.
+    pub(super) fn in_world(&self, world: WorldKind, name: Name) -> Name {
+        if world == WorldKind::Pending && self.enforced.contains(&name) {
+            Name::new(&format!("pending/{name}"))
+        } else {
+            name
+        }
+    }
+}
+
+/// The counter of the end of a tier.
+pub(super) fn tier_counter(tier: &str, direction: Direction) -> Name {
+    Name::new(&format!("tier/{tier}/{}/end", short(direction)))
+}
+
+/// The counter of a profile, or of there being none that allows.
+pub(super) fn profile_counter(profile: Option<&str>, direction: Direction) -> Name {
+    Name::new(&format!(
+        "profile/{}/{}",
+        profile.unwrap_or("none"),
+        short(direction)
+    ))
+}
+
+/// The counter of a failsafe.
+pub(super) fn failsafe_counter(direction: Direction, text: &str) -> Name {
+    let text = text.replace(':', "-").replace(['[', ']'], "");
+    Name::new(&format!("failsafe/{}/{text}", short(direction)))
+}
+
+/// The counter of packets that conntrack calls invalid.
+pub(super) fn invalid_counter(direction: Direction) -> Name {
+    Name::new(&format!("invalid/{}", short(direction)))
+}
+
+/// The counter of a rule, by the rule's name among its policy's rules.
+pub(super) fn policy_rule_counter(policy: &WorldPolicy, direction: Direction, rule: &str) -> Name {
+    let kind = match policy.id.kind {
+        PolicyKind::GlobalNetworkPolicy => "gnp",
+    };
+    policy_counter(
+        kind,
+        policy.id.namespace.as_deref(),
+        &policy.id.name,
+        direction,
+        rule,
+    )
+}
+
+/// The counter of a rule, by the words it is made of.
+pub(super) fn policy_counter(
+    kind: &str,
+    namespace: Option<&str>,
+    name: &str,
+    direction: Direction,
+    rule: &str,
+) -> Name {
+    let namespace = namespace
+        .map(|namespace| format!("{namespace}/"))
+        .unwrap_or_default();
+    Name::new(&format!("{kind}/{namespace}{name}/{}/{rule}", short(direction)))
+}
+
+/// What each rule of one direction is called among its fellows, in order: its own name, or what it says. Rules that
+/// say the same are told apart by number.
+pub(super) fn rule_names(policy: &WorldPolicy, direction: Direction) -> Vec<String> {
+    let mut seen: BTreeMap<String, usize> = BTreeMap::new();
+    policy
+        .rules(direction)
+        .unwrap_or_default()
+        .iter()
+        .map(|rule| {
+            let name = rule.name.clone().unwrap_or_else(|| content_name(rule));
+            let count = seen.entry(name.clone()).or_default();
+            *count += 1;
+            if *count == 1 {
+                name
+            } else {
+                format!("{name}.{count}")
+            }
+        })
+        .collect()
+}
+
+/// `allow-tcp-8080-1a2b3c4d`: what a reader wants to see, then what makes it unique. An unconditional rule needs no
+/// more than its action.
+fn content_name(rule: &WorldRule) -> String {
+    let mut words = vec![rule.action.as_str().to_lowercase()];
+    words.extend(rule.protocol.map(|protocol| protocol.to_string()));
+    if let Some(ports) = &rule.destination.ports {
+        words.extend(ports.iter().take(3).map(PortRange::to_string));
+    }
+    if rule.text != words[0] {
+        words.push(format!("{:08x}", fnv1a(&rule.text) >> 32));
+    }
+    words.join("-")
+}

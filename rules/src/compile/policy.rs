@@ -1,0 +1,279 @@
+//! Policies and their rules as chains.
+
+use ipnet::IpNet;
+
+use super::{Compiler, Counted, CountedBy, MARK_DECIDED, MARK_PASS, names, short};
+use crate::failsafe::Failsafe;
+use crate::net::{Direction, Family, PortRange, Protocol, merge_nets, merge_ports};
+use crate::resource::Action;
+use crate::ruleset::{Chain, Comment, Log, Match, Name, Op, Rule, Side, Statement};
+use crate::world::{WorldEntity, WorldKind, WorldPolicy, WorldRule, Worlds};
+
+/// Conditions for one family, or the knowledge that no packet can meet them.
+type Conditions = Option<Vec<Match>>;
+
+/// The name of a policy's chain; names of one world and direction sort in order of evaluation.
+pub(super) fn chain_name(
+    worlds: &Worlds,
+    world: WorldKind,
+    direction: Direction,
+    policy: &WorldPolicy,
+) -> Name {
+    let tier = &worlds.world(world).tiers[policy.tier].name;
+    let digits = worlds.world(world).policies.len().to_string().len().max(3);
+    let world = match world {
+        WorldKind::Enforced => "enforced",
+        WorldKind::Pending => "preview",
+    };
+    let direction = short(direction);
+    let (tier_place, place) = (policy.tier + 1, policy.place + 1);
+    Name::new(&format!(
+        "{world}/{direction}/{tier_place:02}-{tier}/{place:0digits$}-{}",
+        policy.id.name
+    ))
+}
+
+/// What a failsafe matches.
+pub(super) fn failsafe_matches(failsafe: &Failsafe, direction: Direction) -> Vec<Match> {
+    let peer = match direction {
+        Direction::Ingress => Side::Source,
+        Direction::Egress => Side::Destination,
+    };
+    let mut matches = Vec::new();
+    if let Some(net) = failsafe.net {
+        matches.push(Match::Family(Family::of_net(net)));
+    }
+    matches.push(Match::Protocol(Op::Is, failsafe.protocol));
+    matches.push(Match::Port(Side::Destination, Op::Is, failsafe.ports));
+    if let Some(net) = failsafe.net.filter(|net| net.prefix_len() > 0) {
+        matches.push(Match::Address(peer, Op::Is, net));
+    }
+    matches
+}
+
+/// ICMPv6 of these types.
+pub(super) fn icmpv6_matches(first: u8, last: u8) -> Vec<Match> {
+    vec![
+        Match::Family(Family::V6),
+        Match::Protocol(Op::Is, Protocol::ICMPV6),
+        Match::IcmpType(Family::V6, Op::Is, first, last),
+    ]
+}
+
+impl Compiler<'_> {
+    /// The chain of one policy, or `None` if it does not govern the direction.
+    pub(super) fn policy_chain(
+        &mut self,
+        world: WorldKind,
+        direction: Direction,
+        index: usize,
+    ) -> Option<Chain> {
+        let worlds = self.worlds;
+        let policy = &worlds.world(world).policies[index];
+        let tier = &worlds.world(world).tiers[policy.tier].name;
+        let rules = policy.rules(direction)?;
+        let staged = if policy.staged { "staged " } else { "" };
+        let mut chain = Chain {
+            name: chain_name(worlds, world, direction, policy),
+            hook: None,
+            comment: Comment::new(&format!("{staged}{} {}", policy.id.kind, policy.id.name)),
+            rules: Vec::new(),
+        };
+        for (rule, rule_name) in rules.iter().zip(names::rule_names(policy, direction)) {
+            let counter = names::policy_rule_counter(policy, direction, &rule_name);
+            let counter = self.names.in_world(world, counter);
+            let counted = Counted {
+                world,
+                direction,
+                by: CountedBy::Rule {
+                    kind: policy.written_kind,
+                    tier: tier.clone(),
+                    namespace: policy.id.namespace.clone(),
+                    name: policy.id.name.clone(),
+                    rule_index: rule.index,
+                    rule_name: rule.name.clone(),
+                    text: rule.text.clone(),
+                    safety_net: policy.safety_net,
+                },
+                action: rule.action,
+                without_safety_net: false,
+            };
+            let counter = self.count(counter, counted);
+            let statements = match world {
+                WorldKind::Enforced => self.enforced_statements(policy, rule, counter),
+                WorldKind::Pending => preview_statements(policy, rule, counter),
+            };
+            let comment = rule_comment(world, direction, policy, rule);
+            chain
+                .rules
+                .extend(self.conditions(rule).into_iter().map(|matches| Rule {
+                    matches,
+                    statements: statements.clone(),
+                    comment: comment.clone(),
+                }));
+        }
+        Some(chain)
+    }
+
+    fn enforced_statements(&self, policy: &WorldPolicy, rule: &WorldRule, counter: Name) -> Vec<Statement> {
+        let mut statements = vec![Statement::Counter(counter)];
+        match rule.action {
+            Action::Allow => statements.push(Statement::Accept),
+            Action::Deny => statements.push(self.deny()),
+            Action::Pass => {
+                statements.push(Statement::SetMark {
+                    mask: MARK_PASS,
+                    value: MARK_PASS,
+                });
+                statements.push(Statement::Return);
+            }
+            Action::Log => statements.extend(self.options.flow_log.map(|flow_log| {
+                Statement::Log(Log {
+                    prefix: log_prefix(&policy.id.name, rule.index),
+                    group: flow_log.group,
+                    snaplen: super::endpoint::SNAPLEN,
+                    queue_threshold: super::endpoint::QUEUE_THRESHOLD,
+                })
+            })),
+        }
+        statements
+    }
+
+    /// The conditions of a rule: one list of matches for both families where it has no addresses, else one for each.
+    fn conditions(&mut self, rule: &WorldRule) -> Vec<Vec<Match>> {
+        let has_addresses = [&rule.source, &rule.destination].iter().any(|side| {
+            side.nets.is_some() || side.not_nets.is_some() || side.set.is_some() || side.not_set.is_some()
+        });
+        if !has_addresses && rule.family.is_none() {
+            return self.conditions_for(rule, None).into_iter().collect();
+        }
+        let families = Family::BOTH.into_iter().filter(|&family| rule.exists_for(family));
+        families
+            .filter_map(|family| self.conditions_for(rule, Some(family)))
+            .collect()
+    }
+
+    /// Cheapest first: a packet that does not match should be done with soon.
+    fn conditions_for(&mut self, rule: &WorldRule, family: Option<Family>) -> Conditions {
+        let mut matches: Vec<Match> = family.map(Match::Family).into_iter().collect();
+        matches.extend(rule.protocol.map(|protocol| Match::Protocol(Op::Is, protocol)));
+        matches.extend(
+            rule.not_protocol
+                .map(|protocol| Match::Protocol(Op::IsNot, protocol)),
+        );
+        let sides = [
+            (Side::Destination, &rule.destination),
+            (Side::Source, &rule.source),
+        ];
+        for (side, entity) in sides {
+            matches.extend(self.port_conditions(side, entity)?);
+        }
+        for (side, entity) in sides {
+            if let Some(family) = family {
+                matches.extend(self.address_conditions(side, entity, family)?);
+            }
+        }
+        // A lookup costs more than a comparison.
+        matches.sort_by_key(|condition| matches!(condition, Match::AddressSet(..) | Match::PortSet(..)));
+        Some(matches)
+    }
+
+    fn port_conditions(&mut self, side: Side, entity: &WorldEntity) -> Conditions {
+        let mut matches = Vec::new();
+        for (op, ports) in [(Op::Is, &entity.ports), (Op::IsNot, &entity.not_ports)] {
+            let Some(ports) = ports else { continue };
+            matches.push(match merge_ports(ports).as_slice() {
+                [
+                    PortRange {
+                        first: 0..=1,
+                        last: u16::MAX,
+                    },
+                ] if op == Op::IsNot => return None,
+                [range] => Match::Port(side, op, *range),
+                ranges => Match::PortSet(side, op, self.sets.ports(ranges)),
+            });
+        }
+        Some(matches)
+    }
+
+    fn address_conditions(&mut self, side: Side, entity: &WorldEntity, family: Family) -> Conditions {
+        let mut matches = Vec::new();
+        for (op, nets) in [(Op::Is, &entity.nets), (Op::IsNot, &entity.not_nets)] {
+            let Some(nets) = nets else { continue };
+            let own: Vec<IpNet> = nets
+                .iter()
+                .copied()
+                .filter(|net| Family::of_net(*net) == family)
+                .collect();
+            match (merge_nets(&own).as_slice(), op) {
+                ([all], Op::Is) if all.prefix_len() == 0 => {}
+                ([all], Op::IsNot) if all.prefix_len() == 0 => return None,
+                ([net], op) => matches.push(Match::Address(side, op, *net)),
+                (nets, op) => matches.push(Match::AddressSet(side, op, family, self.sets.nets(nets, family))),
+            }
+        }
+        for (op, set) in [(Op::Is, entity.set), (Op::IsNot, entity.not_set)] {
+            let Some(set) = set else { continue };
+            let set = self.worlds.address_sets.get(set);
+            let everything = set.of_family(family).any(|net| net.prefix_len() == 0);
+            match (everything, op) {
+                (true, Op::Is) => {}
+                (true, Op::IsNot) => return None,
+                (false, op) => {
+                    matches.push(Match::AddressSet(
+                        side,
+                        op,
+                        family,
+                        self.sets.addresses(set, family),
+                    ));
+                }
+            }
+        }
+        Some(matches)
+    }
+}
+
+/// A rule of the preview counts, marks what it decides, and never ends the packet. A safety net only counts: what
+/// comes after it is what would be without it.
+fn preview_statements(policy: &WorldPolicy, rule: &WorldRule, counter: Name) -> Vec<Statement> {
+    let mut statements = vec![Statement::Counter(counter)];
+    let mark = match rule.action {
+        Action::Allow | Action::Deny if !policy.safety_net => MARK_DECIDED,
+        Action::Pass => MARK_PASS,
+        Action::Allow | Action::Deny | Action::Log => return statements,
+    };
+    statements.push(Statement::SetMark {
+        mask: mark,
+        value: mark,
+    });
+    statements.push(Statement::Return);
+    statements
+}
+
+fn rule_comment(world: WorldKind, direction: Direction, policy: &WorldPolicy, rule: &WorldRule) -> Comment {
+    let (name, index) = (&policy.id.name, rule.index);
+    let rule_name = rule
+        .name
+        .as_ref()
+        .map(|name| format!(" ({name})"))
+        .unwrap_or_default();
+    let effect = match (world, rule.action) {
+        (WorldKind::Enforced, _) => String::new(),
+        (WorldKind::Pending, Action::Allow) if policy.safety_net => {
+            ": caught, and on as if it were not there".into()
+        }
+        (WorldKind::Pending, Action::Allow) => ": would allow".into(),
+        (WorldKind::Pending, Action::Deny) => ": would deny".into(),
+        (WorldKind::Pending, Action::Pass) => ": would pass".into(),
+        (WorldKind::Pending, Action::Log) => ": would log".into(),
+    };
+    Comment::new(&format!("{name} {direction} rule {index}{rule_name}{effect}"))
+}
+
+/// What a reader of the NFLOG group sees of a Log rule; nf_tables takes 127 bytes.
+fn log_prefix(policy: &str, rule_index: usize) -> String {
+    let suffix = format!("/{rule_index}");
+    let room = 127 - "palisade/log/".len() - suffix.len();
+    let policy: String = policy.chars().take(room).collect();
+    format!("palisade/log/{policy}{suffix}")
+}

@@ -1,0 +1,261 @@
+//! Rules.
+
+use super::fields::{Context, Field, Fields, Unique};
+use super::{entity, metadata, names};
+use crate::diagnostic::{Diagnostic, quoted};
+use crate::net::{Family, Protocol};
+use crate::resource::{Action, Entity, ProtocolMatch, Rule};
+use crate::source::Span;
+use crate::yaml::{Core, Node, Value};
+
+/// The most rules of a policy in one direction.
+const MAX_RULES: usize = 1024;
+
+/// The annotation that gives a rule a name.
+const RULE_NAME: &str = "palisade.dev/rule-name";
+
+const ACTIONS: [(&str, Action); 4] = [
+    ("Allow", Action::Allow),
+    ("Deny", Action::Deny),
+    ("Pass", Action::Pass),
+    ("Log", Action::Log),
+];
+
+/// Fields that are known and not enforced, and what to do instead.
+const UNSUPPORTED: [(&str, &str); 3] = [
+    (
+        "icmp",
+        "remove the rule, or match all of ICMP by `protocol` alone",
+    ),
+    (
+        "notICMP",
+        "remove the rule, or match all of ICMP by `protocol` alone",
+    ),
+    (
+        "http",
+        "a packet filter does not see methods and paths: remove the rule, or match the port alone",
+    ),
+];
+
+/// Reads `ingress` or `egress`.
+pub(super) fn rules(context: &mut Context<'_>, field: Field<'_>) -> Vec<Rule> {
+    let nodes = context.list(field.value, "a list of rules");
+    if nodes.len() > MAX_RULES {
+        context.report(
+            Diagnostic::error(
+                "too-many",
+                format!("there are {} rules, and {MAX_RULES} are allowed", nodes.len()),
+            )
+            .at(field.key.span, "too many rules")
+            .help("split the policy"),
+        );
+        return Vec::new();
+    }
+    let mut names = Unique::new();
+    nodes
+        .iter()
+        .filter_map(|node| rule(context, node, &mut names))
+        .collect()
+}
+
+fn rule(context: &mut Context<'_>, node: &Node, names: &mut Unique<String>) -> Option<Rule> {
+    let mut fields = Fields::of(context, node, "a rule", node.span)?;
+    let action = fields
+        .required(context, "action")
+        .and_then(|action| context.choice(action.value, "an action", &ACTIONS))
+        .unwrap_or(Action::Deny);
+    let version = fields.optional("ipVersion");
+    let protocol = fields.optional("protocol");
+    let not_protocol = fields.optional("notProtocol");
+    let source = fields.optional("source");
+    let destination = fields.optional("destination");
+    let metadata = fields.optional("metadata");
+    for (name, why) in UNSUPPORTED {
+        fields.unsupported(context, name, why);
+    }
+    fields.finish(context);
+
+    let ip_version = version.and_then(|version| ip_version(context, version.value));
+    let protocol_match = protocol.and_then(|protocol| self::protocol(context, protocol.value));
+    let not_protocol_match = not_protocol.and_then(|protocol| self::protocol(context, protocol.value));
+    let mut seen = entity::Seen::default();
+    let mut side = |field: Option<Field<'_>>, what| {
+        field.map_or_else(Entity::default, |field| {
+            entity::entity(context, field, what, &mut seen)
+        })
+    };
+    let source = side(source, "a `source`");
+    let destination = side(destination, "a `destination`");
+
+    check_families(context, ip_version.zip(version), &seen);
+    for (written, field) in [(protocol_match, protocol), (not_protocol_match, not_protocol)] {
+        if let (Some(written), Some(field), Some((family, version))) =
+            (written, field, ip_version.zip(version))
+        {
+            check_icmp_version(context, written.protocol, field.value, family, version);
+        }
+    }
+    // A protocol that could not be read may well be one with ports.
+    if protocol.is_none() || protocol_match.is_some() {
+        check_ports(context, protocol_match.zip(protocol), &seen);
+    }
+    Some(Rule {
+        action,
+        ip_version,
+        protocol: protocol_match,
+        not_protocol: not_protocol_match,
+        source,
+        destination,
+        name: metadata.and_then(|metadata| name(context, metadata, names)),
+        position: context.position(node),
+    })
+}
+
+fn ip_version(context: &mut Context<'_>, node: &Node) -> Option<Family> {
+    let version = match &node.value {
+        Value::Scalar(scalar) => scalar.core(),
+        _ => Core::Null,
+    };
+    match version {
+        Core::Integer(4) => Some(Family::V4),
+        Core::Integer(6) => Some(Family::V6),
+        _ => {
+            context.wrong_type(node, "4 or 6");
+            None
+        }
+    }
+}
+
+/// A protocol: one of Calico's names, or a number from 1 to 255, perhaps in quotes.
+fn protocol(context: &mut Context<'_>, node: &Node) -> Option<ProtocolMatch> {
+    let number = match &node.value {
+        Value::Scalar(scalar) => match scalar.core() {
+            Core::Text(text) if text.bytes().all(|byte| byte.is_ascii_digit()) => text.parse().ok(),
+            Core::Integer(number) => Some(number),
+            _ => None,
+        },
+        _ => None,
+    };
+    if let Some(number) = number {
+        let number = u8::try_from(number).ok().filter(|&number| number > 0);
+        if number.is_none() {
+            context.invalid(
+                "invalid-protocol",
+                node,
+                format!(
+                    "{} is not a protocol number",
+                    quoted(node.text().unwrap_or_default())
+                ),
+                "a protocol number is from 1 to 255",
+            );
+        }
+        return number.map(|number| ProtocolMatch {
+            protocol: Protocol(number),
+            family: None,
+        });
+    }
+    let protocol = context.choice(node, "a protocol", &Protocol::NAMES)?;
+    let family = match protocol {
+        Protocol::ICMP => Some(Family::V4),
+        Protocol::ICMPV6 => Some(Family::V6),
+        _ => None,
+    };
+    Some(ProtocolMatch { protocol, family })
+}
+
+/// A rule is about one family where it names addresses of one.
+fn check_families(context: &mut Context<'_>, version: Option<(Family, Field<'_>)>, seen: &entity::Seen) {
+    if let Some((family, version)) = version {
+        for &(net, span) in seen.families.iter().filter(|(net, _)| *net != family) {
+            context.report(
+                Diagnostic::error("mixed-families", format!("{net} in a rule for {family} only"))
+                    .at(span, format!("is {net}"))
+                    .related(version.value.span, format!("says {family}"))
+                    .help("remove one of the two: the rule could never match"),
+            );
+        }
+    } else if let Some(&(first, first_span)) = seen.families.first()
+        && let Some(&(other, span)) = seen.families.iter().find(|(family, _)| *family != first)
+    {
+        context.report(
+            Diagnostic::error(
+                "mixed-families",
+                "one rule must not have both IPv4 and IPv6 prefixes",
+            )
+            .at(span, format!("is {other}"))
+            .related(first_span, format!("is {first}"))
+            .help("write one rule for each family"),
+        );
+    }
+}
+
+fn check_icmp_version(
+    context: &mut Context<'_>,
+    protocol: Protocol,
+    node: &Node,
+    family: Family,
+    version: Field<'_>,
+) {
+    let needed = match protocol {
+        Protocol::ICMP => Family::V4,
+        Protocol::ICMPV6 => Family::V6,
+        _ => return,
+    };
+    if needed != family {
+        let name = if needed == Family::V4 { "ICMP" } else { "ICMPv6" };
+        context.report(
+            Diagnostic::error(
+                "mixed-families",
+                format!("{name} belongs to {needed}, and the rule is for {family} only"),
+            )
+            .at(node.span, format!("belongs to {needed}"))
+            .related(version.value.span, format!("says {family}"))
+            .help("ICMP is IPv4's, ICMPv6 is IPv6's"),
+        );
+    }
+}
+
+fn check_ports(context: &mut Context<'_>, protocol: Option<(ProtocolMatch, Field<'_>)>, seen: &entity::Seen) {
+    let Some(&ports) = seen.ports.first() else {
+        return;
+    };
+    let problem = match protocol {
+        None => ports_problem(ports, "ports need a protocol that has ports")
+            .help("add `protocol: TCP`, `UDP` or `SCTP` to the rule"),
+        Some((written, _)) if written.protocol.has_ports() => return,
+        Some((written, field)) => {
+            ports_problem(ports, format!("the protocol {} has no ports", written.protocol))
+                .related(field.value.span, "the protocol")
+                .help("ports go with `protocol: TCP`, `UDP` or `SCTP`")
+        }
+    };
+    context.report(problem);
+}
+
+fn ports_problem(span: Span, message: impl Into<String>) -> Diagnostic {
+    Diagnostic::error("ports-without-protocol", message).at(span, "ports")
+}
+
+/// The name of a rule, from its annotations.
+fn name(context: &mut Context<'_>, field: Field<'_>, names: &mut Unique<String>) -> Option<String> {
+    let mut fields = Fields::of(context, field.value, "the metadata of a rule", field.key.span)?;
+    let annotations = fields.optional("annotations");
+    fields.finish(context);
+    let annotations = metadata::annotations(context, annotations?.value);
+    let (_, value) = annotations
+        .into_iter()
+        .find(|(key, _)| key.text() == Some(RULE_NAME))?;
+    let name = value.text()?;
+    if !names::is_rule_name(name) {
+        context.invalid(
+            "invalid-name",
+            value,
+            format!("{} is not a valid name of a rule", quoted(name)),
+            "it has at most 63 lower-case letters, digits, `-` and `.`, with a letter or digit at both ends",
+        );
+        return None;
+    }
+    names
+        .insert(context, name.to_owned(), value)
+        .then(|| name.to_owned())
+}
