@@ -1,5 +1,7 @@
 //! The daemon's own log: to the journal under systemd, to the terminal elsewhere.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
@@ -17,7 +19,6 @@ pub fn start() {
         registry.with(journal).init();
         return;
     }
-    use std::io::IsTerminal;
     let human = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())

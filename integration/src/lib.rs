@@ -1,2 +1,23 @@
 //! Helpers for tests on the real kernel.
+//!
+//! A test builds hosts with [`palisade::lab`], runs a real `palisaded` in one of them ([`Daemon`]), sends real
+//! traffic ([`ThreeHosts::matrix`]) and asks `nft` as an independent witness ([`Daemon::nft`]). Nothing here looks
+//! into the daemon's own types: what is checked is what other programs see.
+//!
+//! The tests need root, and say so when they do not have it. They never touch the network namespace they are
+//! started in, and run side by side.
 #![forbid(unsafe_code)]
+
+mod binaries;
+mod counters;
+mod daemon;
+mod eventually;
+mod hosts;
+mod setup;
+
+pub use binaries::{palisade, palisaded};
+pub use counters::{Counter, Counters};
+pub use daemon::{Daemon, Output, nft};
+pub use eventually::eventually;
+pub use hosts::{DENIED_PORTS, ICMP, Matrix, TCP_PORTS, ThreeHosts, UDP_PORT, denied, differences, examples};
+pub use setup::Setup;

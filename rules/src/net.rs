@@ -175,7 +175,7 @@ pub fn merge_ports(ranges: &[PortRange]) -> Vec<PortRange> {
     for range in sorted {
         match merged.last_mut() {
             Some(last) if u32::from(range.first) <= u32::from(last.last) + 1 => {
-                last.last = last.last.max(range.last)
+                last.last = last.last.max(range.last);
             }
             _ => merged.push(range),
         }

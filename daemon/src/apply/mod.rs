@@ -154,8 +154,16 @@ impl Engine {
         Ok(applied)
     }
 
-    /// Brings the same resources into force for the host as it is now, after its interfaces or addresses changed.
-    pub fn refresh(&mut self) -> Result<Applied, ReloadError> {
+    /// Brings the same resources into force for the host as it is now, if its interfaces or addresses changed.
+    pub fn follow(&mut self, interfaces: Interfaces) -> Result<Applied, ReloadError> {
+        if let Some(current) = self.current().filter(|_| self.interfaces == interfaces) {
+            return Ok(Applied {
+                generation: current.number,
+                changes: 0,
+                warnings: String::new(),
+            });
+        }
+        self.interfaces = interfaces;
         let Some(current) = self.current() else {
             return self.reload();
         };

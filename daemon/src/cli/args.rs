@@ -67,6 +67,17 @@ pub(super) enum Command {
     Compile(CompileArgs),
     /// Work with selectors
     Selector(SelectorArgs),
+    /// A completion script for a shell
+    Completion {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory
+    #[command(hide = true)]
+    Man {
+        /// The directory
+        directory: PathBuf,
+    },
     /// Three throwaway hosts, real traffic: stage, observe, promote
     Demo(DemoArgs),
 }

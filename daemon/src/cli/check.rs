@@ -7,7 +7,7 @@ use crate::exit::Exit;
 
 pub(super) fn run(args: &CheckArgs, format: Format) -> Outcome {
     if let Some(config) = &args.config {
-        Config::load(config).map_err(|error| Failure::new(Exit::Invalid, error))?;
+        Config::load(config).map_err(|error| Failure::new(Exit::Invalid, error.to_string()))?;
     }
     let reading = offline::read(&args.paths)?;
     let records = reading.diagnostics.records(&reading.files);

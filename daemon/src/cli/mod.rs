@@ -3,6 +3,7 @@
 mod args;
 mod check;
 mod compile;
+mod completion;
 pub mod demo;
 mod explain;
 mod flows;
@@ -30,10 +31,10 @@ pub struct Failure {
 }
 
 impl Failure {
-    fn new(exit: Exit, message: impl ToString) -> Self {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
         Failure {
             exit,
-            message: message.to_string(),
+            message: message.into(),
         }
     }
 }
@@ -44,7 +45,7 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable { .. } => Exit::Unreachable,
             _ => Exit::ApplyFailed,
         };
-        Failure::new(exit, error)
+        Failure::new(exit, error.to_string())
     }
 }
 
@@ -70,6 +71,8 @@ pub fn main() -> Exit {
         Command::Resume(args) => online(panic::resume(&client, &args)),
         Command::Compile(args) => online(compile::run(&client, &args)),
         Command::Selector(args) => selector::run(&args, output),
+        Command::Completion { shell } => completion::completion(shell),
+        Command::Man { directory } => completion::manual(&directory),
         Command::Demo(args) => demo::run(&args),
     };
     match outcome {

@@ -32,7 +32,7 @@ fn all(from: &FromFiles) -> Result<(Snapshot, Worlds, Option<Config>), Failure> 
         ));
     };
     let config = from.config.as_deref().map(Config::load).transpose();
-    let config = config.map_err(|error| Failure::new(Exit::Invalid, error))?;
+    let config = config.map_err(|error| Failure::new(Exit::Invalid, error.to_string()))?;
     let host = match &config {
         Some(config) => Host {
             node: Some(from.node.clone().unwrap_or_else(|| config.node.clone())),
@@ -52,7 +52,7 @@ fn all(from: &FromFiles) -> Result<(Snapshot, Worlds, Option<Config>), Failure> 
 
 /// Reads files and directories.
 pub(super) fn read(paths: &[PathBuf]) -> Result<Reading, Failure> {
-    source::read(paths).map_err(|error| Failure::new(Exit::Invalid, error))
+    source::read(paths).map_err(|error| Failure::new(Exit::Invalid, error.to_string()))
 }
 
 /// Whether diagnostics may have colours.

@@ -50,6 +50,6 @@ fn failure(error: &KernelError) -> Failure {
         } else {
             Exit::ApplyFailed
         },
-        error,
+        error.to_string(),
     )
 }

@@ -22,7 +22,7 @@ pub enum Record {
     /// Connections that no policy tells apart.
     Flow(Box<FlowRecord>),
     /// A counter.
-    Rule(RuleRecord),
+    Rule(Box<RuleRecord>),
 }
 
 /// Connections of one interval with the same ends, port, verdicts and traces.

@@ -17,7 +17,7 @@ const SETTLE: Duration = Duration::from_millis(30);
 /// Follows the host's interfaces and addresses over rtnetlink.
 pub struct Links {
     handle: Handle,
-    changes: Box<dyn Stream<Item = ()> + Send + Unpin>,
+    changes: Box<dyn Stream<Item = ()> + Send + Sync + Unpin>,
 }
 
 /// Why the interfaces cannot be read.

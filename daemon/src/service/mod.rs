@@ -4,6 +4,7 @@
 
 mod answers;
 mod run;
+mod systemd;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -84,12 +85,7 @@ impl Daemon {
 
     /// Follows the host's interfaces and addresses.
     pub async fn follow_interfaces(self: &Arc<Self>, interfaces: crate::apply::Interfaces) {
-        let report = self
-            .change(move |engine| {
-                engine.set_interfaces(interfaces);
-                engine.refresh()
-            })
-            .await;
+        let report = self.change(move |engine| engine.follow(interfaces)).await;
         if report.changes > 0 {
             info!(
                 generation = report.generation,
@@ -114,7 +110,9 @@ impl Daemon {
             if let Some(current) = current {
                 *lock(&daemon.generation) = current;
             }
-            daemon.report(result)
+            let report = daemon.report(result);
+            systemd::show(&daemon.status());
+            report
         });
         match task.await {
             Ok(report) => report,

@@ -12,7 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{error, info, warn};
 
-use super::Daemon;
+use super::{Daemon, systemd};
 use crate::api::server;
 use crate::api::types::ReloadReport;
 use crate::apply::{Engine, ReloadError};
@@ -70,7 +70,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
 
     let nft = Nft::open().map_err(KernelError::from)?;
     let config = Config::load(&config_path)?;
-    let mut links = Links::open()?;
+    let links = Links::open()?;
     let listener = server::listen(&config.socket).await?;
     let mut engine = Engine::start(config_path, config.clone(), nft)?;
     engine.set_interfaces(links.read().await?);
@@ -85,6 +85,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     }
     let daemon = Arc::new(Daemon::new(engine, generation, OffsetDateTime::now_utc()));
     let api = tokio::spawn(server::serve(listener, Arc::clone(&daemon)));
+    tokio::spawn(follow_links(links, Arc::clone(&daemon)));
     reader::start(Arc::clone(&daemon), config.flows.nflog_group);
     info!(
         generation = applied.generation,
@@ -93,37 +94,34 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
         socket = %config.socket.display(),
         "in force"
     );
-    notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&daemon))]);
+    systemd::show(&daemon.status());
+    systemd::tell(&[NotifyState::Ready]);
 
     let mut records = Records::new(FileSink::new(config.flows.file.clone()));
     let mut ticks = interval(config.flows.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
-    let watchdog = sd_notify::watchdog_enabled().map_or(Duration::from_secs(3600), |limit| limit / 3);
+    let watchdog = sd_notify::watchdog_enabled().map_or(Duration::from_hours(1), |limit| limit / 3);
     let mut pulse = interval(watchdog);
     loop {
         tokio::select! {
             _ = hangup.recv() => {
-                notify_reloading();
+                systemd::tell_reloading();
                 let report = daemon.reload().await;
                 log_reload(&report);
-                notify(&[NotifyState::Ready, NotifyState::Status(&status_line(&daemon))]);
+                systemd::tell(&[NotifyState::Ready]);
             }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            () = links.changed() => match links.read().await {
-                Ok(interfaces) => daemon.follow_interfaces(interfaces).await,
-                Err(error) => warn!(%error, "a change of interfaces or addresses could not be followed"),
-            },
             _ = ticks.tick() => records.write_interval(&daemon).await,
             // The watchdog is fed only while the engine's lock can be had: a stuck engine is a dead daemon.
             _ = pulse.tick() => {
                 daemon.status();
-                notify(&[NotifyState::Watchdog, NotifyState::Status(&status_line(&daemon))]);
+                systemd::tell(&[NotifyState::Watchdog]);
             }
         }
     }
-    notify(&[NotifyState::Stopping]);
+    systemd::tell(&[NotifyState::Stopping]);
     api.abort();
     records.write_interval(&daemon).await;
     let socket = std::fs::remove_file(&config.socket);
@@ -144,35 +142,14 @@ fn log_reload(report: &ReloadReport) {
     }
 }
 
-/// One line for `systemctl status`.
-fn status_line(daemon: &Daemon) -> String {
-    let status = daemon.status();
-    let reload = if status.last_reload.ok {
-        ""
-    } else {
-        "; LAST RELOAD REFUSED, see palisade status"
-    };
-    let net = if status.safety_net {
-        "; safety net in place"
-    } else {
-        ""
-    };
-    format!(
-        "generation {}: {} enforced, {} staged policies{net}{reload}",
-        status.generation, status.enforced_policies, status.staged_policies
-    )
-}
-
-fn notify_reloading() {
-    match NotifyState::monotonic_usec_now() {
-        Ok(now) => notify(&[NotifyState::Reloading, now]),
-        Err(error) => warn!(%error, "systemd is not told of the reload"),
-    }
-}
-
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        warn!(%error, "systemd cannot be notified");
+/// Follows the host's interfaces and addresses until the process ends.
+async fn follow_links(mut links: Links, daemon: Arc<Daemon>) {
+    loop {
+        links.changed().await;
+        match links.read().await {
+            Ok(interfaces) => daemon.follow_interfaces(interfaces).await,
+            Err(error) => warn!(%error, "a change of interfaces or addresses could not be followed"),
+        }
     }
 }
 
@@ -246,13 +223,13 @@ impl Records {
             let (packets_delta, bytes_delta) =
                 (total.0.saturating_sub(before.0), total.1.saturating_sub(before.1));
             if all || packets_delta > 0 {
-                records.push(Record::Rule(RuleRecord {
+                records.push(Record::Rule(Box::new(RuleRecord {
                     start_time: self.interval_start,
                     end_time: end,
                     counter,
                     packets_delta,
                     bytes_delta,
-                }));
+                })));
             }
         }
         self.written = written;

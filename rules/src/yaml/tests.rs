@@ -78,6 +78,7 @@ fn documents_come_one_by_one() {
         ("# only a comment\n", 0),
         ("a: 1\n---\nb: 2\n", 2),
         ("---\n---\na: 1\n", 2),
+        ("a: 1\n...\nb: 2\n", 2),
     ] {
         assert_eq!(read(text).0.len(), count, "{text:?}");
     }

@@ -1,0 +1,279 @@
+//! A real `palisaded` in a throwaway host.
+
+use std::collections::BTreeMap;
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail, ensure};
+use nix::sys::signal::Signal;
+use palisade::lab::{Host, Namespace, Process};
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{Counters, Setup, eventually, palisade, palisaded};
+
+/// How long the daemon may take for anything it is asked.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A daemon in a host, with configuration, resources and state in a directory of its own. Killed when dropped; its
+/// rules go with the host.
+#[derive(Debug)]
+pub struct Daemon {
+    namespace: Namespace,
+    directory: TempDir,
+    process: Process,
+}
+
+/// What a command said.
+#[derive(Clone, Debug)]
+pub struct Output {
+    /// The exit code; `None` after a signal.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Daemon {
+    /// Starts one, and waits until it says it is ready.
+    ///
+    /// # Errors
+    /// With the daemon's log, if it ends instead.
+    pub fn start(host: &Host, setup: &Setup) -> anyhow::Result<Self> {
+        let directory = tempfile::Builder::new().prefix("palisade-test-").tempdir()?;
+        let path = directory.path();
+        for part in ["policy.d", "state", "log"] {
+            std::fs::create_dir(path.join(part))?;
+        }
+        let here = path.display();
+        let configuration = format!(
+            "node: {}\npolicyDir: {here}/policy.d\nstateDir: {here}/state\nsocket: {here}/palisade.sock\n\
+             flows: {{file: {here}/log/flows.jsonl, interval: 200ms}}\n{}",
+            setup.node, setup.config
+        );
+        std::fs::write(path.join("palisade.yaml"), configuration)?;
+        for (file, text) in &setup.resources {
+            std::fs::write(path.join("policy.d").join(file), text)?;
+        }
+        let namespace = host.namespace().clone();
+        let process = start(&namespace, path)?;
+        Ok(Daemon {
+            namespace,
+            directory,
+            process,
+        })
+    }
+
+    /// Starts it again after [`Daemon::kill9`] or [`Daemon::terminate`], with the same files.
+    pub fn start_again(&mut self) -> anyhow::Result<()> {
+        ensure!(self.process.ended()?.is_some(), "the daemon is still running");
+        self.process = start(&self.namespace, self.directory.path())?;
+        Ok(())
+    }
+
+    /// Kills it with SIGKILL, and waits until it is gone.
+    pub fn kill9(&self) -> anyhow::Result<()> {
+        Ok(self.process.kill()?)
+    }
+
+    /// Ends it with SIGTERM, and waits until it has ended well.
+    pub fn terminate(&self) -> anyhow::Result<()> {
+        self.process.signal(Signal::SIGTERM)?;
+        let status = self.process.wait(PATIENCE)?;
+        ensure!(
+            status.success(),
+            "palisaded ended with {status} on SIGTERM:\n{}",
+            self.log()
+        );
+        Ok(())
+    }
+
+    /// Writes a file into `policy.d`.
+    pub fn write(&self, file: &str, text: &str) -> anyhow::Result<()> {
+        Ok(std::fs::write(self.policy_file(file), text)?)
+    }
+
+    /// Removes a file from `policy.d`.
+    pub fn remove(&self, file: &str) -> anyhow::Result<()> {
+        Ok(std::fs::remove_file(self.policy_file(file))?)
+    }
+
+    /// Where a file of `policy.d` is.
+    pub fn policy_file(&self, file: &str) -> PathBuf {
+        self.directory.path().join("policy.d").join(file)
+    }
+
+    /// Where its configuration is.
+    pub fn configuration(&self) -> PathBuf {
+        self.directory.path().join("palisade.yaml")
+    }
+
+    /// Sends SIGHUP, and waits until the reload has ended, well or not; gives `last_reload` of the status.
+    pub fn reload(&self) -> anyhow::Result<Value> {
+        let before = self.status()?["last_reload"]["at"].clone();
+        self.process.signal(Signal::SIGHUP)?;
+        eventually(PATIENCE, || {
+            let last = self.status()?["last_reload"].clone();
+            ensure!(
+                last["at"] != before,
+                "no reload has followed SIGHUP; the log:\n{}",
+                self.log()
+            );
+            Ok(last)
+        })
+    }
+
+    /// Sends SIGHUP, and waits until the reload has ended well.
+    pub fn reload_well(&self) -> anyhow::Result<()> {
+        let last = self.reload()?;
+        ensure!(last["ok"] == true, "the reload was refused: {last:#}");
+        Ok(())
+    }
+
+    /// Replaces a file of `policy.d` and reloads.
+    pub fn apply(&self, file: &str, text: &str) -> anyhow::Result<()> {
+        self.write(file, text)?;
+        self.reload_well()
+    }
+
+    /// `palisade status`.
+    pub fn status(&self) -> anyhow::Result<Value> {
+        self.json(&["status"])
+    }
+
+    /// `palisade counters`.
+    pub fn counters(&self) -> anyhow::Result<Counters> {
+        let rows = self.json(&["counters"])?;
+        Ok(Counters(
+            serde_json::from_value(rows).context("`palisade counters -o json` has other fields")?,
+        ))
+    }
+
+    /// Runs `palisade` with these arguments against this daemon.
+    pub fn cli(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        let mut command = Command::new(palisade()?);
+        command
+            .arg("--socket")
+            .arg(self.directory.path().join("palisade.sock"))
+            .args(arguments);
+        run(&self.namespace, &command, "")
+    }
+
+    /// Runs `palisade -o json` with these arguments, which must not fail, and reads what it says.
+    pub fn json(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        let output = self.cli(&[&["-o", "json"], arguments].concat())?;
+        let said = serde_json::from_str(&output.stdout);
+        said.with_context(|| {
+            format!(
+                "palisade {arguments:?} gave no JSON: {output:?}; the log:\n{}",
+                self.log()
+            )
+        })
+    }
+
+    /// Runs `nft` in the daemon's host; it must not fail.
+    pub fn nft(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        nft(&self.namespace, arguments, "")
+    }
+
+    /// Our table, as `nft` lists it.
+    pub fn listing(&self) -> anyhow::Result<String> {
+        self.nft(&["list", "table", "inet", "palisade"])
+    }
+
+    /// Packets and bytes of every named counter, as `nft` reads them from the kernel.
+    pub fn nft_counters(&self) -> anyhow::Result<BTreeMap<String, (u64, u64)>> {
+        let listed: Value =
+            serde_json::from_str(&self.nft(&["-j", "list", "counters", "table", "inet", "palisade"])?)?;
+        let objects = listed["nftables"].as_array().context("nft gave no list")?;
+        let counter = |object: &Value| {
+            let counter = object.get("counter")?;
+            let name = counter["name"].as_str()?.to_owned();
+            Some((name, (counter["packets"].as_u64()?, counter["bytes"].as_u64()?)))
+        };
+        Ok(objects.iter().filter_map(counter).collect())
+    }
+
+    /// The flow and rule records written so far.
+    pub fn records(&self) -> anyhow::Result<Vec<Value>> {
+        let text = std::fs::read_to_string(self.directory.path().join("log/flows.jsonl"))?;
+        // The last line may be half written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        Ok(whole
+            .lines()
+            .map(serde_json::from_str)
+            .collect::<Result<_, _>>()?)
+    }
+
+    /// What the daemon has logged since it was started last.
+    pub fn log(&self) -> String {
+        self.process.stderr()
+    }
+
+    /// The host it runs in.
+    pub fn namespace(&self) -> &Namespace {
+        &self.namespace
+    }
+}
+
+/// Runs `nft` in a namespace with `input` on standard input; it must not fail.
+pub fn nft(namespace: &Namespace, arguments: &[&str], input: &str) -> anyhow::Result<String> {
+    let output = run(namespace, Command::new("nft").args(arguments), input)?;
+    ensure!(
+        output.code == Some(0),
+        "nft {arguments:?} failed: {}\nits input was:\n{input}",
+        output.stderr
+    );
+    Ok(output.stdout)
+}
+
+fn run(namespace: &Namespace, command: &Command, input: &str) -> anyhow::Result<Output> {
+    let output = namespace.output(command, input)?;
+    Ok(Output {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+fn start(namespace: &Namespace, directory: &Path) -> anyhow::Result<Process> {
+    let notify = directory.join("notify.sock");
+    // Left by the daemon's last start.
+    let _ = std::fs::remove_file(&notify);
+    let ready = UnixDatagram::bind(&notify)?;
+    ready.set_read_timeout(Some(Duration::from_millis(20)))?;
+    let mut command = Command::new(palisaded()?);
+    command
+        .arg("--config")
+        .arg(directory.join("palisade.yaml"))
+        .env("NOTIFY_SOCKET", &notify);
+    let process = namespace.spawn(&command)?;
+    let started = Instant::now();
+    let mut message = [0; 4096];
+    loop {
+        let length = ready.recv(&mut message).unwrap_or(0);
+        if String::from_utf8_lossy(&message[..length])
+            .lines()
+            .any(|line| line == "READY=1")
+        {
+            return Ok(process);
+        }
+        if let Some(status) = process.ended()? {
+            // What it said last may still be in the pipe.
+            std::thread::sleep(Duration::from_millis(100));
+            return Err(anyhow!(
+                "palisaded ended with {status} before it was ready:\n{}",
+                process.stderr()
+            ));
+        }
+        if started.elapsed() > PATIENCE {
+            bail!(
+                "palisaded was not ready after {PATIENCE:?}:\n{}",
+                process.stderr()
+            );
+        }
+    }
+}
