@@ -93,8 +93,8 @@ define packages
 	done; \
 	if [[ -n $$missing ]]; then \
 	    echo "installing Debian packages:$$missing"; \
-	    $(SUDO) apt-get update --quiet; \
-	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet --yes --no-install-recommends $$missing; \
+	    $(SUDO) apt-get update --quiet=2; \
+	    $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends $$missing >/dev/null; \
 	fi; \
 	command -v cargo >/dev/null || { echo "cargo is not in PATH: install Rust with rustup; rust-toolchain.toml says which version"; exit 1; }
 endef

@@ -1,11 +1,13 @@
 //! Where resources come from: files and directories.
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use palisade_rules::decode::decode;
 use palisade_rules::diagnostic::Diagnostics;
 use palisade_rules::snapshot::Snapshot;
 use palisade_rules::source::{FileId, Files};
+use palisade_rules::yaml;
 
 /// The endings that a file in a directory must have to be read.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -31,40 +33,60 @@ pub enum SourceError {
         /// Why.
         source: std::io::Error,
     },
-    /// A file is not text.
-    #[error("{path} is not UTF-8 text (first bad byte at offset {offset}): save it as UTF-8")]
-    NotText {
-        /// Which.
-        path: PathBuf,
-        /// Where.
-        offset: usize,
-    },
 }
 
 /// Reads and decodes files, directories (their `*.yaml`, `*.yml` and `*.json`, not hidden, not below) and `-` for
 /// standard input.
 pub fn read(paths: &[PathBuf]) -> Result<Reading, SourceError> {
-    let mut files = Files::default();
-    let mut ids = Vec::new();
+    let mut reader = Reader::default();
     for path in paths {
         if path.as_os_str() == "-" {
-            let bytes = std::io::read_to_string(std::io::stdin()).map(String::into_bytes);
-            add(&mut files, &mut ids, Path::new("<stdin>"), bytes)?;
+            let mut bytes = Vec::new();
+            let read = std::io::stdin().read_to_end(&mut bytes).map(|_| bytes);
+            reader.add(Path::new("<stdin>"), read)?;
         } else if path.is_dir() {
             for path in directory(path)? {
-                let bytes = std::fs::read(&path);
-                add(&mut files, &mut ids, &path, bytes)?;
+                reader.add(&path, std::fs::read(&path))?;
             }
         } else {
-            add(&mut files, &mut ids, path, std::fs::read(path))?;
+            reader.add(path, std::fs::read(path))?;
         }
     }
-    let (snapshot, diagnostics) = decode(&files, &ids);
-    Ok(Reading {
+    let Reader {
         files,
-        snapshot,
-        diagnostics,
+        ids,
+        mut diagnostics,
+    } = reader;
+    let (snapshot, decoded) = decode(&files, &ids);
+    let readable = !diagnostics.has_errors();
+    diagnostics.append(decoded);
+    Ok(Reading {
+        snapshot: snapshot.filter(|_| readable),
+        diagnostics: diagnostics.sorted(),
+        files,
     })
+}
+
+/// Files read so far, and what is wrong with their bytes.
+#[derive(Default)]
+struct Reader {
+    files: Files,
+    ids: Vec<FileId>,
+    diagnostics: Diagnostics,
+}
+
+impl Reader {
+    fn add(&mut self, path: &Path, bytes: std::io::Result<Vec<u8>>) -> Result<(), SourceError> {
+        let bytes = bytes.map_err(|source| SourceError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        match yaml::add(&mut self.files, path.display().to_string(), &bytes) {
+            Ok(id) => self.ids.push(id),
+            Err(diagnostic) => self.diagnostics.push(*diagnostic),
+        }
+        Ok(())
+    }
 }
 
 /// The resource files of a directory, by name.
@@ -86,22 +108,4 @@ fn directory(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
     }
     paths.sort();
     Ok(paths)
-}
-
-fn add(
-    files: &mut Files,
-    ids: &mut Vec<FileId>,
-    path: &Path,
-    bytes: std::io::Result<Vec<u8>>,
-) -> Result<(), SourceError> {
-    let bytes = bytes.map_err(|source| SourceError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    let text = String::from_utf8(bytes).map_err(|error| SourceError::NotText {
-        path: path.to_owned(),
-        offset: error.utf8_error().valid_up_to(),
-    })?;
-    ids.push(files.add(path.display().to_string(), text));
-    Ok(())
 }

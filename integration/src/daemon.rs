@@ -26,6 +26,9 @@ pub struct Daemon {
     process: Process,
 }
 
+/// Packets and bytes of named counters.
+pub type CounterValues = BTreeMap<String, (u64, u64)>;
+
 /// What a command said.
 #[derive(Clone, Debug)]
 pub struct Output {
@@ -184,8 +187,18 @@ impl Daemon {
         self.nft(&["list", "table", "inet", "palisade"])
     }
 
+    /// What the kernel holds of our table: its listing with handles, and the values of its counters.
+    ///
+    /// Left out are the values of the failsafes for ICMPv6: neighbours ask for each other whenever they like.
+    pub fn held(&self) -> anyhow::Result<(String, CounterValues)> {
+        let listing = self.nft(&["-a", "-s", "list", "table", "inet", "palisade"])?;
+        let mut counters = self.nft_counters()?;
+        counters.retain(|name, _| !(name.starts_with("failsafe/") && name.ends_with("/icmpv6")));
+        Ok((listing, counters))
+    }
+
     /// Packets and bytes of every named counter, as `nft` reads them from the kernel.
-    pub fn nft_counters(&self) -> anyhow::Result<BTreeMap<String, (u64, u64)>> {
+    pub fn nft_counters(&self) -> anyhow::Result<CounterValues> {
         let listed: Value =
             serde_json::from_str(&self.nft(&["-j", "list", "counters", "table", "inet", "palisade"])?)?;
         let objects = listed["nftables"].as_array().context("nft gave no list")?;

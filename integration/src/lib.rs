@@ -17,7 +17,7 @@ mod setup;
 
 pub use binaries::{palisade, palisaded};
 pub use counters::{Counter, Counters};
-pub use daemon::{Daemon, Output, nft};
+pub use daemon::{CounterValues, Daemon, Output, nft};
 pub use eventually::eventually;
 pub use hosts::{DENIED_PORTS, ICMP, Matrix, TCP_PORTS, ThreeHosts, UDP_PORT, denied, differences, examples};
 pub use setup::Setup;

@@ -68,11 +68,11 @@ fn two_daemons_in_two_namespaces_do_not_meet() -> anyhow::Result<()> {
     let everything = 2 * DENIED_PORTS.len();
     assert_eq!(denied(&hosts.between("backend", "frontend")?).len(), everything);
     assert!(denied(&hosts.between("frontend", "backend")?).is_empty());
-    let of_frontend = frontend.listing()?;
+    let of_frontend = frontend.held()?;
 
     backend.apply("20-lockdown.yaml", &examples::lockdown_promoted())?;
     assert_eq!(
-        frontend.listing()?,
+        frontend.held()?,
         of_frontend,
         "the other daemon's table is as it was"
     );

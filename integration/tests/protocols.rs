@@ -4,10 +4,13 @@ use std::collections::BTreeSet;
 
 use palisade_integration::{Daemon, ICMP, Setup, ThreeHosts, denied, examples};
 
+/// Questions, each with the IP versions over which it gets through.
+type Allowed = &'static [(&'static str, &'static [u8])];
+
 /// Each rule, as the only one of a policy on the backend's ingress, and what the frontend gets through by it.
 #[test]
 fn a_rule_allows_its_protocol_and_nothing_else() -> anyhow::Result<()> {
-    let cases: &[(&str, &[(&str, &[u8])])] = &[
+    let cases: &[(&str, Allowed)] = &[
         ("protocol: TCP", &[("tcp 8080", &[4, 6]), ("tcp 9090", &[4, 6])]),
         (
             "protocol: 6, destination: {ports: [9090]}",

@@ -26,5 +26,7 @@ pub mod ruleset;
 pub mod selector;
 pub mod snapshot;
 pub mod source;
+#[cfg(test)]
+mod testing;
 pub mod world;
 pub mod yaml;

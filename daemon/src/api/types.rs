@@ -23,6 +23,8 @@ pub struct Status {
     pub generation_at: OffsetDateTime,
     /// What the last reload did.
     pub last_reload: LastReload,
+    /// Whether `palisade panic` keeps everything out of force.
+    pub panic: bool,
     /// Endpoints on this host.
     pub endpoints: usize,
     /// Policies in force.

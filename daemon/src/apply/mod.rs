@@ -100,12 +100,9 @@ impl Engine {
         if nft.dump().map_err(KernelError::from)?.is_none() {
             nft.replace(&safety_net_only(SAFETY_NET))
                 .map_err(KernelError::from)?;
-            info!(table = "inet palisade", "no table of ours: the safety net is in");
+            info!("no table inet palisade yet: the safety net is in");
         } else {
-            info!(
-                table = "inet palisade",
-                "the table is there already: it stays in force until the policies are read"
-            );
+            info!("the table inet palisade is there: it stays in force until the policies are read");
         }
         Ok(Engine {
             config_path,
@@ -154,15 +151,13 @@ impl Engine {
         Ok(applied)
     }
 
-    /// Brings the same resources into force for the host as it is now, if its interfaces or addresses changed.
+    /// Whether the host's interfaces and addresses are still the ones that count.
+    pub fn sees(&self, interfaces: &Interfaces) -> bool {
+        self.interfaces == *interfaces
+    }
+
+    /// Brings the same resources into force for the host as it is now.
     pub fn follow(&mut self, interfaces: Interfaces) -> Result<Applied, ReloadError> {
-        if let Some(current) = self.current().filter(|_| self.interfaces == interfaces) {
-            return Ok(Applied {
-                generation: current.number,
-                changes: 0,
-                warnings: String::new(),
-            });
-        }
         self.interfaces = interfaces;
         let Some(current) = self.current() else {
             return self.reload();
@@ -170,6 +165,11 @@ impl Engine {
         let snapshot = current.snapshot.clone();
         let config = self.config.clone();
         self.bring_into_force(&config, snapshot, String::new())
+    }
+
+    /// Whether `palisade panic` keeps everything out of force.
+    pub fn panicked(&self) -> bool {
+        Panic::new(&self.config.state_dir).is_set()
     }
 
     /// The packets and bytes of every counter of ours.

@@ -198,8 +198,8 @@ pub(super) enum SelectorCommand {
 
 /// `palisade demo`.
 #[derive(Debug, Args)]
-pub struct DemoArgs {
+pub(super) struct DemoArgs {
     /// Stop before the end and keep the hosts until Enter, to look around with nft
     #[arg(long)]
-    pub pause: bool,
+    pub(super) pause: bool,
 }

@@ -17,6 +17,15 @@ pub(super) fn run(args: &CheckArgs, format: Format) -> Outcome {
                 "{}",
                 reading.diagnostics.render(&reading.files, offline::colour())
             );
+            let (errors, warnings) = (
+                reading.diagnostics.error_count(),
+                reading.diagnostics.warning_count(),
+            );
+            if errors > 0 {
+                eprintln!(
+                    "\n{errors} errors, {warnings} warnings: nothing of this would be brought into force"
+                );
+            }
             if let Some(snapshot) = &reading.snapshot {
                 let staged = snapshot
                     .policies

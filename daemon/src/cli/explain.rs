@@ -139,14 +139,14 @@ fn protocol(name: &str) -> Result<Protocol, String> {
 fn text(answer: &Answer) -> String {
     let port = answer.port.map(|port| format!("/{port}")).unwrap_or_default();
     let mut text = format!("{} -> {} {}{port}\n", answer.from, answer.to, answer.protocol);
-    for (world, said) in [("enforced", &answer.enforced), ("pending", &answer.pending)] {
-        let WorldAnswer {
-            verdict,
-            steps,
-            without_safety_net,
-        } = said;
-        text += &world_text(world, verdict, steps);
-        if let Some(BareAnswer { verdict, steps }) = without_safety_net.as_deref() {
+    let worlds: &[(&str, &WorldAnswer)] = if answer.enforced == answer.pending {
+        &[("enforced and pending", &answer.enforced)]
+    } else {
+        &[("enforced", &answer.enforced), ("pending", &answer.pending)]
+    };
+    for (world, said) in worlds {
+        text += &world_text(world, &said.verdict, &said.steps);
+        if let Some(BareAnswer { verdict, steps }) = said.without_safety_net.as_deref() {
             text += &world_text("  without the safety net", verdict, steps);
         }
     }

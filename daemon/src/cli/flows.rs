@@ -39,6 +39,10 @@ pub(super) async fn run(client: &Client, args: &FlowsArgs, format: Format) -> Ou
             );
         })
         .await?;
+    if records.is_empty() && format == Format::Table {
+        eprintln!("no flow records yet: they are made once an interval (flows.interval); -f waits for them");
+        return Ok(Exit::Fine);
+    }
     output::rows(
         format,
         &records,

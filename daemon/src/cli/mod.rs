@@ -4,7 +4,7 @@ mod args;
 mod check;
 mod compile;
 mod completion;
-pub mod demo;
+mod demo;
 mod explain;
 mod flows;
 mod offline;

@@ -43,11 +43,16 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
     output::say(&format!(
         "palisaded {version} on node {node}, since {since}\n\
          generation    {generation}, since {at}\n\
-         last reload   {reload}\n\
+         last reload   {reload}{panic}\n\
          policies      {enforced} enforced, {staged} staged, on {endpoints} local endpoints\n\
          safety net    {net}\n\
          kernel        table inet palisade: {chains} chains, {rules} rules, {sets} sets, {counters} counters\n\
          flow records  {file}, {flows}\n",
+        panic = if status.panic {
+            "\nPANIC         `palisade panic` was called: NOTHING IS FILTERED until `palisade resume`"
+        } else {
+            ""
+        },
         version = status.version,
         node = status.node,
         since = moment(status.started_at),

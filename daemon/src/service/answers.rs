@@ -19,7 +19,10 @@ impl Daemon {
     /// What is in force, and how the daemon fares.
     pub fn status(&self) -> Status {
         let generation = self.generation();
-        let config = lock(&self.engine).config().clone();
+        let (config, panic) = {
+            let engine = lock(&self.engine);
+            (engine.config().clone(), engine.panicked())
+        };
         let missing = lock(&self.observations).missing();
         let (reading, not_written) = {
             let flows = lock(&self.flows);
@@ -33,6 +36,7 @@ impl Daemon {
             generation: generation.number,
             generation_at: generation.at,
             last_reload: lock(&self.last_reload).clone(),
+            panic,
             endpoints: generation.worlds.local().count(),
             enforced_policies: generation.worlds.enforced.policies.len(),
             staged_policies: generation.staged().count(),

@@ -85,14 +85,11 @@ impl Daemon {
 
     /// Follows the host's interfaces and addresses.
     pub async fn follow_interfaces(self: &Arc<Self>, interfaces: crate::apply::Interfaces) {
-        let report = self.change(move |engine| engine.follow(interfaces)).await;
-        if report.changes > 0 {
-            info!(
-                generation = report.generation,
-                changes = report.changes,
-                "interfaces or addresses changed"
-            );
+        if lock(&self.engine).sees(&interfaces) {
+            return;
         }
+        info!("interfaces or addresses changed");
+        self.change(move |engine| engine.follow(interfaces)).await;
     }
 
     /// Runs a change of the engine away from the event loop, for the kernel may take its time, and publishes what came
@@ -134,6 +131,13 @@ impl Daemon {
         let at = OffsetDateTime::now_utc();
         match result {
             Ok(applied) => {
+                info!(
+                    generation = applied.generation,
+                    changes = applied.changes,
+                    "generation {} is in force: {} changes in the kernel",
+                    applied.generation,
+                    applied.changes
+                );
                 if !applied.warnings.is_empty() {
                     warn!("{}", applied.warnings.trim_end());
                 }

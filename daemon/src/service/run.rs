@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_nft::Nft;
+use palisade_nft::{CounterValue, Nft};
 use sd_notify::NotifyState;
 use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
@@ -14,7 +14,6 @@ use tracing::{error, info, warn};
 
 use super::{Daemon, systemd};
 use crate::api::server;
-use crate::api::types::ReloadReport;
 use crate::apply::{Engine, ReloadError};
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
@@ -73,6 +72,8 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     let links = Links::open()?;
     let listener = server::listen(&config.socket).await?;
     let mut engine = Engine::start(config_path, config.clone(), nft)?;
+    // What was counted before this daemon: no part of its first interval.
+    let counted = engine.counters()?;
     engine.set_interfaces(links.read().await?);
     let applied = engine.reload()?;
     let generation = engine.current().cloned().ok_or_else(|| {
@@ -90,14 +91,15 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     info!(
         generation = applied.generation,
         changes = applied.changes,
-        node = config.node,
-        socket = %config.socket.display(),
-        "in force"
+        "generation {} is in force for node {}: {} changes in the kernel",
+        applied.generation,
+        config.node,
+        applied.changes
     );
     systemd::show(&daemon.status());
     systemd::tell(&[NotifyState::Ready]);
 
-    let mut records = Records::new(FileSink::new(config.flows.file.clone()));
+    let mut records = Records::new(FileSink::new(config.flows.file.clone()), &counted);
     let mut ticks = interval(config.flows.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
@@ -107,8 +109,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
         tokio::select! {
             _ = hangup.recv() => {
                 systemd::tell_reloading();
-                let report = daemon.reload().await;
-                log_reload(&report);
+                daemon.reload().await;
                 systemd::tell(&[NotifyState::Ready]);
             }
             _ = terminate.recv() => break,
@@ -130,16 +131,6 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     }
     info!("stopped; the rules stay in force (`palisade panic` removes them)");
     Ok(())
-}
-
-fn log_reload(report: &ReloadReport) {
-    if report.ok {
-        info!(
-            generation = report.generation,
-            changes = report.changes,
-            "reloaded"
-        );
-    }
 }
 
 /// Follows the host's interfaces and addresses until the process ends.
@@ -166,10 +157,13 @@ impl Records {
     /// A sink that fails fails at every interval; it is worth a line this often.
     const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
-    fn new(sink: FileSink) -> Self {
+    fn new(sink: FileSink, counted: &BTreeMap<String, CounterValue>) -> Self {
+        let written = counted
+            .iter()
+            .map(|(name, value)| (name.clone(), (value.packets, value.bytes)));
         Records {
             sink,
-            written: BTreeMap::new(),
+            written: written.collect(),
             generation: 0,
             interval_start: OffsetDateTime::now_utc(),
             complaint: None,
@@ -217,8 +211,8 @@ impl Records {
         let mut written = BTreeMap::new();
         for counter in rows {
             let total = (counter.packets_total, counter.bytes_total);
-            // What was counted before this daemon started is no part of its first interval.
-            let before = self.written.get(&counter.counter).copied().unwrap_or(total);
+            // A counter not written before is one that a reload has made since, from zero.
+            let before = self.written.get(&counter.counter).copied().unwrap_or_default();
             written.insert(counter.counter.clone(), total);
             let (packets_delta, bytes_delta) =
                 (total.0.saturating_sub(before.0), total.1.saturating_sub(before.1));

@@ -32,8 +32,13 @@ pub(super) fn show(status: &Status) {
     } else {
         ""
     };
+    let panic = if status.panic {
+        "PANIC, NOTHING IS FILTERED (palisade resume); "
+    } else {
+        ""
+    };
     tell(&[NotifyState::Status(&format!(
-        "generation {}: {} enforced, {} staged policies{net}{reload}",
+        "{panic}generation {}: {} enforced, {} staged policies{net}{reload}",
         status.generation, status.enforced_policies, status.staged_policies
     ))]);
 }

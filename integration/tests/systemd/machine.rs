@@ -88,7 +88,7 @@ impl Machine {
     /// Runs a shell script in the machine.
     pub(crate) fn run(&self, script: &str) -> Output {
         Command::new("nsenter")
-            .args(["--target", &self.leader.to_string(), "--all", "--"])
+            .args(["--target", &self.leader.to_string(), "--all", "--root", "--"])
             .args(["/bin/bash", "-c", script])
             .env_clear()
             .env("PATH", "/usr/sbin:/usr/bin")
@@ -114,7 +114,7 @@ impl Machine {
     /// Writes a file in the machine.
     pub(crate) fn write(&self, path: &str, content: &str) {
         let mut writing = Command::new("nsenter")
-            .args(["--target", &self.leader.to_string(), "--mount", "--"])
+            .args(["--target", &self.leader.to_string(), "--mount", "--root", "--"])
             .args(["/usr/bin/tee", path])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())

@@ -1,8 +1,7 @@
 //! `explain`: would this connection be allowed, in both worlds, and why.
 
-use std::net::IpAddr;
-
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +9,7 @@ use super::StepReport;
 use crate::evaluate::{Decision, Outcome, Packet, Step, StepBy, Verdict, evaluate};
 use crate::net::{Direction, Family, Protocol};
 use crate::resource::Action;
-use crate::world::{EndpointId, World, WorldKind, Worlds};
+use crate::world::{Attachment, Endpoint, EndpointId, World, WorldKind, Worlds};
 
 /// The source port of a query that names none: the first of the ephemeral ones (RFC 6335).
 const EPHEMERAL_PORT: u16 = 49_152;
@@ -133,25 +132,19 @@ pub fn explain(worlds: &Worlds, query: &Query) -> Result<Answer, QueryError> {
     let from = Party::find(worlds, &query.from)?;
     let to = Party::find(worlds, &query.to)?;
     let mut answer: Option<(String, [WorldAnswer; 2])> = None;
-    for &source in &from.addresses {
-        for &destination in to
-            .addresses
-            .iter()
-            .filter(|address| Family::of(**address) == Family::of(source))
-        {
-            let packet = packet(query, source, destination);
-            let both = WorldKind::BOTH
-                .map(|kind| answer_in(worlds, worlds.world(kind), from.endpoint, to.endpoint, &packet));
-            let pair = format!("{source} to {destination}");
-            match &answer {
-                None => answer = Some((pair, both)),
-                Some((_, same)) if *same == both => {}
-                Some((one, _)) => {
-                    return Err(QueryError::Depends {
-                        one: one.clone(),
-                        other: pair,
-                    });
-                }
+    for (source, destination) in pairs(&from, &to, query.protocol) {
+        let packet = packet(query, source, destination);
+        let both = WorldKind::BOTH
+            .map(|kind| answer_in(worlds, worlds.world(kind), from.endpoint, to.endpoint, &packet));
+        let pair = format!("{source} to {destination}");
+        match &answer {
+            None => answer = Some((pair, both)),
+            Some((_, same)) if *same == both => {}
+            Some((one, _)) => {
+                return Err(QueryError::Depends {
+                    one: one.clone(),
+                    other: pair,
+                });
             }
         }
     }
@@ -217,7 +210,7 @@ impl Party {
     }
 
     fn at(worlds: &Worlds, address: IpAddr) -> Result<Self, QueryError> {
-        let has = |(_, endpoint): &(usize, &crate::world::Endpoint)| endpoint.addresses.contains(&address);
+        let has = |(_, endpoint): &(usize, &Endpoint)| endpoint.addresses.contains(&address);
         let owners: Vec<_> = worlds.endpoints.iter().enumerate().filter(has).collect();
         if owners.len() > 1 {
             let endpoints = owners
@@ -232,6 +225,31 @@ impl Party {
             addresses: vec![address],
         })
     }
+}
+
+/// Every pair of addresses of one family. ICMP is IPv4's and ICMPv6 is IPv6's, so that where both families would do,
+/// only the protocol's own is asked.
+fn pairs(from: &Party, to: &Party, protocol: Protocol) -> Vec<(IpAddr, IpAddr)> {
+    let mut pairs = Vec::new();
+    for &source in &from.addresses {
+        let family = Family::of(source);
+        let destinations = to.addresses.iter().copied();
+        pairs.extend(
+            destinations
+                .filter(|&destination| Family::of(destination) == family)
+                .map(|destination| (source, destination)),
+        );
+    }
+    let own = match protocol {
+        Protocol::ICMP => Family::V4,
+        Protocol::ICMPV6 => Family::V6,
+        _ => return pairs,
+    };
+    let is_own = |(source, _): &(IpAddr, IpAddr)| Family::of(*source) == own;
+    if pairs.iter().any(is_own) {
+        pairs.retain(is_own);
+    }
+    pairs
 }
 
 fn packet(query: &Query, source: IpAddr, destination: IpAddr) -> Packet {
@@ -262,41 +280,40 @@ fn answer_in(
     to: Option<EndpointId>,
     packet: &Packet,
 ) -> WorldAnswer {
-    let ask = |endpoint, direction| evaluate(worlds, world, endpoint, direction, packet);
-    let (egress, ingress) = match (from, to) {
+    let (source, destination) = match (from, to) {
         (Some(source), Some(destination))
             if worlds.endpoint(source).node == worlds.endpoint(destination).node =>
         {
-            match loopback_endpoint(worlds, source) {
-                Some(endpoint) => (
-                    Some(ask(endpoint, Direction::Egress)),
-                    Some(ask(endpoint, Direction::Ingress)),
-                ),
-                None => return loopback(worlds, source),
-            }
+            let Some(endpoint) = loopback_endpoint(worlds, source) else {
+                return loopback(worlds, source);
+            };
+            (Some(endpoint), Some(endpoint))
         }
-        _ => (
-            from.map(|from| ask(from, Direction::Egress)),
-            to.map(|to| ask(to, Direction::Ingress)),
-        ),
+        _ => (from, to),
     };
-    let outcome = join(egress.as_ref().map(|decision| &decision.outcome), || {
-        ingress.as_ref().map(|decision| &decision.outcome)
-    });
-    let caught =
-        |decision: &Option<Decision>| decision.as_ref().is_some_and(|d| d.without_safety_net.is_some());
-    let egress_allows = egress
-        .as_ref()
-        .is_none_or(|decision| decision.outcome.verdict == Verdict::Allow);
-    let without_safety_net = (caught(&egress) || egress_allows && caught(&ingress)).then(|| {
-        let bare = |decision: &Decision| {
-            decision
-                .without_safety_net
-                .clone()
-                .unwrap_or(decision.outcome.clone())
-        };
-        let (egress, ingress) = (egress.as_ref().map(bare), ingress.as_ref().map(bare));
-        let outcome = join(egress.as_ref(), || ingress.as_ref());
+    let asked = [
+        (source, Direction::Egress),
+        (destination, Direction::Ingress),
+    ];
+    let mut decisions: Vec<Decision> = Vec::new();
+    for (endpoint, direction) in asked {
+        // After a deny at the source, nothing reaches the destination.
+        let denied = |decision: &Decision| decision.outcome.verdict == Verdict::Deny;
+        if let Some(endpoint) = endpoint
+            && !decisions.iter().any(denied)
+        {
+            decisions.push(evaluate(worlds, world, endpoint, direction, packet));
+        }
+    }
+    let outcome = join(decisions.iter().map(|decision| &decision.outcome));
+    let caught = decisions
+        .iter()
+        .any(|decision| decision.without_safety_net.is_some());
+    let without_safety_net = caught.then(|| {
+        let outcome = join(decisions.iter().map(|decision| {
+            let bare = decision.without_safety_net.as_ref();
+            bare.unwrap_or(&decision.outcome)
+        }));
         Box::new(BareAnswer {
             verdict: outcome.verdict.as_str().into(),
             steps: StepReport::of(worlds, &outcome.steps),
@@ -309,21 +326,17 @@ fn answer_in(
     }
 }
 
-/// After a deny at the source, nothing reaches the destination.
-fn join<'a>(egress: Option<&'a Outcome>, ingress: impl Fn() -> Option<&'a Outcome>) -> Outcome {
+/// One outcome after the other, up to the first that denies. With none, nothing stands in the way.
+fn join<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Outcome {
     let mut joined = Outcome {
         verdict: Verdict::Allow,
         steps: Vec::new(),
     };
-    for outcome in egress
-        .into_iter()
-        .map(Some)
-        .chain(std::iter::once_with(ingress))
-        .flatten()
-    {
-        if joined.verdict == Verdict::Allow {
-            joined.verdict = outcome.verdict;
-            joined.steps.extend(outcome.steps.iter().cloned());
+    for outcome in outcomes {
+        joined.steps.extend(outcome.steps.iter().cloned());
+        if outcome.verdict == Verdict::Deny {
+            joined.verdict = Verdict::Deny;
+            break;
         }
     }
     joined
@@ -331,17 +344,20 @@ fn join<'a>(egress: Option<&'a Outcome>, ingress: impl Fn() -> Option<&'a Outcom
 
 /// The endpoint that decides about a host's traffic to itself, if loopback is filtered at all.
 fn loopback_endpoint(worlds: &Worlds, source: EndpointId) -> Option<EndpointId> {
+    if !worlds.host.filter_loopback {
+        return None;
+    }
     let node = &worlds.endpoint(source).node;
-    worlds
-        .host
-        .filter_loopback
-        .then(|| {
-            worlds
-                .endpoints
-                .iter()
-                .position(|endpoint| endpoint.node == *node && endpoint.wildcard)
-        })
-        .flatten()
+    let is_named_lo = |endpoint: &Endpoint| match &endpoint.attachment {
+        Some(Attachment::Interfaces(interfaces)) => interfaces.iter().any(|name| name == "lo"),
+        Some(Attachment::Rest) | None => false,
+    };
+    let find = |is_it: &dyn Fn(&Endpoint) -> bool| {
+        let mut endpoints = worlds.endpoints.iter();
+        endpoints.position(|endpoint| endpoint.node == *node && is_it(endpoint))
+    };
+    find(&is_named_lo)
+        .or_else(|| find(&|endpoint| endpoint.wildcard))
         .map(EndpointId)
 }
 

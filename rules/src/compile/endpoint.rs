@@ -2,7 +2,7 @@
 
 use super::{
     Compiler, Counted, CountedBy, FlowLog, MARK_DECIDED, MARK_MASK, MARK_PASS, failsafe_chain_name, names,
-    policy, short, tier_end,
+    policy, short, tier_end, tier_label,
 };
 use crate::net::Direction;
 use crate::resource::{Action, DEFAULT_ALLOW_PROFILE, TierAction};
@@ -83,10 +83,12 @@ impl<'w> EndpointCompiler<'_, 'w> {
                 "preview: what staged policies would do; nothing in it ends a packet",
             ));
             rules.push(set_mark(MARK_MASK, 0, "preview over: leave no mark"));
+        } else if self.passes(WorldKind::Enforced) {
+            rules.push(set_mark(MARK_PASS, 0, "nothing passed yet, whatever mark the packet came with"));
         }
         for (index, tier) in self.tiers(WorldKind::Enforced) {
             rules.push(jump(
-                self.tier_name(WorldKind::Enforced, index, tier),
+                self.tier_name(WorldKind::Enforced, index),
                 &format!("tier {}", tier.name),
             ));
             if self.tier_passes(WorldKind::Enforced, index) {
@@ -177,7 +179,7 @@ impl<'w> EndpointCompiler<'_, 'w> {
         let mut rules = vec![set_mark(MARK_MASK, 0, "preview begins: undecided")];
         for (index, tier) in self.tiers(WorldKind::Pending) {
             rules.push(jump(
-                self.tier_name(WorldKind::Pending, index, tier),
+                self.tier_name(WorldKind::Pending, index),
                 &format!("tier {}", tier.name),
             ));
             rules.push(Rule {
@@ -213,7 +215,7 @@ impl<'w> EndpointCompiler<'_, 'w> {
         self.tiers(world)
             .into_iter()
             .map(|(index, tier)| Chain {
-                name: self.tier_name(world, index, tier),
+                name: self.tier_name(world, index),
                 hook: None,
                 comment: Comment::new(&format!(
                     "tier {} for HostEndpoint {}",
@@ -257,12 +259,12 @@ impl<'w> EndpointCompiler<'_, 'w> {
             WorldKind::Pending => policies.iter().any(|policy| !policy.safety_net),
         };
         if ends {
-            rules.push(self.end_of_tier(world, tier, has_net));
+            rules.push(self.end_of_tier(world, index, tier, has_net));
         }
         rules
     }
 
-    fn end_of_tier(&mut self, world: WorldKind, tier: &WorldTier, has_net: bool) -> Rule {
+    fn end_of_tier(&mut self, world: WorldKind, index: usize, tier: &WorldTier, has_net: bool) -> Rule {
         let name = self
             .compiler
             .names
@@ -272,7 +274,9 @@ impl<'w> EndpointCompiler<'_, 'w> {
             direction: self.direction,
             by: CountedBy::EndOfTier(tier.name.clone()),
             action: tier_end(tier.default_action),
-            without_safety_net: world == WorldKind::Pending && has_net,
+            without_safety_net: self
+                .compiler
+                .may_be_caught(world, self.direction, |net| net.tier <= index),
         };
         let mut statements = vec![Statement::Counter(self.compiler.count(name, counted))];
         let effect = match (world, tier.default_action) {
@@ -306,8 +310,6 @@ impl<'w> EndpointCompiler<'_, 'w> {
 
     fn profile_counter(&mut self, world: WorldKind) -> Name {
         let profile = allowing_profile(self.endpoint);
-        let caught = |policy: &WorldPolicy| policy.safety_net;
-        let pending = &self.compiler.worlds.pending;
         let counted = Counted {
             world,
             direction: self.direction,
@@ -317,8 +319,7 @@ impl<'w> EndpointCompiler<'_, 'w> {
             } else {
                 Action::Deny
             },
-            without_safety_net: world == WorldKind::Pending
-                && pending.governing(self.id, self.direction).any(caught),
+            without_safety_net: self.compiler.may_be_caught(world, self.direction, |_| true),
         };
         let name = self
             .compiler
@@ -356,16 +357,25 @@ impl<'w> EndpointCompiler<'_, 'w> {
             .any(|policy| has_pass(policy, self.direction))
     }
 
+    fn passes(&self, world: WorldKind) -> bool {
+        self.compiler
+            .worlds
+            .world(world)
+            .governing(self.id, self.direction)
+            .any(|policy| has_pass(policy, self.direction))
+    }
+
     fn preview_name(&self) -> Name {
         Name::new(&format!("{}/preview", chain_name(self.direction, self.place)))
     }
 
-    fn tier_name(&self, world: WorldKind, index: usize, tier: &WorldTier) -> Name {
+    fn tier_name(&self, world: WorldKind, index: usize) -> Name {
         let parent = match world {
             WorldKind::Enforced => chain_name(self.direction, self.place),
             WorldKind::Pending => self.preview_name(),
         };
-        Name::new(&format!("{parent}/{:02}-{}", index + 1, tier.name))
+        let label = tier_label(self.compiler.worlds.world(world), index);
+        Name::new(&format!("{parent}/{label}"))
     }
 }
 

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use crate::net::Direction;
 use crate::resource::{Action, TierAction};
 use crate::ruleset::{Chain, Comment, CtState, Hook, HookPoint, Match, Name, Op, Rule, Ruleset, Statement};
-use crate::world::{WorldKind, Worlds};
+use crate::world::{World, WorldKind, WorldPolicy, Worlds};
 
 use endpoint::EndpointCompiler;
 use names::CounterNames;
@@ -91,7 +91,8 @@ pub struct Counted {
     pub by: CountedBy,
     /// What it does.
     pub action: Action,
-    /// Whether a safety net had caught the packet before: then this is what would be without it.
+    /// Whether a safety net stands before it in the pending world: then this is what would be without the net, save for
+    /// packets that a Pass took around it.
     pub without_safety_net: bool,
 }
 
@@ -328,6 +329,20 @@ impl Compiler<'_> {
         name
     }
 
+    /// Whether a safety net that is `before` the place in question may have caught a packet that gets there: in the
+    /// preview a net only counts. It selects every endpoint, so this holds for all or none.
+    fn may_be_caught(
+        &self,
+        world: WorldKind,
+        direction: Direction,
+        before: impl Fn(&WorldPolicy) -> bool,
+    ) -> bool {
+        world == WorldKind::Pending
+            && self.worlds.pending.policies.iter().any(|policy| {
+                policy.safety_net && policy.rules(direction).is_some() && before(policy)
+            })
+    }
+
     /// What ends a denied packet.
     fn deny(&self) -> Statement {
         match self.options.deny {
@@ -365,6 +380,12 @@ fn tier_end(action: TierAction) -> Action {
         TierAction::Deny => Action::Deny,
         TierAction::Pass => Action::Pass,
     }
+}
+
+/// A tier in the name of a chain: its place, then its name, so that names sort in order of evaluation.
+fn tier_label(world: &World, index: usize) -> String {
+    let digits = world.tiers.len().to_string().len().max(2);
+    format!("{:0digits$}-{}", index + 1, world.tiers[index].name)
 }
 
 /// `in` or `out`: the direction in the name of a chain or counter.

@@ -122,10 +122,11 @@ pub(super) fn rule_names(policy: &WorldPolicy, direction: Direction) -> Vec<Stri
             let name = rule.name.clone().unwrap_or_else(|| content_name(rule));
             let count = seen.entry(name.clone()).or_default();
             *count += 1;
+            // No rule's own name holds an underscore.
             if *count == 1 {
                 name
             } else {
-                format!("{name}.{count}")
+                format!("{name}_{count}")
             }
         })
         .collect()

@@ -2,9 +2,9 @@
 
 use ipnet::IpNet;
 
-use super::{Compiler, Counted, CountedBy, MARK_DECIDED, MARK_PASS, names, short};
+use super::{Compiler, Counted, CountedBy, MARK_DECIDED, MARK_PASS, names, short, tier_label};
 use crate::failsafe::Failsafe;
-use crate::net::{Direction, Family, PortRange, Protocol, merge_nets, merge_ports};
+use crate::net::{Direction, Family, Protocol, merge_nets, merge_ports};
 use crate::resource::Action;
 use crate::ruleset::{Chain, Comment, Log, Match, Name, Op, Rule, Side, Statement};
 use crate::world::{WorldEntity, WorldKind, WorldPolicy, WorldRule, Worlds};
@@ -19,16 +19,16 @@ pub(super) fn chain_name(
     direction: Direction,
     policy: &WorldPolicy,
 ) -> Name {
-    let tier = &worlds.world(world).tiers[policy.tier].name;
+    let tier = tier_label(worlds.world(world), policy.tier);
     let digits = worlds.world(world).policies.len().to_string().len().max(3);
     let world = match world {
         WorldKind::Enforced => "enforced",
         WorldKind::Pending => "preview",
     };
     let direction = short(direction);
-    let (tier_place, place) = (policy.tier + 1, policy.place + 1);
+    let place = policy.place + 1;
     Name::new(&format!(
-        "{world}/{direction}/{tier_place:02}-{tier}/{place:0digits$}-{}",
+        "{world}/{direction}/{tier}/{place:0digits$}-{}",
         policy.id.name
     ))
 }
@@ -96,7 +96,7 @@ impl Compiler<'_> {
                     safety_net: policy.safety_net,
                 },
                 action: rule.action,
-                without_safety_net: false,
+                without_safety_net: self.may_be_caught(world, direction, |net| net.tier < policy.tier),
             };
             let counter = self.count(counter, counted);
             let statements = match world {
@@ -183,12 +183,6 @@ impl Compiler<'_> {
         for (op, ports) in [(Op::Is, &entity.ports), (Op::IsNot, &entity.not_ports)] {
             let Some(ports) = ports else { continue };
             matches.push(match merge_ports(ports).as_slice() {
-                [
-                    PortRange {
-                        first: 0..=1,
-                        last: u16::MAX,
-                    },
-                ] if op == Op::IsNot => return None,
                 [range] => Match::Port(side, op, *range),
                 ranges => Match::PortSet(side, op, self.sets.ports(ranges)),
             });

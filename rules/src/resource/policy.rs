@@ -35,7 +35,7 @@ impl Policy {
     /// The allow-all safety net, as `examples/00-safety-net.yaml` writes it.
     pub fn safety_net(name: &str) -> Self {
         let position = Position {
-            file: "(built-in safety net)".into(),
+            file: "(built in)".into(),
             line: 1,
             column: 1,
         };

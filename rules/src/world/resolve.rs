@@ -8,7 +8,7 @@ use super::{
     AddressSets, Attachment, Endpoint, Host, Network, World, WorldEntity, WorldPolicy, WorldRule, WorldTier,
     Worlds,
 };
-use crate::net::{Direction, PortRange};
+use crate::net::{Direction, Family, PortRange};
 use crate::resource::{
     Action, DEFAULT_ALLOW_PROFILE, Entity, HostEndpoint, InterfaceName, Policy, PolicyId, PolicyKind, Rule,
     StagedAction, Tier,
@@ -104,26 +104,28 @@ fn endpoints(snapshot: &Snapshot, host: &Host) -> Vec<Endpoint> {
             position: None,
         });
     }
+    endpoints.sort_by(|a, b| a.name.cmp(&b.name));
     endpoints
 }
 
-/// Which local endpoint has which interface. Where several claim one, the lowest name wins, a named interface before
-/// an expected address; an endpoint that loses every claim hangs nowhere.
+/// Which local endpoint has which interface: the one it names, or without a name those that have an expected address.
+/// Where several claim one, the lowest name wins; an endpoint that loses every claim hangs nowhere.
 fn attachments<'a>(local: &[&'a HostEndpoint], host: &Host) -> BTreeMap<&'a str, Attachment> {
     let mut owners: BTreeMap<&str, &str> = BTreeMap::new();
     for endpoint in local {
-        if let Some(InterfaceName::Named(interface)) = &endpoint.interface {
-            owners.entry(interface).or_insert(&endpoint.name);
-        }
-    }
-    for endpoint in local.iter().filter(|endpoint| endpoint.interface.is_none()) {
-        let has_expected =
-            |addresses: &Vec<IpAddr>| addresses.iter().any(|ip| endpoint.expected_ips.contains(ip));
-        for (interface, _) in host
-            .interfaces
-            .iter()
-            .filter(|(_, addresses)| has_expected(addresses))
-        {
+        let is_expected = |ip: &IpAddr| endpoint.expected_ips.contains(ip);
+        let claims: Vec<&str> = match &endpoint.interface {
+            Some(InterfaceName::Any) => Vec::new(),
+            Some(InterfaceName::Named(interface)) => vec![interface.as_str()],
+            None => {
+                let interfaces = host.interfaces.iter();
+                interfaces
+                    .filter(|(_, addresses)| addresses.iter().any(is_expected))
+                    .map(|(interface, _)| interface.as_str())
+                    .collect()
+            }
+        };
+        for interface in claims {
             owners.entry(interface).or_insert(&endpoint.name);
         }
     }
@@ -300,9 +302,7 @@ impl Resolver<'_> {
             index,
             name: rule.name.clone(),
             action: rule.action,
-            family: rule
-                .ip_version
-                .or(rule.protocol.and_then(|protocol| protocol.family)),
+            family: family(rule),
             protocol: rule.protocol.map(|protocol| protocol.protocol),
             not_protocol: rule.not_protocol.map(|protocol| protocol.protocol),
             source: self.entity(&rule.source),
@@ -358,12 +358,16 @@ fn is_unconditional(rule: &Rule) -> bool {
         && rule.destination == Entity::default()
 }
 
+/// The only family a rule is about, if it says one: by number, or by a protocol's name.
+fn family(rule: &Rule) -> Option<Family> {
+    rule.ip_version
+        .or_else(|| rule.protocol.and_then(|protocol| protocol.family))
+}
+
 /// A rule in one canonical line, by which it is known across edits elsewhere in its policy.
 fn rule_text(rule: &Rule) -> String {
     let mut words = vec![rule.action.as_str().to_lowercase()];
-    if let Some(family) = rule.ip_version {
-        words.push(family.to_string());
-    }
+    words.extend(family(rule).map(|family| family.to_string()));
     if let Some(protocol) = rule.protocol {
         words.push(protocol.protocol.to_string());
     }
