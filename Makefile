@@ -32,7 +32,8 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 AS_ROOT := $(if $(SUDO),--config 'target."cfg(unix)".runner = ["sudo", "-E"]')
 
 BUILD_PACKAGES := gcc libc6-dev libmnl-dev libnftnl-dev make pkg-config
-RUN_PACKAGES := iproute2 nftables
+# netbase: without /etc/protocols nft lists tcp as 6.
+RUN_PACKAGES := iproute2 netbase nftables
 TEST_PACKAGES := debootstrap systemd-container util-linux
 
 # A cargo-deny that is installed is used; else the pinned one is, from TOOLS.

@@ -9,33 +9,34 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use palisade::lab::Outcome::{NotPermitted, Refused, TimedOut, Unreachable};
 use palisade::lab::{
     Connection, DENIED_AFTER, Error, Namespace, Network, Outcome, Probe, TcpServer, UdpServer, probe_all,
 };
 
-fn pair() -> Network {
+fn pair() -> Result<Network, Error> {
     Network::builder()
         .host("a", ["10.42.0.1/24", "fd00:42::1/64"])
         .host("b", ["10.42.0.2/24", "fd00:42::2/64"])
         .build()
-        .unwrap()
 }
 
-fn nft(namespace: &Namespace, rules: &str) {
+fn nft(namespace: &Namespace, rules: &str) -> Result<(), Error> {
     let mut command = Command::new("nft");
     command.args(["-f", "-"]);
-    let output = namespace.output(&command, rules).unwrap();
+    let output = namespace.output(&command, rules)?;
     assert!(
         output.status.success(),
         "{}",
         String::from_utf8_lossy(&output.stderr)
     );
+    Ok(())
 }
 
 #[test]
 fn hosts_reach_each_other_at_once_over_both_ip_versions() {
     let started = Instant::now();
-    let network = pair();
+    let network = pair().unwrap();
     let (a, b) = (network.host("a"), network.host("b"));
     let _tcp = TcpServer::start(b.namespace(), "b", &[80, 443]).unwrap();
     let _udp = UdpServer::start(b.namespace(), "b", &[53]).unwrap();
@@ -62,7 +63,7 @@ fn hosts_reach_each_other_at_once_over_both_ip_versions() {
 
 #[test]
 fn a_probe_tells_refused_from_dropped_from_prohibited() {
-    let network = pair();
+    let network = pair().unwrap();
     let (a, b) = (network.host("a"), network.host("b"));
     nft(
         b.namespace(),
@@ -73,11 +74,13 @@ fn a_probe_tells_refused_from_dropped_from_prohibited() {
              udp dport 82 reject with icmpx admin-prohibited
              icmp type echo-request drop
              icmpv6 type echo-request drop; }; }",
-    );
+    )
+    .unwrap();
     nft(
         a.namespace(),
         "table inet t { chain o { type filter hook output priority 0; udp dport 83 drop; }; }",
-    );
+    )
+    .unwrap();
     for ip in b.ips() {
         let to = |port| SocketAddr::new(ip, port);
         let outcomes = probe_all(&[
@@ -89,7 +92,6 @@ fn a_probe_tells_refused_from_dropped_from_prohibited() {
             Probe::udp(a.namespace(), to(82)),
             Probe::udp(a.namespace(), to(83)),
         ]);
-        use Outcome::{NotPermitted, Refused, TimedOut, Unreachable};
         assert_eq!(
             outcomes.unwrap(),
             [
@@ -115,17 +117,18 @@ fn a_probe_tells_refused_from_dropped_from_prohibited() {
 
 #[test]
 fn probes_in_parallel_take_one_timeout() {
-    let network = pair();
+    let network = pair().unwrap();
     let nobody: IpAddr = "10.42.0.99".parse().unwrap();
     nft(
         network.host("a").namespace(),
         "table inet t { chain i { type filter hook output priority 0; tcp dport 9 drop; }; }",
-    );
+    )
+    .unwrap();
     let probe = Probe::tcp(network.host("a").namespace(), SocketAddr::new(nobody, 9));
     let started = Instant::now();
     let outcomes = probe_all(&vec![probe; 40]).unwrap();
     assert!(
-        outcomes.iter().all(|outcome| *outcome == Outcome::TimedOut),
+        outcomes.iter().all(|outcome| *outcome == TimedOut),
         "{outcomes:?}"
     );
     assert!(
@@ -137,7 +140,7 @@ fn probes_in_parallel_take_one_timeout() {
 
 #[test]
 fn an_open_connection_can_be_asked_again() {
-    let network = pair();
+    let network = pair().unwrap();
     let server = TcpServer::start(network.host("b").namespace(), "b", &[80]).unwrap();
     let to = network.host("b").sockets(80).next().unwrap();
     let mut connection = Connection::open(network.host("a").namespace(), to)
@@ -158,7 +161,7 @@ fn an_open_connection_can_be_asked_again() {
 
 #[test]
 fn addresses_and_interfaces_come_and_go() {
-    let network = pair();
+    let network = pair().unwrap();
     let (a, b) = (network.host("a"), network.host("b"));
     for (address, ip) in [("10.42.0.7/24", "10.42.0.7"), ("fd00:42::7/64", "fd00:42::7")] {
         let probe = Probe::icmp(a.namespace(), ip.parse().unwrap());
@@ -242,7 +245,7 @@ const VICTIM: &str = "PALISADE_LAB_VICTIM";
 #[test]
 fn kill_9_leaves_nothing_behind() {
     if std::env::var_os(VICTIM).is_some() {
-        be_killed();
+        be_killed().unwrap();
     }
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "kill_9_leaves_nothing_behind", "--nocapture"])
@@ -273,29 +276,25 @@ fn kill_9_leaves_nothing_behind() {
 }
 
 /// Builds a network with a program in it, tells of it, and waits for the end.
-fn be_killed() -> ! {
-    let network = pair();
+fn be_killed() -> anyhow::Result<()> {
+    let network = pair()?;
     let process = network
         .host("a")
         .namespace()
-        .spawn(Command::new("sleep").arg("1000"))
-        .unwrap();
+        .spawn(Command::new("sleep").arg("1000"))?;
     // setpriv must have said whom to die with.
-    while !std::fs::read_to_string(format!("/proc/{}/comm", process.id())).is_ok_and(|name| name == "sleep\n")
-    {
+    while std::fs::read_to_string(format!("/proc/{}/comm", process.id()))? != "sleep\n" {
         thread::sleep(Duration::from_millis(5));
     }
     println!("\nbuilt\n{}", process.id());
     for host in network.hosts() {
         let link = host
             .namespace()
-            .run(|| std::fs::read_link("/proc/thread-self/ns/net"))
-            .unwrap()
-            .unwrap();
+            .run(|| std::fs::read_link("/proc/thread-self/ns/net"))??;
         println!("{}", link.display());
     }
-    thread::sleep(Duration::from_secs(60));
-    std::process::exit(1);
+    thread::sleep(Duration::from_mins(1));
+    anyhow::bail!("nobody has killed this process")
 }
 
 /// How many threads on this machine are in a network namespace.

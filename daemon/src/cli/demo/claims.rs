@@ -11,15 +11,15 @@ use crate::exit::Exit;
 
 /// How many claims were made, and how many of them did not hold.
 #[derive(Debug)]
-pub(super) struct Claims {
-    screen: Screen,
+pub(super) struct Claims<'a> {
+    screen: &'a Screen,
     checked: usize,
     failed: usize,
 }
 
-impl Claims {
+impl<'a> Claims<'a> {
     /// None yet.
-    pub(super) fn new(screen: Screen) -> Self {
+    pub(super) fn new(screen: &'a Screen) -> Self {
         Claims {
             screen,
             checked: 0,
@@ -31,11 +31,11 @@ impl Claims {
     pub(super) fn equal<T: PartialEq + Debug>(
         &mut self,
         claim: &str,
-        expected: &T,
-        seen: &T,
+        expected: T,
+        seen: T,
     ) -> Result<(), Failure> {
         let wrong = [format!("expected {expected:?}"), format!("seen     {seen:?}")];
-        self.print(claim, if expected == seen { &[] } else { &wrong })
+        self.make(claim, if expected == seen { &[] } else { &wrong })
     }
 
     /// Claims that exactly these were seen.
@@ -47,11 +47,11 @@ impl Claims {
     ) -> Result<(), Failure> {
         let missing = expected
             .difference(seen)
-            .map(|it| format!("expected {it}, and it was not seen"));
+            .map(|it| format!("expected {it}, not seen"));
         let surplus = seen
             .difference(expected)
-            .map(|it| format!("seen {it}, and it was not expected"));
-        self.print(claim, &missing.chain(surplus).collect::<Vec<_>>())
+            .map(|it| format!("seen {it}, not expected"));
+        self.make(claim, &missing.chain(surplus).collect::<Vec<_>>())
     }
 
     /// Claims that every connection of some cells, and there are some, met this end.
@@ -73,7 +73,7 @@ impl Claims {
         if connections == 0 {
             wrong.push("expected some connections, seen none".to_owned());
         }
-        self.print(&format!("{claim} ({connections} connections)"), &wrong)
+        self.make(&format!("{claim} ({connections} connections)"), &wrong)
     }
 
     /// Claims that two matrices are the same, cell by cell.
@@ -85,22 +85,21 @@ impl Claims {
                 format!("{connection}: expected {before} as before, seen {after}")
             })
             .collect();
-        self.print(claim, &wrong)
+        self.make(claim, &wrong)
     }
 
     /// Says how it went, and how the command ends.
     pub(super) fn conclude(&self, took: Duration) -> Outcome {
-        let seconds = took.as_secs_f32();
-        let checked = self.checked;
+        let (checked, seconds) = (self.checked, took.as_secs_f32());
         let (tone, line, exit) = match self.failed {
             0 => (
                 Tone::Good,
-                format!("{checked} claims checked, all of them held, in {seconds:.1} s."),
+                format!("{checked} claims checked, all of them hold, in {seconds:.1} s."),
                 Exit::Fine,
             ),
             failed => (
                 Tone::Bad,
-                format!("{checked} claims checked, {failed} did NOT hold (✗ above), in {seconds:.1} s."),
+                format!("{checked} claims checked, {failed} do NOT hold (✗), in {seconds:.1} s."),
                 Exit::Findings,
             ),
         };
@@ -109,17 +108,9 @@ impl Claims {
         Ok(exit)
     }
 
-    fn print(&mut self, claim: &str, wrong: &[String]) -> Result<(), Failure> {
+    fn make(&mut self, claim: &str, wrong: &[String]) -> Result<(), Failure> {
         self.checked += 1;
-        if wrong.is_empty() {
-            let tick = self.screen.paint(Tone::Good, "✓");
-            return self.screen.say(&format!("   {tick} {claim}\n"));
-        }
-        self.failed += 1;
-        let mut text = format!("   {} {claim}\n", self.screen.paint(Tone::Bad, "✗"));
-        for line in wrong {
-            text += &format!("       {line}\n");
-        }
-        self.screen.say(&text)
+        self.failed += usize::from(!wrong.is_empty());
+        self.screen.claim(claim, wrong)
     }
 }

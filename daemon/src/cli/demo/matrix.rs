@@ -115,7 +115,7 @@ impl Matrix {
     }
 
     /// For reading: rows from, columns to. Cells that have changed stand out.
-    pub(super) fn render(&self, before: Option<&Matrix>, screen: Screen) -> String {
+    pub(super) fn render(&self, before: Option<&Matrix>, screen: &Screen) -> String {
         const LABEL: usize = 12;
         let changed = before
             .map(|before| self.changed_since(before))
@@ -160,7 +160,7 @@ impl Matrix {
         if !changed.is_empty() {
             table += &format!("   {}\n", faint("* changed since the matrix before"));
         }
-        table + "\n"
+        table
     }
 
     fn tone(&self, cell: &Cell, changed: bool) -> Option<Tone> {
@@ -168,7 +168,7 @@ impl Matrix {
         let allowed = seen.iter().all(|seen| *seen == Seen::Allowed);
         match (allowed, changed) {
             (true, false) => None,
-            (true, true) => Some(Tone::Changed),
+            (true, true) => Some(Tone::Opened),
             (false, false) => Some(Tone::Bad),
             (false, true) => Some(Tone::Closed),
         }

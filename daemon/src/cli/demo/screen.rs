@@ -1,13 +1,16 @@
 //! What the demo's output looks like.
 
+use std::cell::Cell;
 use std::io::IsTerminal;
 
 use crate::cli::{Failure, output};
 
 /// Standard output, with colours where they are wanted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Screen {
     colour: bool,
+    /// Whether the last thing printed was a claim: claims stand together, set apart from what they are about.
+    after_claim: Cell<bool>,
 }
 
 /// How a piece of text stands out.
@@ -23,8 +26,8 @@ pub(super) enum Tone {
     Bad,
     /// What has just become denied.
     Closed,
-    /// What has just changed otherwise.
-    Changed,
+    /// What has just become allowed.
+    Opened,
 }
 
 impl Screen {
@@ -32,20 +35,18 @@ impl Screen {
     pub(super) fn new() -> Self {
         Screen {
             colour: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            after_claim: Cell::new(false),
         }
     }
 
     /// Prints text as it is.
-    #[expect(
-        clippy::unused_self,
-        reason = "printing is the screen's, whatever it looks like"
-    )]
-    pub(super) fn say(self, text: &str) -> Result<(), Failure> {
+    pub(super) fn say(&self, text: &str) -> Result<(), Failure> {
+        self.after_claim.set(false);
         output::say(text)
     }
 
     /// The text in a tone.
-    pub(super) fn paint(self, tone: Tone, text: &str) -> String {
+    pub(super) fn paint(&self, tone: Tone, text: &str) -> String {
         if !self.colour {
             return text.to_owned();
         }
@@ -55,52 +56,65 @@ impl Screen {
             Tone::Good => "32",
             Tone::Bad => "31",
             Tone::Closed => "1;37;41",
-            Tone::Changed => "7",
+            Tone::Opened => "1;37;42",
         };
         format!("\x1b[{code}m{text}\x1b[0m")
     }
 
     /// Begins a step of the story.
-    pub(super) fn heading(self, number: &str, text: &str) -> Result<(), Failure> {
-        let line = format!("{number:<2} {text}");
-        self.say(&format!("\n{}\n", self.paint(Tone::Strong, line.trim_end())))
+    pub(super) fn step(&self, number: u8, text: &str) -> Result<(), Failure> {
+        let heading = self.paint(Tone::Strong, &format!("{number}  {text}"));
+        self.say(&format!("\n{heading}\n"))
+    }
+
+    /// Prints a claim with its tick, or with a cross and what is wrong with it.
+    pub(super) fn claim(&self, claim: &str, wrong: &[String]) -> Result<(), Failure> {
+        let gap = if self.after_claim.get() { "" } else { "\n" };
+        let mark = if wrong.is_empty() {
+            self.paint(Tone::Good, "✓")
+        } else {
+            self.paint(Tone::Bad, "✗")
+        };
+        let mut text = format!("{gap}   {mark} {claim}\n");
+        for line in wrong {
+            text += &format!("       {line}\n");
+        }
+        self.say(&text)?;
+        self.after_claim.set(true);
+        Ok(())
     }
 
     /// Shows a file that has come.
-    pub(super) fn added(self, file: &str, text: &str) -> Result<(), Failure> {
-        let body: String = text
-            .lines()
-            .map(|line| format!("   {}\n", self.paint(Tone::Good, &format!("+ {line}"))))
-            .collect();
-        self.say(&format!("   policy.d/{file}\n{body}"))
+    pub(super) fn added(&self, file: &str, text: &str) -> Result<(), Failure> {
+        let mut shown = format!("\n   policy.d/{file}\n");
+        for line in text.lines() {
+            shown += &format!("   {}\n", self.paint(Tone::Good, &format!("+ {line}")));
+        }
+        self.say(&shown)
     }
 
     /// Shows that a file has gone.
-    pub(super) fn removed(self, file: &str) -> Result<(), Failure> {
+    pub(super) fn removed(&self, file: &str) -> Result<(), Failure> {
         let line = self.paint(Tone::Bad, &format!("- policy.d/{file}"));
-        self.say(&format!("   {line}\n"))
+        self.say(&format!("\n   {line}\n"))
     }
 
-    /// Shows a line that has changed.
-    pub(super) fn changed(self, file: &str, old: &str, new: &str) -> Result<(), Failure> {
+    /// Shows a line of a file that has changed.
+    pub(super) fn changed(&self, file: &str, old: &str, new: &str) -> Result<(), Failure> {
         let old = self.paint(Tone::Bad, &format!("- {old}"));
         let new = self.paint(Tone::Good, &format!("+ {new}"));
-        self.say(&format!("   policy.d/{file}\n   {old}\n   {new}\n"))
+        self.say(&format!("\n   policy.d/{file}\n   {old}\n   {new}\n"))
     }
 
     /// Shows a command and its answer, as on the host's own terminal.
-    pub(super) fn command(
-        self,
-        host: &str,
-        program: &str,
-        args: &[&str],
-        answer: &str,
-    ) -> Result<(), Failure> {
-        let line = self.paint(Tone::Strong, &format!("{host}# {program} {}", args.join(" ")));
-        let answer: String = answer
-            .lines()
-            .map(|line| format!("   {}\n", line.replace('\t', "  ")))
-            .collect();
-        self.say(&format!("\n   {line}\n{answer}"))
+    pub(super) fn command(&self, host: &str, command: &str, answer: &str) -> Result<(), Failure> {
+        let mut shown = format!(
+            "\n   {}\n",
+            self.paint(Tone::Strong, &format!("{host}# {command}"))
+        );
+        for line in answer.lines() {
+            shown += &format!("   {}\n", line.replace('\t', "  "));
+        }
+        self.say(&shown)
     }
 }

@@ -80,6 +80,7 @@ pub(super) struct Stage {
 /// One host with its daemon and its servers.
 #[derive(Debug)]
 pub(super) struct Host {
+    name: String,
     endpoint: HostEndpoint,
     namespace: Namespace,
     socket: PathBuf,
@@ -194,7 +195,12 @@ impl Stage {
         let enforced = policies.len() - staged;
         let mut before = Vec::new();
         for host in &self.hosts {
-            before.push(self.status(host).map_err(broken)?.last_reload.at);
+            before.push(
+                self.status(host)
+                    .map_err(|error| broken(error.to_string()))?
+                    .last_reload
+                    .at,
+            );
             host.daemon.signal(Signal::SIGHUP)?;
         }
         for (host, before) in self.hosts.iter().zip(before) {
@@ -212,7 +218,10 @@ impl Stage {
     pub(super) fn staged(&self, host: &str) -> Result<StagedReport, Failure> {
         self.check()?;
         let client = &self.host(host)?.client;
-        let reports: Vec<StagedReport> = self.runtime.block_on(client.get("/v1/staged")).map_err(broken)?;
+        let reports: Vec<StagedReport> = self
+            .runtime
+            .block_on(client.get("/v1/staged"))
+            .map_err(|error| broken(error.to_string()))?;
         let report = reports.into_iter().next();
         report.ok_or_else(|| broken(format!("the daemon of {host} knows of no staged policy")))
     }
@@ -319,7 +328,7 @@ impl Stage {
 impl Host {
     /// Its name.
     pub(super) fn name(&self) -> &str {
-        &self.endpoint.node
+        &self.name
     }
 
     /// Its addresses: one of each IP version, IPv4 first.
@@ -381,6 +390,7 @@ impl Host {
             client: Client::new(&socket),
             socket,
             namespace,
+            name: endpoint.node.clone(),
             endpoint,
         })
     }
@@ -404,7 +414,7 @@ fn binaries() -> Result<(PathBuf, PathBuf), Failure> {
 
 /// What is in the policy directory.
 fn resources(directory: &Path) -> Result<Snapshot, Failure> {
-    let reading = source::read(&[directory.to_owned()]).map_err(broken)?;
+    let reading = source::read(&[directory.to_owned()]).map_err(|error| broken(error.to_string()))?;
     let diagnostics = &reading.diagnostics;
     reading
         .snapshot

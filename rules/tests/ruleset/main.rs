@@ -1,0 +1,10 @@
+//! The compiler against the evaluator: random policies and packets, the shape of every ruleset, and golden texts.
+//!
+//! The ruleset is run by a small interpreter of nftables' rules. That it reads them as the kernel does is for the
+//! tests on a real kernel to show; here the question is whether the compiler and the evaluator mean the same.
+
+mod differential;
+mod generate;
+mod golden;
+mod interpreter;
+mod shape;

@@ -1,0 +1,219 @@
+//! What every ruleset looks like, whatever the policies say.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use palisade_rules::compile::Compiled;
+use palisade_rules::net::{Family, PortRange};
+use palisade_rules::ruleset::{Chain, Elements, MAX_COMMENT, Match, Name, Rule, Set, Statement};
+
+use crate::interpreter::MAX_JUMPS;
+
+/// Whether the chain belongs to the preview, by its name.
+pub(crate) fn is_preview_name(name: &str) -> bool {
+    name.starts_with("preview/") || name.split('/').nth(2) == Some("preview")
+}
+
+/// Whether the chain belongs to the preview.
+pub(crate) fn is_preview(chain: &Chain) -> bool {
+    is_preview_name(chain.name.as_str())
+}
+
+/// The chains that decide, without what leads to the preview and cleans up behind it.
+pub(crate) fn enforced_chains(compiled: &Compiled) -> Vec<Chain> {
+    let serves_preview = |rule: &Rule| {
+        let comment = rule.comment.as_str();
+        comment.starts_with("preview") || comment.starts_with("nothing passed yet")
+    };
+    let chains = compiled.ruleset.chains.iter().filter(|chain| !is_preview(chain));
+    chains
+        .cloned()
+        .map(|mut chain| {
+            chain.rules.retain(|rule| !serves_preview(rule));
+            chain
+        })
+        .collect()
+}
+
+/// Checks everything that is true of every ruleset.
+pub(crate) fn assert_well_formed(compiled: &Compiled) {
+    let chains = &compiled.ruleset.chains;
+    let by_name: BTreeMap<&Name, &Chain> = chains.iter().map(|chain| (&chain.name, chain)).collect();
+    assert_eq!(by_name.len(), chains.len(), "two chains have one name");
+    let bases = chains.iter().take_while(|chain| chain.hook.is_some()).count();
+    assert!(
+        bases == 2 && chains[bases..].iter().all(|chain| chain.hook.is_none()),
+        "the base chains come first, and there are two"
+    );
+
+    let mut reached = BTreeSet::new();
+    for base in &chains[..bases] {
+        visit(&by_name, base, 0, &mut reached);
+    }
+    for chain in chains {
+        assert!(reached.contains(&chain.name), "nothing leads to {}", chain.name);
+        assert_rules(compiled, chain);
+    }
+    assert_preview_is_harmless(&by_name);
+    assert_order(chains);
+    assert_counters(compiled);
+    for (name, set) in &compiled.ruleset.sets {
+        assert_set(name, set);
+    }
+}
+
+fn visit<'a>(
+    chains: &BTreeMap<&Name, &'a Chain>,
+    chain: &'a Chain,
+    jumps: usize,
+    reached: &mut BTreeSet<&'a Name>,
+) {
+    assert!(jumps <= MAX_JUMPS, "{} is {jumps} jumps deep", chain.name);
+    reached.insert(&chain.name);
+    for (statement, target) in targets(chain) {
+        let target = chains.get(target).unwrap_or_else(|| {
+            panic!("{} leads to {target}, which is not there", chain.name);
+        });
+        let jump = usize::from(matches!(statement, Statement::Jump(_)));
+        visit(chains, target, jumps + jump, reached);
+    }
+}
+
+fn targets(chain: &Chain) -> impl Iterator<Item = (&Statement, &Name)> {
+    let statements = chain.rules.iter().flat_map(|rule| &rule.statements);
+    statements.filter_map(|statement| match statement {
+        Statement::Jump(name) | Statement::Goto(name) => Some((statement, name)),
+        _ => None,
+    })
+}
+
+/// No chain that a preview chain leads to can end a packet, and none of them decides.
+fn assert_preview_is_harmless(chains: &BTreeMap<&Name, &Chain>) {
+    for chain in chains.values().filter(|chain| is_preview(chain)) {
+        let mut reached = BTreeSet::new();
+        visit(chains, chain, 0, &mut reached);
+        for name in reached {
+            assert!(is_preview_name(name.as_str()), "{} leads to {name}", chain.name);
+            let mut statements = chains[name].rules.iter().flat_map(|rule| &rule.statements);
+            assert!(
+                statements
+                    .all(|statement| !statement.ends_packet() && !matches!(statement, Statement::Goto(_))),
+                "{name} is not harmless"
+            );
+        }
+    }
+}
+
+/// Policy chains of one world and direction stand, and sort by name, in the order in which they are jumped to; so do
+/// the tiers of one endpoint.
+fn assert_order(chains: &[Chain]) {
+    let mut groups: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+    for chain in chains {
+        let name = chain.name.as_str();
+        let words: Vec<&str> = name.split('/').collect();
+        if matches!(words[0], "preview" | "enforced") {
+            groups.entry(words[..2].join("/")).or_default().push(name);
+        }
+        let jumped: Vec<&str> = targets(chain).map(|(_, target)| target.as_str()).collect();
+        let (policies, tiers): (Vec<&str>, Vec<&str>) = jumped
+            .into_iter()
+            .filter(|target| !target.starts_with("failsafe/"))
+            .partition(|target| target.starts_with("preview/") || target.starts_with("enforced/"));
+        assert!(policies.is_sorted(), "{name} jumps to {policies:?}");
+        let tiers: Vec<&str> = tiers
+            .into_iter()
+            .filter(|target| !target.ends_with("/preview"))
+            .collect();
+        assert!(
+            chain.hook.is_some() || tiers.is_sorted(),
+            "{name} jumps to {tiers:?}"
+        );
+    }
+    for names in groups.values() {
+        assert!(names.is_sorted(), "{names:?}");
+    }
+}
+
+fn assert_rules(compiled: &Compiled, chain: &Chain) {
+    for rule in &chain.rules {
+        let comment = rule.comment.as_str();
+        assert!(
+            !comment.is_empty() && comment.len() <= MAX_COMMENT,
+            "{}: {rule}",
+            chain.name
+        );
+        assert!(!rule.statements.is_empty(), "{}: {rule}", chain.name);
+        for statement in &rule.statements {
+            match statement {
+                Statement::Counter(name) => {
+                    assert!(
+                        compiled.ruleset.counters.contains_key(name),
+                        "{name} is not declared"
+                    );
+                    assert!(compiled.counters.contains_key(name), "{name} means nothing");
+                }
+                Statement::Log(log) => assert!(log.prefix.len() <= 127, "{}", log.prefix),
+                _ => {}
+            }
+        }
+        for condition in &rule.matches {
+            match condition {
+                Match::AddressSet(_, _, family, name) => {
+                    let elements = &compiled.ruleset.sets[name].elements;
+                    let held = match elements {
+                        Elements::Ipv4Addresses(_) | Elements::Ipv4Nets(_) => Family::V4,
+                        Elements::Ipv6Addresses(_) | Elements::Ipv6Nets(_) => Family::V6,
+                        Elements::Ports(_) => panic!("{name} holds ports"),
+                    };
+                    assert_eq!(held, *family, "{name}");
+                }
+                Match::PortSet(_, _, name) => {
+                    let elements = &compiled.ruleset.sets[name].elements;
+                    assert!(matches!(elements, Elements::Ports(_)), "{name} holds no ports");
+                }
+                Match::Address(_, _, net) => {
+                    assert!(net.prefix_len() > 0, "{rule}: everything is no condition")
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn assert_counters(compiled: &Compiled) {
+    let declared: Vec<&Name> = compiled.ruleset.counters.keys().collect();
+    let meant: Vec<&Name> = compiled.counters.keys().collect();
+    assert_eq!(declared, meant);
+    for (name, comment) in &compiled.ruleset.counters {
+        assert!(!comment.as_str().is_empty(), "{name} has no comment");
+    }
+}
+
+/// Sorted, disjoint, not touching, and not everything.
+fn assert_set(name: &Name, set: &Set) {
+    fn ascending<T: Ord>(name: &Name, items: &[T]) {
+        assert!(items.is_sorted_by(|a, b| a < b), "{name} is not in order");
+    }
+    match &set.elements {
+        Elements::Ipv4Addresses(addresses) => ascending(name, addresses),
+        Elements::Ipv6Addresses(addresses) => ascending(name, addresses),
+        Elements::Ipv4Nets(nets) => {
+            assert!(
+                nets.is_sorted_by(|a, b| a.broadcast() < b.network()),
+                "{name}: {nets:?}"
+            );
+            assert!(nets.iter().all(|net| net.prefix_len() > 0), "{name}: {nets:?}");
+        }
+        Elements::Ipv6Nets(nets) => {
+            assert!(
+                nets.is_sorted_by(|a, b| a.broadcast() < b.network()),
+                "{name}: {nets:?}"
+            );
+            assert!(nets.iter().all(|net| net.prefix_len() > 0), "{name}: {nets:?}");
+        }
+        Elements::Ports(ranges) => {
+            let apart = |a: &PortRange, b: &PortRange| u32::from(a.last) + 1 < u32::from(b.first);
+            assert!(ranges.is_sorted_by(apart), "{name}: {ranges:?}");
+        }
+    }
+    assert!(!set.comment.as_str().is_empty(), "{name} has no comment");
+}
