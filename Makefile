@@ -24,6 +24,10 @@ sbindir ?= $(PREFIX)/sbin
 unitdir ?= $(PREFIX)/lib/systemd/system
 sysusersdir ?= $(PREFIX)/lib/sysusers.d
 tmpfilesdir ?= $(PREFIX)/lib/tmpfiles.d
+mandir ?= $(PREFIX)/share/man
+bashdir ?= $(PREFIX)/share/bash-completion/completions
+fishdir ?= $(PREFIX)/share/fish/vendor_completions.d
+zshdir ?= $(PREFIX)/share/zsh/vendor-completions
 sysconfdir ?= /etc
 CONFIGURATION := $(DESTDIR)$(sysconfdir)/palisade
 
@@ -131,6 +135,11 @@ install:
 	chmod 644 $(DESTDIR)$(unitdir)/palisade.service
 	install -D --mode=644 systemd/palisade.sysusers $(DESTDIR)$(sysusersdir)/palisade.conf
 	install -D --mode=644 systemd/palisade.tmpfiles $(DESTDIR)$(tmpfilesdir)/palisade.conf
+	install -d --mode=755 $(addprefix $(DESTDIR),$(mandir)/man1 $(bashdir) $(fishdir) $(zshdir))
+	$(BINARIES)/palisade man $(DESTDIR)$(mandir)/man1
+	$(BINARIES)/palisade completion bash >$(DESTDIR)$(bashdir)/palisade
+	$(BINARIES)/palisade completion fish >$(DESTDIR)$(fishdir)/palisade.fish
+	$(BINARIES)/palisade completion zsh >$(DESTDIR)$(zshdir)/_palisade
 	install -d --mode=755 $(CONFIGURATION)/policy.d
 	[[ -e $(CONFIGURATION)/palisade.yaml ]] || install --mode=644 systemd/palisade.yaml $(CONFIGURATION)/palisade.yaml
 ifeq ($(DESTDIR),)
@@ -149,6 +158,8 @@ ifeq ($(DESTDIR),)
 endif
 	rm -f $(DESTDIR)$(sbindir)/palisaded $(DESTDIR)$(bindir)/palisade $(DESTDIR)$(unitdir)/palisade.service
 	rm -f $(DESTDIR)$(sysusersdir)/palisade.conf $(DESTDIR)$(tmpfilesdir)/palisade.conf
+	rm -f $(DESTDIR)$(mandir)/man1/palisade.1 $(DESTDIR)$(mandir)/man1/palisade-*.1
+	rm -f $(addprefix $(DESTDIR),$(bashdir)/palisade $(fishdir)/palisade.fish $(zshdir)/_palisade)
 ifeq ($(DESTDIR),)
 	if [[ -d /run/systemd/system ]]; then systemctl daemon-reload; fi
 	@echo "Left in place: /etc/palisade, /var/lib/palisade, /var/log/palisade, the group palisade, and the rules in the kernel."

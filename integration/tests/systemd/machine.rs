@@ -243,16 +243,10 @@ fn remove_group(group: &Path) -> std::io::Result<()> {
     fs::remove_dir(group)
 }
 
-/// Where this test program's siblings were built.
+/// The directory of the programs under test.
 fn binaries() -> PathBuf {
-    let test = std::env::current_exe().unwrap();
-    let directory = test.ancestors().nth(2).unwrap().to_owned();
-    assert!(
-        directory.join("palisaded").exists(),
-        "{}/palisaded is missing: run `cargo build --workspace` first",
-        directory.display()
-    );
-    directory
+    let palisaded = palisade_integration::palisaded().unwrap();
+    palisaded.parent().unwrap().to_owned()
 }
 
 /// The build directory, where things that take long to make are kept.

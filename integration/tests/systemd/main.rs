@@ -201,4 +201,11 @@ fn installing_again_keeps_the_configuration() {
     assert_eq!(std::fs::read_to_string(&configuration).unwrap(), "node: kept\n");
     let policies = std::fs::read_dir(root.path().join("etc/palisade/policy.d")).unwrap();
     assert_eq!(policies.count(), 0, "a new installation must not bring policies");
+    for made in [
+        "usr/share/man/man1/palisade.1",
+        "usr/share/bash-completion/completions/palisade",
+    ] {
+        let made = root.path().join(made);
+        assert!(std::fs::metadata(&made).unwrap().len() > 0, "{}", made.display());
+    }
 }

@@ -291,10 +291,7 @@ fn answer_in(
         }
         _ => (from, to),
     };
-    let asked = [
-        (source, Direction::Egress),
-        (destination, Direction::Ingress),
-    ];
+    let asked = [(source, Direction::Egress), (destination, Direction::Ingress)];
     let mut decisions: Vec<Decision> = Vec::new();
     for (endpoint, direction) in asked {
         // After a deny at the source, nothing reaches the destination.

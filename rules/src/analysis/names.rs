@@ -66,10 +66,18 @@ pub fn name_of(worlds: &Worlds, address: IpAddr) -> Named<'_> {
         .filter_map(|network| Some((length(network)?, network)))
         .reduce(|best, next| if next.0 > best.0 { next } else { best });
     if let Some((_, network)) = longest {
-        return Named { kind: NameKind::NetworkSet, name: &network.name, labels: Some(&network.labels) };
+        return Named {
+            kind: NameKind::NetworkSet,
+            name: &network.name,
+            labels: Some(&network.labels),
+        };
     }
     let name = if is_private(address) { "private" } else { "public" };
-    Named { kind: NameKind::Network, name, labels: None }
+    Named {
+        kind: NameKind::Network,
+        name,
+        labels: None,
+    }
 }
 
 /// Whether an address is of a network that the Internet does not route (RFC 1918, RFC 4193, link-local, loopback).

@@ -84,7 +84,11 @@ impl<'w> EndpointCompiler<'_, 'w> {
             ));
             rules.push(set_mark(MARK_MASK, 0, "preview over: leave no mark"));
         } else if self.passes(WorldKind::Enforced) {
-            rules.push(set_mark(MARK_PASS, 0, "nothing passed yet, whatever mark the packet came with"));
+            rules.push(set_mark(
+                MARK_PASS,
+                0,
+                "nothing passed yet, whatever mark the packet came with",
+            ));
         }
         for (index, tier) in self.tiers(WorldKind::Enforced) {
             rules.push(jump(

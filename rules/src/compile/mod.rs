@@ -338,9 +338,12 @@ impl Compiler<'_> {
         before: impl Fn(&WorldPolicy) -> bool,
     ) -> bool {
         world == WorldKind::Pending
-            && self.worlds.pending.policies.iter().any(|policy| {
-                policy.safety_net && policy.rules(direction).is_some() && before(policy)
-            })
+            && self
+                .worlds
+                .pending
+                .policies
+                .iter()
+                .any(|policy| policy.safety_net && policy.rules(direction).is_some() && before(policy))
     }
 
     /// What ends a denied packet.

@@ -9,9 +9,6 @@ use crate::resource::Action;
 use crate::ruleset::{Chain, Comment, Log, Match, Name, Op, Rule, Side, Statement};
 use crate::world::{WorldEntity, WorldKind, WorldPolicy, WorldRule, Worlds};
 
-/// Conditions for one family, or the knowledge that no packet can meet them.
-type Conditions = Option<Vec<Match>>;
-
 /// The name of a policy's chain; names of one world and direction sort in order of evaluation.
 pub(super) fn chain_name(
     worlds: &Worlds,
@@ -139,46 +136,50 @@ impl Compiler<'_> {
         statements
     }
 
-    /// The conditions of a rule: one list of matches for both families where it has no addresses, else one for each.
+    /// The conditions of a rule: one list of matches for both families where it has no addresses, else one for each
+    /// family that it can match.
     fn conditions(&mut self, rule: &WorldRule) -> Vec<Vec<Match>> {
         let has_addresses = [&rule.source, &rule.destination].iter().any(|side| {
             side.nets.is_some() || side.not_nets.is_some() || side.set.is_some() || side.not_set.is_some()
         });
         if !has_addresses && rule.family.is_none() {
-            return self.conditions_for(rule, None).into_iter().collect();
+            return vec![self.conditions_for(rule, None)];
         }
-        let families = Family::BOTH.into_iter().filter(|&family| rule.exists_for(family));
-        families
-            .filter_map(|family| self.conditions_for(rule, Some(family)))
+        let worlds = self.worlds;
+        Family::BOTH
+            .into_iter()
+            .filter(|&family| rule.exists_for(family) && !excludes_everything(worlds, rule, family))
+            .map(|family| self.conditions_for(rule, Some(family)))
             .collect()
     }
 
     /// Cheapest first: a packet that does not match should be done with soon.
-    fn conditions_for(&mut self, rule: &WorldRule, family: Option<Family>) -> Conditions {
+    fn conditions_for(&mut self, rule: &WorldRule, family: Option<Family>) -> Vec<Match> {
         let mut matches: Vec<Match> = family.map(Match::Family).into_iter().collect();
         matches.extend(rule.protocol.map(|protocol| Match::Protocol(Op::Is, protocol)));
         matches.extend(
             rule.not_protocol
                 .map(|protocol| Match::Protocol(Op::IsNot, protocol)),
         );
+        // The order in which nft lists them.
         let sides = [
-            (Side::Destination, &rule.destination),
             (Side::Source, &rule.source),
+            (Side::Destination, &rule.destination),
         ];
         for (side, entity) in sides {
-            matches.extend(self.port_conditions(side, entity)?);
+            matches.extend(self.port_conditions(side, entity));
         }
         for (side, entity) in sides {
             if let Some(family) = family {
-                matches.extend(self.address_conditions(side, entity, family)?);
+                matches.extend(self.address_conditions(side, entity, family));
             }
         }
         // A lookup costs more than a comparison.
         matches.sort_by_key(|condition| matches!(condition, Match::AddressSet(..) | Match::PortSet(..)));
-        Some(matches)
+        matches
     }
 
-    fn port_conditions(&mut self, side: Side, entity: &WorldEntity) -> Conditions {
+    fn port_conditions(&mut self, side: Side, entity: &WorldEntity) -> Vec<Match> {
         let mut matches = Vec::new();
         for (op, ports) in [(Op::Is, &entity.ports), (Op::IsNot, &entity.not_ports)] {
             let Some(ports) = ports else { continue };
@@ -187,44 +188,46 @@ impl Compiler<'_> {
                 ranges => Match::PortSet(side, op, self.sets.ports(ranges)),
             });
         }
-        Some(matches)
+        matches
     }
 
-    fn address_conditions(&mut self, side: Side, entity: &WorldEntity, family: Family) -> Conditions {
+    fn address_conditions(&mut self, side: Side, entity: &WorldEntity, family: Family) -> Vec<Match> {
         let mut matches = Vec::new();
         for (op, nets) in [(Op::Is, &entity.nets), (Op::IsNot, &entity.not_nets)] {
             let Some(nets) = nets else { continue };
-            let own: Vec<IpNet> = nets
-                .iter()
-                .copied()
-                .filter(|net| Family::of_net(*net) == family)
-                .collect();
-            match (merge_nets(&own).as_slice(), op) {
-                ([all], Op::Is) if all.prefix_len() == 0 => {}
-                ([all], Op::IsNot) if all.prefix_len() == 0 => return None,
-                ([net], op) => matches.push(Match::Address(side, op, *net)),
-                (nets, op) => matches.push(Match::AddressSet(side, op, family, self.sets.nets(nets, family))),
+            match merged(nets, family).as_slice() {
+                [all] if all.prefix_len() == 0 => {}
+                [net] => matches.push(Match::Address(side, op, *net)),
+                nets => matches.push(Match::AddressSet(side, op, family, self.sets.nets(nets, family))),
             }
         }
         for (op, set) in [(Op::Is, entity.set), (Op::IsNot, entity.not_set)] {
             let Some(set) = set else { continue };
             let set = self.worlds.address_sets.get(set);
-            let everything = set.of_family(family).any(|net| net.prefix_len() == 0);
-            match (everything, op) {
-                (true, Op::Is) => {}
-                (true, Op::IsNot) => return None,
-                (false, op) => {
-                    matches.push(Match::AddressSet(
-                        side,
-                        op,
-                        family,
-                        self.sets.addresses(set, family),
-                    ));
-                }
+            if !set.is_everything(family) {
+                let name = self.sets.addresses(set, family);
+                matches.push(Match::AddressSet(side, op, family, name));
             }
         }
-        Some(matches)
+        matches
     }
+}
+
+/// The fewest prefixes of one family among these.
+fn merged(nets: &[IpNet], family: Family) -> Vec<IpNet> {
+    let own = nets.iter().copied().filter(|net| Family::of_net(*net) == family);
+    merge_nets(&own.collect::<Vec<_>>())
+}
+
+/// Whether the rule can match no packet of a family, for it excludes every address.
+fn excludes_everything(worlds: &Worlds, rule: &WorldRule, family: Family) -> bool {
+    [&rule.source, &rule.destination].into_iter().any(|entity| {
+        let not_nets = entity.not_nets.as_deref().unwrap_or_default();
+        merged(not_nets, family).iter().any(|net| net.prefix_len() == 0)
+            || entity
+                .not_set
+                .is_some_and(|set| worlds.address_sets.get(set).is_everything(family))
+    })
 }
 
 /// A rule of the preview counts, marks what it decides, and never ends the packet. A safety net only counts: what

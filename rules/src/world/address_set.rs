@@ -77,6 +77,11 @@ impl AddressSet {
         index > 0 && self.nets[index - 1].contains(&address)
     }
 
+    /// Whether every address of one family is in the set.
+    pub fn is_everything(&self, family: Family) -> bool {
+        self.of_family(family).any(|net| net.prefix_len() == 0)
+    }
+
     /// The prefixes of one family.
     pub fn of_family(&self, family: Family) -> impl Iterator<Item = IpNet> {
         self.nets

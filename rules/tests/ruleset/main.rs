@@ -2,6 +2,7 @@
 //!
 //! The ruleset is run by a small interpreter of nftables' rules. That it reads them as the kernel does is for the
 //! tests on a real kernel to show; here the question is whether the compiler and the evaluator mean the same.
+#![allow(clippy::unwrap_used)] // all of this is tests
 
 mod differential;
 mod generate;

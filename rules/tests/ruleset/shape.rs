@@ -56,7 +56,17 @@ pub(crate) fn assert_well_formed(compiled: &Compiled) {
     assert_preview_is_harmless(&by_name);
     assert_order(chains);
     assert_counters(compiled);
+    let used: BTreeSet<&Name> = chains
+        .iter()
+        .flat_map(|chain| &chain.rules)
+        .flat_map(|rule| &rule.matches)
+        .filter_map(|condition| match condition {
+            Match::AddressSet(.., name) | Match::PortSet(.., name) => Some(name),
+            _ => None,
+        })
+        .collect();
     for (name, set) in &compiled.ruleset.sets {
+        assert!(used.contains(name), "nothing looks at {name}");
         assert_set(name, set);
     }
 }
@@ -171,7 +181,7 @@ fn assert_rules(compiled: &Compiled, chain: &Chain) {
                     assert!(matches!(elements, Elements::Ports(_)), "{name} holds no ports");
                 }
                 Match::Address(_, _, net) => {
-                    assert!(net.prefix_len() > 0, "{rule}: everything is no condition")
+                    assert!(net.prefix_len() > 0, "{rule}: everything is no condition");
                 }
                 _ => {}
             }

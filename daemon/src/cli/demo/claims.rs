@@ -1,7 +1,7 @@
 //! Claims, each checked and then printed with a tick or a cross.
 
 use std::collections::BTreeSet;
-use std::fmt::{Debug, Display};
+use std::fmt::Display;
 use std::time::Duration;
 
 use super::matrix::{Cell, Matrix, Seen};
@@ -28,13 +28,13 @@ impl<'a> Claims<'a> {
     }
 
     /// Claims that what was seen is what was expected.
-    pub(super) fn equal<T: PartialEq + Debug>(
+    pub(super) fn equal<T: PartialEq + Display>(
         &mut self,
         claim: &str,
-        expected: T,
-        seen: T,
+        expected: &T,
+        seen: &T,
     ) -> Result<(), Failure> {
-        let wrong = [format!("expected {expected:?}"), format!("seen     {seen:?}")];
+        let wrong = [format!("expected {expected}"), format!("seen     {seen}")];
         self.make(claim, if expected == seen { &[] } else { &wrong })
     }
 
@@ -112,5 +112,49 @@ impl<'a> Claims<'a> {
         self.checked += 1;
         self.failed += usize::from(!wrong.is_empty());
         self.screen.claim(claim, wrong)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cell() -> Cell {
+        Cell::new("a", "b", 80)
+    }
+
+    #[test]
+    fn one_claim_that_does_not_hold_fails_the_demo() {
+        let screen = Screen::muted();
+        let mut claims = Claims::new(&screen);
+        let allowed = Matrix::of([(cell(), [Seen::Allowed, Seen::Allowed])]);
+        claims.equal("holds", &1, &1).unwrap();
+        claims
+            .exactly("holds", &BTreeSet::from([1]), &BTreeSet::from([1]))
+            .unwrap();
+        claims.every("holds", &allowed, &Seen::Allowed, |_| true).unwrap();
+        claims.same("holds", &allowed, &allowed).unwrap();
+        assert_eq!(claims.conclude(Duration::ZERO).unwrap(), Exit::Fine);
+        claims.equal("does not hold", &1, &2).unwrap();
+        assert_eq!(claims.conclude(Duration::ZERO).unwrap(), Exit::Findings);
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_ip_version_is_seen() {
+        let screen = Screen::muted();
+        let mut claims = Claims::new(&screen);
+        let allowed = Matrix::of([(cell(), [Seen::Allowed, Seen::Allowed])]);
+        let half = Matrix::of([(cell(), [Seen::Allowed, Seen::Denied])]);
+        claims.every("wrong", &half, &Seen::Allowed, |_| true).unwrap();
+        claims.every("wrong", &half, &Seen::Denied, |_| true).unwrap();
+        claims.every("empty", &half, &Seen::Denied, |_| false).unwrap();
+        claims.same("wrong", &allowed, &half).unwrap();
+        claims
+            .exactly("missing", &BTreeSet::from([1]), &BTreeSet::new())
+            .unwrap();
+        claims
+            .exactly("surplus", &BTreeSet::new(), &BTreeSet::from([1]))
+            .unwrap();
+        assert_eq!((claims.checked, claims.failed), (6, 6));
     }
 }

@@ -64,10 +64,17 @@ pub(super) fn end_of_tier(report: &StagedReport) -> Result<&str, Failure> {
         .ok_or_else(|| broken("the report names no counter for the end of the tier"))
 }
 
-/// The packets in nft's listing of one counter; `None` where it lists none.
-pub(super) fn packets(listing: &str) -> Option<u64> {
+/// The packets in nft's listing of one counter.
+pub(super) fn packets(listing: &str) -> Result<u64, Failure> {
     let mut words = listing.split_whitespace().skip_while(|word| *word != "packets");
-    words.nth(1)?.parse().ok()
+    let packets = words.nth(1).and_then(|number| number.parse().ok());
+    packets.ok_or_else(|| broken(format!("nft does not list the counter: {listing}")))
+}
+
+/// What `palisade staged` says in two numbers, for comparing.
+pub(super) fn said(would_deny: u64, exit: Option<i32>) -> String {
+    let exit = exit.map_or("none".to_owned(), |code| code.to_string());
+    format!("would deny {would_deny}, exit code {exit}")
 }
 
 /// What nft's listing of the table says of the preview.
@@ -140,7 +147,7 @@ mod tests {
     fn a_counter_is_read_from_its_listing() {
         let listing =
             "table inet palisade {\n\tcounter a/b {\n\t\tcomment \"x\"\n\t\tpackets 8 bytes 560\n\t}\n}\n";
-        assert_eq!(packets(listing), Some(8));
-        assert_eq!(packets("Error: No such file or directory\n"), None);
+        assert_eq!(packets(listing).unwrap(), 8);
+        assert!(packets("Error: No such file or directory\n").is_err());
     }
 }

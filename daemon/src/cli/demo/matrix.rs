@@ -87,6 +87,14 @@ impl Matrix {
         })
     }
 
+    /// A matrix of what was seen elsewhere.
+    #[cfg(test)]
+    pub(super) fn of(cells: impl IntoIterator<Item = (Cell, [Seen; VERSIONS.len()])>) -> Self {
+        Matrix {
+            cells: cells.into_iter().collect(),
+        }
+    }
+
     /// The connections of some cells, and what came of each.
     pub(super) fn connections(
         &self,
@@ -212,5 +220,45 @@ impl fmt::Display for Cell {
 impl fmt::Display for Connection<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} over {}", self.cell, self.version)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_matrix_shows_both_ip_versions_and_what_has_changed() {
+        let matrix = |to_b: [Seen; 2]| {
+            let cells = PORTS.map(|port| (Cell::new("a", "b", port), [Seen::Allowed, Seen::Allowed]));
+            let back = PORTS.map(|port| (Cell::new("b", "a", port), [Seen::Denied, Seen::Denied]));
+            let mut matrix = Matrix::of(cells.into_iter().chain(back));
+            matrix.cells.insert(Cell::new("a", "b", 8080), to_b);
+            matrix
+        };
+        let before = matrix([Seen::Allowed, Seen::Allowed]);
+        let after = matrix([Seen::Allowed, Seen::Denied]);
+        assert_eq!(after.changed_since(&before), [Cell::new("a", "b", 8080)].into());
+        assert_eq!(
+            after.render(Some(&before), &Screen::muted()),
+            "                a                                     b\n\
+            \x20  from \\ to     :22         :8080       :9090         :22         :8080       :9090\n\
+            \x20  a             ·           ·           ·             allow       *allow/DENY allow\n\
+            \x20  b             DENY        DENY        DENY          ·           ·           ·\n\
+            \x20  * changed since the matrix before\n"
+        );
+    }
+
+    #[test]
+    fn only_the_right_server_counts_as_an_answer() {
+        let cell = Cell::new("a", "b", 80);
+        let answered = |line: &str| Seen::of(&Outcome::Answered(line.to_owned()), &cell);
+        assert_eq!(answered("b:80"), Seen::Allowed);
+        assert_eq!(answered("c:80"), Seen::Other("answered \"c:80\"".to_owned()));
+        assert_eq!(Seen::of(&Outcome::TimedOut, &cell), Seen::Denied);
+        assert_eq!(
+            Seen::of(&Outcome::Refused, &cell),
+            Seen::Other("refused".to_owned())
+        );
     }
 }

@@ -22,7 +22,7 @@ use crate::exit::Exit;
 use crate::kernel::KernelError;
 use crate::lab;
 use claims::Claims;
-use evidence::{Preview, cells, end_of_tier, hits, packets, run_on_backend, settled_report};
+use evidence::{Preview, cells, end_of_tier, hits, packets, run_on_backend, said, settled_report};
 use interrupt::Interrupt;
 use matrix::{Cell, Matrix, Seen};
 use screen::Screen;
@@ -32,15 +32,24 @@ use stage::{Example, Stage};
 const BACKEND: &str = "backend";
 
 pub(super) fn run(args: &DemoArgs) -> Outcome {
-    let started = Instant::now();
     let interrupt = Interrupt::watch()?;
+    let outcome = perform(args, &interrupt);
+    // Ctrl-C on a terminal reaches the daemons too: whatever broke off, that is why.
+    match interrupt.check() {
+        Err(interrupted) if outcome.is_err() => Err(interrupted),
+        _ => outcome,
+    }
+}
+
+fn perform(args: &DemoArgs, interrupt: &Interrupt) -> Outcome {
+    let started = Instant::now();
     let screen = Screen::new();
     let mut claims = Claims::new(&screen);
     let mut this_machine = Nft::open().map_err(KernelError::from)?;
     let before = this_machine.generation_id().map_err(KernelError::from)?;
 
     screen.say("Stage, observe, promote: a default-deny firewall on live hosts, without an outage.\n")?;
-    let stage = Stage::build(&interrupt)?;
+    let stage = Stage::build(interrupt)?;
     introduce(&stage, &screen)?;
     let told = tell(&stage, &screen, &mut claims);
     let after = this_machine.generation_id().map_err(KernelError::from)?;
@@ -52,7 +61,7 @@ pub(super) fn run(args: &DemoArgs) -> Outcome {
     // What the story broke off with matters more than what it left.
     told?;
 
-    screen.step(7, "All of it is gone")?;
+    screen.step(7, "Everything is taken down")?;
     claims.exactly(
         "no daemon and no file of the demo is left",
         &BTreeSet::new(),
@@ -60,8 +69,8 @@ pub(super) fn run(args: &DemoArgs) -> Outcome {
     )?;
     claims.equal(
         "nothing has changed this machine's own nftables: their generation number is the same",
-        before,
-        after,
+        &before,
+        &after,
     )?;
     claims.conclude(took)
 }
@@ -131,8 +140,8 @@ fn staged_observed(
     let exit = run_on_backend(stage, screen, "palisade", &["staged"])?.code;
     claims.equal(
         "while the net stands, promoting it would deny nothing: exit code 0",
-        (0, Some(0)),
-        (report.would_deny, exit),
+        &said(0, Some(0)),
+        &said(report.would_deny, exit),
     )?;
     let without_net = cells(stage, &report, |flow| flow.pending_without_safety_net == "deny");
     claims.exactly(
@@ -143,8 +152,8 @@ fn staged_observed(
     let from_frontend = Cell::new("frontend", BACKEND, 9090);
     claims.equal(
         &format!("{from_frontend} is reported by name, with a hit for each connection made"),
-        staged.first_packets(|cell| *cell == from_frontend),
-        hits(stage, &report, &from_frontend),
+        &staged.first_packets(|cell| *cell == from_frontend),
+        &hits(stage, &report, &from_frontend),
     )?;
 
     screen.say(
@@ -162,8 +171,12 @@ fn staged_observed(
     )?;
     claims.equal(
         &format!("sent by the probes = counted by palisade = counted by nft: {sent} first packets"),
-        (sent, Some(sent)),
-        (report.would_deny_without_safety_net, packets(&in_nft.text)),
+        &format!("palisade {sent}, nft {sent}"),
+        &format!(
+            "palisade {}, nft {}",
+            report.would_deny_without_safety_net,
+            packets(&in_nft.text)?
+        ),
     )?;
     Ok(without_net)
 }
@@ -209,8 +222,8 @@ fn net_removed(
     let exit = run_on_backend(stage, screen, "palisade", &["staged"])?.code;
     claims.equal(
         &format!("now it WOULD DENY all {sent} first packets seen since it was staged: exit code 1"),
-        (sent, Some(1)),
-        (report.would_deny, exit),
+        &said(sent, Some(1)),
+        &said(report.would_deny, exit),
     )?;
     let prediction = cells(stage, &report, |flow| {
         flow.action == "allow" && flow.pending_action == "deny"
@@ -232,7 +245,7 @@ fn lockdown_promoted(
     )?;
     let counter = end_of_tier(&stage.staged(BACKEND)?)?.to_owned();
     let list = ["list", "counter", "inet", "palisade", &counter];
-    let previewed = packets(&stage.command(BACKEND, "nft", &list)?.text).unwrap_or_default();
+    let previewed = packets(&stage.command(BACKEND, "nft", &list)?.text)?;
     let (old, new) = stage.promote(Example::LOCKDOWN)?;
     screen.changed(Example::LOCKDOWN.file, &old, &new)?;
     reload(stage, screen)?;
@@ -263,8 +276,8 @@ fn lockdown_promoted(
     let denied = matrix.first_packets(locked_down);
     claims.equal(
         &format!("the counter goes on through promotion: {previewed} in the preview, then {denied} denied"),
-        Some(previewed + denied),
-        packets(&counted.text),
+        &(previewed + denied),
+        &packets(&counted.text)?,
     )?;
     Ok(matrix)
 }

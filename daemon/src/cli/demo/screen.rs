@@ -9,6 +9,7 @@ use crate::cli::{Failure, output};
 #[derive(Debug)]
 pub(super) struct Screen {
     colour: bool,
+    muted: bool,
     /// Whether the last thing printed was a claim: claims stand together, set apart from what they are about.
     after_claim: Cell<bool>,
 }
@@ -35,6 +36,17 @@ impl Screen {
     pub(super) fn new() -> Self {
         Screen {
             colour: std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+            muted: false,
+            after_claim: Cell::new(false),
+        }
+    }
+
+    /// Without colours, and nothing is printed.
+    #[cfg(test)]
+    pub(super) fn muted() -> Self {
+        Screen {
+            colour: false,
+            muted: true,
             after_claim: Cell::new(false),
         }
     }
@@ -42,7 +54,7 @@ impl Screen {
     /// Prints text as it is.
     pub(super) fn say(&self, text: &str) -> Result<(), Failure> {
         self.after_claim.set(false);
-        output::say(text)
+        if self.muted { Ok(()) } else { output::say(text) }
     }
 
     /// The text in a tone.

@@ -1,0 +1,45 @@
+//! Named sets.
+
+use super::*;
+
+fn names(resources: &[String]) -> Vec<String> {
+    compiled(resources)
+        .ruleset
+        .sets
+        .keys()
+        .map(Name::to_string)
+        .collect()
+}
+
+fn from(selector: &str) -> String {
+    policy(
+        &format!("p{}", selector.len()),
+        &format!("ingress: [{{action: Allow, source: {{selector: \"{selector}\"}}}}]"),
+    )
+}
+
+#[test]
+fn equal_selectors_share_theirs() {
+    let one = names(&[from("role == 'db'")]);
+    assert_eq!(one.len(), 2, "one for each family: {one:?}");
+    assert_eq!(names(&[from("role == 'db'"), from("role=='db'")]), one);
+}
+
+#[test]
+fn selectors_that_read_alike_do_not() {
+    let both = names(&[from("role == 'db'"), from("!(role == 'db')")]);
+    assert_eq!(both.len(), 4, "{both:?}");
+}
+
+#[test]
+fn membership_changes_elements_and_not_names() {
+    let set = |nets: &str| {
+        object("GlobalNetworkSet", "s", &format!("nets: [{nets}]"))
+            .replace("{name: s}", "{name: s, labels: {role: db}}")
+    };
+    let with = |nets: &str| compiled(&[set(nets), from("role == 'db'")]);
+    let (before, after) = (with("192.0.2.1"), with("192.0.2.9, 'fd02::1'"));
+    assert_eq!(before.ruleset.chains, after.ruleset.chains);
+    assert_ne!(before.ruleset.sets, after.ruleset.sets);
+    assert!(before.ruleset.sets.keys().eq(after.ruleset.sets.keys()));
+}
