@@ -66,7 +66,7 @@ pub struct FlowsConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}")]
+    #[error("cannot read the configuration {path}: {source}; an empty file is a valid one")]
     Read {
         /// The file.
         path: PathBuf,
@@ -81,16 +81,25 @@ pub enum ConfigError {
 impl Config {
     /// Reads the configuration; all problems are in the error.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let mut files = Files::default();
+        let (config, diagnostics) = Config::read(&mut files, path)?;
+        config.ok_or_else(|| ConfigError::Invalid(diagnostics.render(&files, false).trim_end().to_owned()))
+    }
+
+    /// Reads the configuration; there is one exactly when no diagnostic is an error.
+    pub fn read(files: &mut Files, path: &Path) -> Result<(Option<Self>, Diagnostics), ConfigError> {
         let bytes = std::fs::read(path).map_err(|source| ConfigError::Read {
             path: path.to_owned(),
             source,
         })?;
-        let mut files = Files::default();
-        let invalid = |rendered: String| ConfigError::Invalid(rendered.trim_end().to_owned());
-        let file = yaml::add(&mut files, path.display().to_string(), &bytes);
-        let file = file.map_err(|problem| invalid(problem.render(&files, false)))?;
-        let (config, diagnostics) = Config::parse(&files, file);
-        config.ok_or_else(|| invalid(diagnostics.render(&files, false)))
+        Ok(match yaml::add(files, path.display().to_string(), &bytes) {
+            Ok(file) => Config::parse(files, file),
+            Err(problem) => {
+                let mut diagnostics = Diagnostics::default();
+                diagnostics.push(*problem);
+                (None, diagnostics)
+            }
+        })
     }
 
     /// Decodes the configuration; there is one exactly when no diagnostic is an error.
@@ -110,14 +119,14 @@ impl Config {
         }
         let mut config = Config::default();
         if let Some(root) = root.as_ref().filter(|root| !root.is_null()) {
-            config.read(&mut context, root);
+            config.decode(&mut context, root);
         }
         config.check_node(&mut context);
         let diagnostics = context.finish(root.as_ref());
         ((!diagnostics.has_errors()).then_some(config), diagnostics)
     }
 
-    fn read(&mut self, context: &mut Context<'_>, root: &Node) {
+    fn decode(&mut self, context: &mut Context<'_>, root: &Node) {
         let Some(mut fields) = Fields::of(context, root, "the configuration", root.span) else {
             return;
         };
@@ -188,7 +197,7 @@ impl Config {
         fields.finish(context);
     }
 
-    /// The host's own name may be unknown, or be none that a HostEndpoint can have.
+    /// The host's own name may be unknown.
     fn check_node(&self, context: &mut Context<'_>) {
         if self.node.is_empty() && !context.diagnostics.has_errors() {
             context.report(

@@ -16,7 +16,7 @@ pub enum Exit {
     Unreachable = 4,
     /// The kernel refused; the previous generation is in force.
     ApplyFailed = 5,
-    /// Root or CAP_NET_ADMIN is missing.
+    /// Root, CAP_NET_ADMIN or, for the socket, the group palisade is missing.
     NoPrivilege = 77,
 }
 

@@ -1,6 +1,6 @@
 //! Where resources come from: files and directories.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 
 use palisade_rules::decode::decode;
@@ -26,7 +26,7 @@ pub struct Reading {
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// A file or directory cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {source}{}", remedy(.source))]
     Read {
         /// Which.
         path: PathBuf,
@@ -102,10 +102,49 @@ fn directory(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
             .file_name()
             .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
         let ending = entry.extension().and_then(|ending| ending.to_str());
-        if !hidden && ending.is_some_and(|ending| ENDINGS.contains(&ending)) && entry.is_file() {
-            paths.push(entry);
+        if hidden || !ending.is_some_and(|ending| ENDINGS.contains(&ending)) {
+            continue;
+        }
+        match std::fs::metadata(&entry) {
+            Ok(metadata) if metadata.is_file() => paths.push(entry),
+            Ok(_) => {}
+            // Gone since the directory was read, as an editor's temporary files are.
+            Err(gone) if gone.kind() == ErrorKind::NotFound && !entry.is_symlink() => {}
+            // A policy that cannot be read must not be absent in silence.
+            Err(source) => {
+                return Err(SourceError::Read { path: entry, source });
+            }
         }
     }
     paths.sort();
     Ok(paths)
+}
+
+/// What to do about it.
+fn remedy(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        ErrorKind::NotFound => "; create it, or name another place",
+        ErrorKind::PermissionDenied => "; make it readable, or be root",
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_to_nowhere_is_not_passed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("notes.txt"), "not read").unwrap();
+        std::fs::create_dir(directory.path().join("below.yaml")).unwrap();
+        let paths = [directory.path().to_owned()];
+        assert!(read(&paths).unwrap().snapshot.is_some());
+        let link = directory.path().join("10-web.yaml");
+        std::os::unix::fs::symlink("/nonexistent", &link).unwrap();
+        let Err(SourceError::Read { path, .. }) = read(&paths) else {
+            panic!("the link was passed over");
+        };
+        assert_eq!(path, link);
+    }
 }

@@ -12,8 +12,7 @@ pub fn start() {
         EnvFilter::new("info,netlink_proto=warn,netlink_packet_route=error,rtnetlink=warn")
     });
     let registry = tracing_subscriber::registry().with(filter);
-    // systemd says so when standard error goes to the journal: then priorities and fields are kept.
-    if std::env::var_os("JOURNAL_STREAM").is_some()
+    if is_journal()
         && let Ok(journal) = tracing_journald::layer()
     {
         registry.with(journal).init();
@@ -24,4 +23,12 @@ pub fn start() {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     registry.with(human).init();
+}
+
+/// Whether standard error goes to the journal, where priorities and fields are kept. systemd names the stream; the
+/// variable alone says nothing, for whatever a service starts inherits it.
+fn is_journal() -> bool {
+    let stderr = nix::sys::stat::fstat(std::io::stderr());
+    let named = std::env::var("JOURNAL_STREAM");
+    matches!((stderr, named), (Ok(stat), Ok(named)) if named == format!("{}:{}", stat.st_dev, stat.st_ino))
 }

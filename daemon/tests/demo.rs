@@ -144,9 +144,10 @@ fn without_privilege_it_says_what_to_type() {
 
 #[test]
 fn without_the_daemon_it_says_how_to_get_it() {
-    let directory = tempfile::tempdir().unwrap();
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     let alone = directory.path().join("palisade");
-    fs::copy(env!("CARGO_BIN_EXE_palisade"), &alone).unwrap();
+    // A copy could still be open for writing in a child that another test has just forked, and not be run.
+    fs::hard_link(env!("CARGO_BIN_EXE_palisade"), &alone).unwrap();
     let output = Command::new(&alone).arg("demo").output().unwrap();
     assert_eq!(output.status.code(), Some(1), "{output:?}");
     let stderr = String::from_utf8(output.stderr).unwrap();

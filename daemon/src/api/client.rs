@@ -1,5 +1,6 @@
 //! The command line's side of the API.
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use http_body_util::{BodyExt, Full};
@@ -67,8 +68,12 @@ impl Client {
         Ok(serde_json::from_slice(&response.collect().await?.to_bytes())?)
     }
 
-    /// Asks for a path whose answer does not end, and hands out its lines as they come.
-    pub async fn follow(&self, path: &str, mut line: impl FnMut(&str)) -> Result<(), ClientError> {
+    /// Asks for a path whose answer may not end, and hands out its lines as they come, until it is told to stop.
+    pub async fn follow(
+        &self,
+        path: &str,
+        mut line: impl FnMut(&str) -> ControlFlow<()>,
+    ) -> Result<(), ClientError> {
         let mut body = self.send(Method::GET, path, Bytes::new()).await?;
         let mut pending = Vec::new();
         while let Some(frame) = body.frame().await {
@@ -76,7 +81,9 @@ impl Client {
             pending.extend_from_slice(&data);
             while let Some(end) = pending.iter().position(|&byte| byte == b'\n') {
                 let rest = pending.split_off(end + 1);
-                line(String::from_utf8_lossy(&pending).trim_end());
+                if line(String::from_utf8_lossy(&pending).trim_end()).is_break() {
+                    return Ok(());
+                }
                 pending = rest;
             }
         }

@@ -16,8 +16,7 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::types::Failure;
-use crate::flows::record::FlowRecord;
+use super::types::{Failure, FlowLine};
 use crate::kernel::KernelError;
 use crate::service::Daemon;
 
@@ -72,23 +71,27 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
         )
         .route(
             "/v1/policies",
-            get(async |State(daemon): State<Arc<Daemon>>| answer(daemon.policies())),
+            get(async |State(daemon): State<Arc<Daemon>>| answer(daemon, Daemon::policies).await),
         )
         .route(
             "/v1/counters",
-            get(async |State(daemon): State<Arc<Daemon>>| answer(daemon.counters())),
+            get(async |State(daemon): State<Arc<Daemon>>| answer(daemon, Daemon::counters).await),
         )
         .route(
             "/v1/endpoints",
-            get(async |State(daemon): State<Arc<Daemon>>| Json(daemon.endpoints())),
+            get(async |State(daemon): State<Arc<Daemon>>| {
+                answer(daemon, |daemon| Ok(daemon.endpoints())).await
+            }),
         )
         .route(
             "/v1/staged",
-            get(async |State(daemon): State<Arc<Daemon>>| answer(daemon.staged())),
+            get(async |State(daemon): State<Arc<Daemon>>| answer(daemon, Daemon::staged).await),
         )
         .route(
             "/v1/ruleset",
-            get(async |State(daemon): State<Arc<Daemon>>| Json(daemon.ruleset())),
+            get(async |State(daemon): State<Arc<Daemon>>| {
+                answer(daemon, |daemon| Ok(daemon.ruleset())).await
+            }),
         )
         .route("/v1/flows", get(flows))
         .route("/v1/explain", post(explain))
@@ -106,29 +109,26 @@ struct FlowsQuery {
     follow: bool,
 }
 
-/// The records of the last intervals, then, with `follow`, those to come; one JSON object a line.
+/// The records of the last intervals, then, with `follow`, those to come; one JSON object a line, as in the file.
 async fn flows(State(daemon): State<Arc<Daemon>>, Query(query): Query<FlowsQuery>) -> Response {
     let (recent, coming) = daemon.flows();
-    let recent: Vec<_> = recent.iter().map(|record| line(record)).collect();
-    let recent = futures::stream::iter(recent);
+    let recent = futures::stream::iter(recent).map(|record| line(&FlowLine::Flow(record)));
     if !query.follow {
         return Body::from_stream(recent).into_response();
     }
     let coming = futures::stream::unfold(coming, |mut coming| async {
-        loop {
-            match coming.recv().await {
-                Ok(record) => return Some((line(&record), coming)),
-                // A reader that is too slow misses records; it must not make the daemon wait.
-                Err(RecvError::Lagged(_)) => {}
-                Err(RecvError::Closed) => return None,
-            }
+        match coming.recv().await {
+            Ok(record) => Some((line(&FlowLine::Flow(record)), coming)),
+            // A reader that is too slow misses records, and is told; it must not make the daemon wait.
+            Err(RecvError::Lagged(records)) => Some((line(&FlowLine::Missed { records }), coming)),
+            Err(RecvError::Closed) => None,
         }
     });
     Body::from_stream(recent.chain(coming)).into_response()
 }
 
-fn line(record: &FlowRecord) -> std::io::Result<String> {
-    Ok(serde_json::to_string(record)? + "\n")
+fn line(line: &FlowLine) -> std::io::Result<String> {
+    Ok(serde_json::to_string(line)? + "\n")
 }
 
 async fn explain(State(daemon): State<Arc<Daemon>>, Json(query): Json<analysis::Query>) -> Response {
@@ -138,10 +138,15 @@ async fn explain(State(daemon): State<Arc<Daemon>>, Json(query): Json<analysis::
     }
 }
 
-fn answer<T: serde::Serialize>(result: Result<T, KernelError>) -> Response {
-    match result {
-        Ok(value) => Json(value).into_response(),
-        Err(error) => fail(StatusCode::INTERNAL_SERVER_ERROR, &error),
+/// Answers away from the event loop: the engine may be busy, the kernel slow, and the evaluation long.
+async fn answer<T: serde::Serialize + Send + 'static>(
+    daemon: Arc<Daemon>,
+    ask: impl FnOnce(&Daemon) -> Result<T, KernelError> + Send + 'static,
+) -> Response {
+    match tokio::task::spawn_blocking(move || ask(&daemon)).await {
+        Ok(Ok(value)) => Json(value).into_response(),
+        Ok(Err(error)) => fail(StatusCode::INTERNAL_SERVER_ERROR, &error),
+        Err(bug) => fail(StatusCode::INTERNAL_SERVER_ERROR, &bug),
     }
 }
 

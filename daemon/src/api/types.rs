@@ -1,10 +1,13 @@
 //! What the daemon says over its socket. The command line shows these, and prints them as they are with `-o json`.
 
+use std::sync::Arc;
+
 use palisade_rules::resource::Labels;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::flows::observe::Missing;
+use crate::flows::record::FlowRecord;
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -136,6 +139,19 @@ pub struct ReloadReport {
     pub error: Option<String>,
     /// How the command ends.
     pub exit: u8,
+}
+
+/// A line of `GET /v1/flows`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "lowercase")]
+pub enum FlowLine {
+    /// A record.
+    Flow(Arc<FlowRecord>),
+    /// Records that are left out because the reader was too slow.
+    Missed {
+        /// How many.
+        records: u64,
+    },
 }
 
 /// What an endpoint of the API says when it cannot answer.

@@ -34,15 +34,16 @@ pub struct Generation {
 pub struct StagedSince {
     /// The first generation that had it.
     pub generation: u64,
-    /// When that came into force.
+    /// When it was brought into force with it, by this daemon.
     pub at: OffsetDateTime,
 }
 
 impl Generation {
-    /// A generation, after the one before it.
+    /// A generation, after the one before it; `now` is when its staged policies begin to be observed.
     pub fn new(
         number: u64,
         at: OffsetDateTime,
+        now: OffsetDateTime,
         snapshot: Snapshot,
         worlds: Worlds,
         compiled: Compiled,
@@ -79,7 +80,7 @@ impl Generation {
                 .and_then(|previous| previous.staged_since.get(&policy.id));
             let since = unchanged.copied().unwrap_or(StagedSince {
                 generation: number,
-                at,
+                at: now,
             });
             staged_since.insert(policy.id.clone(), since);
         }

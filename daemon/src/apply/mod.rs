@@ -8,9 +8,10 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use palisade_nft::Nft;
+use palisade_nft::{Nft, ReplaceError};
 use palisade_rules::compile::{FlowLog, Options, compile, safety_net_only};
 use palisade_rules::resource::{Policy, PolicyKind};
+use palisade_rules::ruleset::Ruleset;
 use palisade_rules::snapshot::Snapshot;
 use palisade_rules::world::{Host, resolve};
 use time::OffsetDateTime;
@@ -41,13 +42,15 @@ pub struct Engine {
     nft: Nft,
     state: State,
     interfaces: Interfaces,
+    /// Whether the generation in force was made for these interfaces.
+    followed: bool,
     generations: VecDeque<Arc<Generation>>,
 }
 
 /// What a reload did.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Applied {
-    /// The generation in force.
+    /// The generation in force; under a panic, the one that will be when it is over.
     pub generation: u64,
     /// Changes made in the kernel; 0 if it held everything already.
     pub changes: usize,
@@ -71,7 +74,7 @@ pub enum ReloadError {
     #[error("`palisade panic` is in force: nothing is filtered by palisade; `palisade resume` takes it back")]
     Panic,
     /// The kernel refused, or does not hold what was applied.
-    #[error("the kernel did not take the new generation, the previous one is in force: {0}")]
+    #[error("{}", not_in_force(.0))]
     Kernel(#[from] KernelError),
     /// The state directory cannot be written.
     #[error(transparent)]
@@ -83,6 +86,7 @@ impl ReloadError {
     pub fn exit(&self) -> Exit {
         match self {
             ReloadError::Config(_) | ReloadError::Source(_) | ReloadError::Resources(_) => Exit::Invalid,
+            ReloadError::Kernel(error) if error.is_privilege() => Exit::NoPrivilege,
             ReloadError::Kernel(_) | ReloadError::State(_) | ReloadError::Panic => Exit::ApplyFailed,
         }
     }
@@ -91,27 +95,28 @@ impl ReloadError {
 impl Engine {
     /// An engine with nothing in force yet. If the kernel has no table of ours, the safety net goes in at once, in a
     /// transaction of its own, before any policy is read; if it has one, that stays until the first generation replaces
-    /// it in one step.
-    pub fn start(config_path: PathBuf, config: Config, mut nft: Nft) -> Result<Self, ReloadError> {
+    /// it in one step. Under a panic the kernel is left alone.
+    pub fn start(config_path: PathBuf, config: Config, nft: Nft) -> Result<Self, ReloadError> {
         let state = State::open(&config.state_dir)?;
-        if Panic::new(&config.state_dir).is_set() {
-            return Err(ReloadError::Panic);
-        }
-        if nft.dump().map_err(KernelError::from)?.is_none() {
-            nft.replace(&safety_net_only(SAFETY_NET))
-                .map_err(KernelError::from)?;
-            info!("no table inet palisade yet: the safety net is in");
-        } else {
-            info!("the table inet palisade is there: it stays in force until the policies are read");
-        }
-        Ok(Engine {
+        let mut engine = Engine {
             config_path,
             config,
             nft,
             state,
             interfaces: Interfaces::new(),
+            followed: false,
             generations: VecDeque::new(),
-        })
+        };
+        if engine.panicked() {
+            return Ok(engine);
+        }
+        if engine.nft.dump().map_err(KernelError::from)?.is_none() {
+            engine.put(&safety_net_only(SAFETY_NET))?;
+            info!("no table inet palisade yet: the safety net is in");
+        } else {
+            info!("the table inet palisade is there: it stays in force until the policies are read");
+        }
+        Ok(engine)
     }
 
     /// The configuration in force.
@@ -124,17 +129,14 @@ impl Engine {
         self.generations.back()
     }
 
-    /// A generation by number, or the current one where that is forgotten.
-    pub fn generation(&self, number: u64) -> Option<Arc<Generation>> {
-        let exact = self
-            .generations
-            .iter()
-            .find(|generation| generation.number == number);
-        exact.or(self.generations.back()).cloned()
+    /// The generations that are known, the one in force last.
+    pub fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
+        self.generations.iter()
     }
 
     /// Takes note of the host's interfaces and addresses; they count from the next reload on.
     pub fn set_interfaces(&mut self, interfaces: Interfaces) {
+        self.followed &= self.interfaces == interfaces;
         self.interfaces = interfaces;
     }
 
@@ -151,20 +153,19 @@ impl Engine {
         Ok(applied)
     }
 
-    /// Whether the host's interfaces and addresses are still the ones that count.
-    pub fn sees(&self, interfaces: &Interfaces) -> bool {
-        self.interfaces == *interfaces
-    }
-
-    /// Brings the same resources into force for the host as it is now.
-    pub fn follow(&mut self, interfaces: Interfaces) -> Result<Applied, ReloadError> {
-        self.interfaces = interfaces;
+    /// Brings the same resources into force for the host as it is now; `None` if it is as it was, or if a panic keeps
+    /// everything out of force. After an error, the same interfaces may be followed once more.
+    pub fn follow(&mut self, interfaces: Interfaces) -> Result<Option<Applied>, ReloadError> {
+        self.set_interfaces(interfaces);
+        if self.followed || self.panicked() {
+            return Ok(None);
+        }
         let Some(current) = self.current() else {
-            return self.reload();
+            return self.reload().map(Some);
         };
         let snapshot = current.snapshot.clone();
         let config = self.config.clone();
-        self.bring_into_force(&config, snapshot, String::new())
+        self.bring_into_force(&config, snapshot, String::new()).map(Some)
     }
 
     /// Whether `palisade panic` keeps everything out of force.
@@ -183,7 +184,9 @@ impl Engine {
         mut snapshot: Snapshot,
         warnings: String,
     ) -> Result<Applied, ReloadError> {
-        if Panic::new(&config.state_dir).is_set() {
+        // At a start there is nothing to fall back on: everything is made ready for the end of the panic.
+        let panicked = self.panicked();
+        if panicked && self.current().is_some() {
             return Err(ReloadError::Panic);
         }
         add_safety_net(config, &mut snapshot);
@@ -206,10 +209,15 @@ impl Engine {
             }),
         };
         let mut compiled = compile(&worlds, &options);
-        let unchanged = self.current().is_some_and(|current| current.compiled == compiled);
-        let number = if unchanged
-            || number > 0 && self.current().is_none() && self.nft.verify(&compiled.ruleset).is_ok()
-        {
+        let now = OffsetDateTime::now_utc();
+        let in_force_since = match self.generations.back() {
+            Some(current) => (current.compiled == compiled).then_some(current.at),
+            None if number > 0 && self.nft.verify(&compiled.ruleset).is_ok() => {
+                Some(self.state.generation_at().unwrap_or(now))
+            }
+            None => None,
+        };
+        let number = if in_force_since.is_some() {
             number
         } else {
             options.flow_log = Some(FlowLog {
@@ -219,21 +227,20 @@ impl Engine {
             compiled = compile(&worlds, &options);
             number + 1
         };
-        let changes = self
-            .nft
-            .replace(&compiled.ruleset)
-            .map_err(KernelError::from)?
-            .changes;
-        let now = OffsetDateTime::now_utc();
+        let changes = if panicked { 0 } else { self.put(&compiled.ruleset)? };
+        // What had to be put back was not in force all the time.
+        let at = in_force_since.filter(|_| changes == 0).unwrap_or(now);
         let generation = Generation::new(
             number,
+            at,
             now,
             snapshot,
             worlds,
             compiled,
             self.current().map(Arc::as_ref),
         );
-        if let Err(error) = self.state.record(number, now) {
+        self.followed = true;
+        if !panicked && let Err(error) = self.state.record(number, at) {
             // The rules are in force; a full disk must not undo them.
             warn!(%error, "the generation is in force, but its number could not be kept");
         }
@@ -249,6 +256,22 @@ impl Engine {
             changes,
             warnings,
         })
+    }
+
+    /// Makes the kernel hold this ruleset, and says how many changes that took. A panic called meanwhile wins: its note
+    /// is written before it removes the table, so that here either the note is seen or the table goes afterwards.
+    fn put(&mut self, ruleset: &Ruleset) -> Result<usize, ReloadError> {
+        let applied = match self.nft.replace(ruleset) {
+            // Another writer came between the change and reading it back: put it right.
+            Err(ReplaceError::Mismatch(_)) => self.nft.replace(ruleset),
+            result => result,
+        };
+        let applied = applied.map_err(KernelError::from)?;
+        if self.panicked() {
+            self.nft.delete_table().map_err(KernelError::from)?;
+            return Err(ReloadError::Panic);
+        }
+        Ok(applied.changes)
     }
 
     /// The socket, the state directory and the flow file belong to the running process.
@@ -272,6 +295,17 @@ impl Engine {
             config.flows.clone_from(&self.config.flows);
         }
         config
+    }
+}
+
+/// What a failed change means for what is in force.
+fn not_in_force(error: &KernelError) -> String {
+    if error.is_mismatch() {
+        format!(
+            "{error}; something else is changing table inet palisade (`nft monitor` shows what): stop it, then reload"
+        )
+    } else {
+        format!("the kernel did not take the new generation, the previous one is in force: {error}")
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use tracing::warn;
 
 /// The state directory.
 #[derive(Debug)]
@@ -32,7 +33,8 @@ pub struct StateError {
 }
 
 impl State {
-    /// Opens the directory, creating it if need be. A damaged file counts as none: the number starts again.
+    /// Opens the directory, creating it if need be. A damaged file counts as none: the numbers start again, and the log
+    /// says so.
     pub fn open(directory: &Path) -> Result<Self, StateError> {
         let error = |source| StateError {
             directory: directory.to_owned(),
@@ -40,7 +42,11 @@ impl State {
         };
         fs::create_dir_all(directory).map_err(error)?;
         let last = match fs::read(directory.join("generation.json")) {
-            Ok(bytes) => serde_json::from_slice(&bytes).ok(),
+            Ok(bytes) => serde_json::from_slice(&bytes)
+                .inspect_err(|error| {
+                    warn!(%error, directory = %directory.display(), "generation.json is damaged: generations are numbered from 1 again");
+                })
+                .ok(),
             Err(missing) if missing.kind() == io::ErrorKind::NotFound => None,
             Err(other) => return Err(error(other)),
         };
@@ -53,6 +59,11 @@ impl State {
     /// The number of the last generation; 0 before the first.
     pub fn generation(&self) -> u64 {
         self.last.map_or(0, |last| last.generation)
+    }
+
+    /// When the last generation came into force.
+    pub fn generation_at(&self) -> Option<OffsetDateTime> {
+        self.last.map(|last| last.at)
     }
 
     /// Keeps the number of a generation that came into force, so that a crash leaves the old or the new one.

@@ -128,10 +128,10 @@ pub(super) struct FlowsArgs {
     #[arg(long, value_name = "NAME")]
     pub(super) endpoint: Option<String>,
     /// Only records with this verdict
-    #[arg(long, value_name = "allow|deny")]
+    #[arg(long, value_parser = ["allow", "deny"])]
     pub(super) verdict: Option<String>,
     /// Only records with this pending verdict
-    #[arg(long, value_name = "allow|deny")]
+    #[arg(long, value_parser = ["allow", "deny"])]
     pub(super) pending: Option<String>,
     /// Only records that this policy speaks in
     #[arg(long, value_name = "NAME")]

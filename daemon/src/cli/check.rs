@@ -1,32 +1,38 @@
 //! `palisade check`.
 
+use palisade_rules::diagnostic::{Diagnostics, Record};
+use palisade_rules::source::Files;
+
 use super::args::{CheckArgs, Format};
 use super::{Failure, Outcome, offline, output};
 use crate::config::Config;
 use crate::exit::Exit;
 
 pub(super) fn run(args: &CheckArgs, format: Format) -> Outcome {
-    if let Some(config) = &args.config {
-        Config::load(config).map_err(|error| Failure::new(Exit::Invalid, error.to_string()))?;
-    }
+    let mut config_files = Files::default();
+    let config = match &args.config {
+        None => Diagnostics::default(),
+        Some(path) => {
+            Config::read(&mut config_files, path)
+                .map_err(|error| Failure::new(Exit::Invalid, error.to_string()))?
+                .1
+        }
+    };
     let reading = offline::read(&args.paths)?;
-    let records = reading.diagnostics.records(&reading.files);
+    let checked = [(&config, &config_files), (&reading.diagnostics, &reading.files)];
+    let errors: usize = checked.iter().map(|(found, _)| found.error_count()).sum();
     match format {
         Format::Table => {
-            eprint!(
-                "{}",
-                reading.diagnostics.render(&reading.files, offline::colour())
-            );
-            let (errors, warnings) = (
-                reading.diagnostics.error_count(),
-                reading.diagnostics.warning_count(),
-            );
+            for (found, files) in checked {
+                eprint!("{}", found.render(files, offline::colour()));
+            }
+            let warnings: usize = checked.iter().map(|(found, _)| found.warning_count()).sum();
             if errors > 0 {
                 eprintln!(
                     "\n{errors} errors, {warnings} warnings: nothing of this would be brought into force"
                 );
             }
-            if let Some(snapshot) = &reading.snapshot {
+            if let Some(snapshot) = reading.snapshot.as_ref().filter(|_| errors == 0) {
                 let staged = snapshot
                     .policies
                     .iter()
@@ -42,7 +48,7 @@ pub(super) fn run(args: &CheckArgs, format: Format) -> Outcome {
         }
         Format::Csv => output::rows(
             format,
-            &records,
+            &records(&checked),
             &[
                 ("SEVERITY", |record| record.severity.as_str().to_owned()),
                 ("CODE", |record| record.code.to_string()),
@@ -56,11 +62,14 @@ pub(super) fn run(args: &CheckArgs, format: Format) -> Outcome {
                 ("MESSAGE", |record| record.message.clone()),
             ],
         )?,
-        Format::Json | Format::Yaml => output::whole(format, &records)?,
+        Format::Json | Format::Yaml => output::whole(format, &records(&checked))?,
     }
-    Ok(if reading.snapshot.is_some() {
-        Exit::Fine
-    } else {
-        Exit::Invalid
-    })
+    Ok(if errors == 0 { Exit::Fine } else { Exit::Invalid })
+}
+
+fn records(checked: &[(&Diagnostics, &Files)]) -> Vec<Record> {
+    checked
+        .iter()
+        .flat_map(|(found, files)| found.records(files))
+        .collect()
 }

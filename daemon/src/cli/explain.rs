@@ -1,5 +1,8 @@
 //! `palisade explain`.
 
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
 use palisade_rules::analysis::{self, Answer, BareAnswer, Query, StepReport, WorldAnswer};
 use palisade_rules::net::Protocol;
 use palisade_rules::world::Worlds;
@@ -18,14 +21,14 @@ pub(super) async fn run(client: &Client, args: &ExplainArgs, format: Format) -> 
         Asked::Files(Box::new(offline::worlds(&args.from_files)?.0))
     };
     if let Some(path) = &args.queries {
-        let text = if path.as_os_str() == "-" {
-            std::io::read_to_string(std::io::stdin())
+        let unreadable =
+            |error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", path.display()));
+        let lines: Box<dyn BufRead> = if path.as_os_str() == "-" {
+            Box::new(std::io::stdin().lock())
         } else {
-            std::fs::read_to_string(path)
+            Box::new(BufReader::new(File::open(path).map_err(unreadable)?))
         };
-        let text = text
-            .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", path.display())))?;
-        return many(&asked, &text).await;
+        return many(&asked, lines.split(b'\n').map(|line| line.map_err(unreadable))).await;
     }
     let query = Query {
         from: args.from.clone().unwrap_or_default(),
@@ -41,7 +44,8 @@ pub(super) async fn run(client: &Client, args: &ExplainArgs, format: Format) -> 
         .map_err(|error| Failure::new(Exit::Usage, error))?;
     match format {
         Format::Table => output::say(&text(&answer))?,
-        Format::Json | Format::Yaml | Format::Csv => output::whole(format, &answer)?,
+        Format::Csv => output::say(&output::csv(&csv_rows(&answer), &CSV_COLUMNS, true)?)?,
+        Format::Json | Format::Yaml => output::whole(format, &answer)?,
     }
     let denied = [&answer.enforced, &answer.pending]
         .iter()
@@ -49,11 +53,15 @@ pub(super) async fn run(client: &Client, args: &ExplainArgs, format: Format) -> 
     Ok(if denied { Exit::Findings } else { Exit::Fine })
 }
 
-/// One answer a line, in order; a query without a single answer gets its line all the same.
-async fn many(asked: &Asked<'_>, text: &str) -> Outcome {
+/// One answer a line, in order and at once; a query without a single answer gets its line all the same.
+async fn many(asked: &Asked<'_>, lines: impl Iterator<Item = Result<Vec<u8>, Failure>>) -> Outcome {
     let mut exit = Exit::Fine;
-    for line in text.lines().filter(|line| !line.trim().is_empty()) {
-        let answer = match serde_json::from_str::<Value>(line) {
+    for line in lines {
+        let line = line?;
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let answer = match serde_json::from_slice::<Value>(&line) {
             Err(error) => json!({"from": null, "to": null, "error": format!("not a JSON object: {error}")}),
             Ok(value) => {
                 let result = match QueryLine::read(&value) {
@@ -71,7 +79,9 @@ async fn many(asked: &Asked<'_>, text: &str) -> Outcome {
         if answer.get("error").is_some() {
             exit = Exit::Findings;
         }
-        output::say(&format!("{answer}\n"))?;
+        if output::say_on(&format!("{answer}\n"))?.is_break() {
+            break;
+        }
     }
     Ok(exit)
 }
@@ -106,6 +116,9 @@ struct QueryLine {
     port: Option<u16>,
     source_port: Option<u16>,
     icmp_type: Option<u8>,
+    /// Changes no answer: there are no rules that look at codes.
+    #[serde(rename = "icmp_code")]
+    _icmp_code: Option<u8>,
 }
 
 impl QueryLine {
@@ -116,11 +129,13 @@ impl QueryLine {
             Some(Value::String(name)) => name.clone(),
             Some(other) => other.to_string(),
         };
+        let protocol = protocol(&name)?;
         Ok(Query {
-            protocol: protocol(&name)?,
+            protocol,
             from: line.from,
             to: line.to,
-            port: line.port,
+            // Flow records say 0 for protocols without ports.
+            port: line.port.filter(|port| protocol.has_ports() || *port != 0),
             source_port: line.source_port,
             icmp_type: line.icmp_type,
         })
@@ -133,6 +148,76 @@ fn protocol(name: &str) -> Result<Protocol, String> {
             "{name:?} is no protocol: use tcp, udp, icmp, icmpv6, sctp, udplite, or a number from 1 to 255"
         )
     })
+}
+
+/// A step of an answer, or a verdict without steps.
+struct CsvRow {
+    world: &'static str,
+    without_safety_net: bool,
+    verdict: String,
+    step: Option<StepReport>,
+}
+
+const CSV_COLUMNS: [output::Column<CsvRow>; 14] = [
+    ("WORLD", |row| row.world.to_owned()),
+    ("WITHOUT_SAFETY_NET", |row| row.without_safety_net.to_string()),
+    ("VERDICT", |row| row.verdict.clone()),
+    ("ENDPOINT", |row| row.cell(|step| step.endpoint.clone())),
+    ("DIRECTION", |row| row.cell(|step| step.direction.to_string())),
+    ("TIER", |row| row.cell(|step| step.tier.clone())),
+    ("KIND", |row| row.cell(|step| step.kind.to_string())),
+    ("NAMESPACE", |row| {
+        row.cell(|step| step.namespace.clone().unwrap_or_default())
+    }),
+    ("NAME", |row| row.cell(|step| step.name.clone())),
+    ("RULE_INDEX", |row| row.cell(|step| step.rule_index.to_string())),
+    ("RULE_NAME", |row| {
+        row.cell(|step| step.rule_name.clone().unwrap_or_default())
+    }),
+    ("ACTION", |row| row.cell(|step| step.action.to_string())),
+    ("TRIGGER", |row| {
+        row.cell(|step| {
+            step.trigger
+                .as_ref()
+                .map(|trigger| trigger.name.clone())
+                .unwrap_or_default()
+        })
+    }),
+    ("SOURCE", |row| {
+        row.cell(|step| step.source.clone().unwrap_or_default())
+    }),
+];
+
+impl CsvRow {
+    fn cell(&self, cell: impl FnOnce(&StepReport) -> String) -> String {
+        self.step.as_ref().map(cell).unwrap_or_default()
+    }
+}
+
+/// An answer for spreadsheets: a row for each step.
+fn csv_rows(answer: &Answer) -> Vec<CsvRow> {
+    let mut rows = Vec::new();
+    for (world, said) in [("enforced", &answer.enforced), ("pending", &answer.pending)] {
+        let bare = said.without_safety_net.as_deref();
+        let bare = bare.map(|bare| (true, bare.verdict.as_ref(), &bare.steps));
+        for (without_safety_net, verdict, steps) in [Some((false, said.verdict.as_ref(), &said.steps)), bare]
+            .into_iter()
+            .flatten()
+        {
+            let verdict = verdict.to_owned();
+            let row = |step| CsvRow {
+                world,
+                without_safety_net,
+                verdict: verdict.clone(),
+                step,
+            };
+            if steps.is_empty() {
+                rows.push(row(None));
+            }
+            rows.extend(steps.iter().map(|step| row(Some(step.clone()))));
+        }
+    }
+    rows
 }
 
 /// An answer for reading.

@@ -1,68 +1,95 @@
 //! `palisade flows`.
 
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
 use super::args::{FlowsArgs, Format};
 use super::show::moment;
-use super::{Outcome, output};
+use super::{Failure, Outcome, output};
 use crate::api::client::Client;
+use crate::api::types::FlowLine;
 use crate::exit::Exit;
 use crate::flows::record::FlowRecord;
 
 pub(super) async fn run(client: &Client, args: &FlowsArgs, format: Format) -> Outcome {
     if args.follow {
-        let mut heading = format == Format::Table;
-        client
-            .follow("/v1/flows?follow=true", |line| {
-                let Ok(record) = serde_json::from_str::<FlowRecord>(line) else {
-                    return;
-                };
-                if !wanted(args, &record) {
-                    return;
-                }
-                let text = match format {
-                    Format::Table => row(&record, std::mem::take(&mut heading)),
-                    _ => format!("{line}\n"),
-                };
-                if output::say(&text).is_err() {
-                    std::process::exit(i32::from(Exit::ApplyFailed as u8));
-                }
-            })
-            .await?;
-        return Ok(Exit::Fine);
+        return follow(client, args, format).await;
     }
-    let mut records = Vec::new();
+    let (mut records, mut seen) = (Vec::new(), 0);
     client
         .follow("/v1/flows", |line| {
-            records.extend(
-                serde_json::from_str(line)
-                    .ok()
-                    .filter(|record| wanted(args, record)),
-            );
+            if let Ok(FlowLine::Flow(record)) = serde_json::from_str(line) {
+                seen += 1;
+                records.extend(Some(record).filter(|record| wanted(args, record)));
+            }
+            ControlFlow::Continue(())
         })
         .await?;
-    if records.is_empty() && format == Format::Table {
-        eprintln!("no flow records yet: they are made once an interval (flows.interval); -f waits for them");
-        return Ok(Exit::Fine);
+    match format {
+        Format::Table if seen == 0 => {
+            eprintln!(
+                "no flow records yet: they are made once an interval (flows.interval); -f waits for them"
+            );
+        }
+        Format::Table if records.is_empty() => {
+            eprintln!("none of the last {seen} flow records is asked for");
+        }
+        Format::Table | Format::Csv => output::rows(format, &records, &COLUMNS)?,
+        Format::Json | Format::Yaml => {
+            let lines: Vec<FlowLine> = records.into_iter().map(FlowLine::Flow).collect();
+            output::whole(format, &lines)?;
+        }
     }
-    output::rows(
-        format,
-        &records,
-        &[
-            ("TIME", |record| moment(record.end_time)),
-            ("DIRECTION", |record| record.direction.clone()),
-            ("FROM", |record| record.source_name.clone()),
-            ("TO", |record| record.dest_name.clone()),
-            ("PROTO", |record| record.proto.clone()),
-            ("PORT", |record| record.dest_port.to_string()),
-            ("PACKETS", |record| {
-                (record.packets_in + record.packets_out).to_string()
-            }),
-            ("ACTION", |record| record.action.clone()),
-            ("PENDING", pending),
-            ("BECAUSE", because),
-        ],
-    )?;
     Ok(Exit::Fine)
 }
+
+/// Prints records as they come: lines of a table or of CSV, JSON Lines, or a list in YAML that goes on.
+async fn follow(client: &Client, args: &FlowsArgs, format: Format) -> Outcome {
+    let mut heading = true;
+    let mut outcome = Ok(Exit::Fine);
+    let mut one = |line: &str| -> Result<ControlFlow<()>, Failure> {
+        let record = match serde_json::from_str(line) {
+            Ok(FlowLine::Flow(record)) if wanted(args, &record) => record,
+            Ok(FlowLine::Missed { records }) => {
+                eprintln!("palisade: {records} records were missed: they came faster than they are read");
+                return Ok(ControlFlow::Continue(()));
+            }
+            Ok(FlowLine::Flow(_)) | Err(_) => return Ok(ControlFlow::Continue(())),
+        };
+        let first = std::mem::take(&mut heading);
+        output::say_on(&match format {
+            Format::Table => row(&record, first),
+            Format::Csv => output::csv(&[record], &COLUMNS, first)?,
+            Format::Yaml => output::yaml(&[FlowLine::Flow(record)])?,
+            Format::Json => format!("{line}\n"),
+        })
+    };
+    client
+        .follow("/v1/flows?follow=true", |line| match one(line) {
+            Ok(flow) => flow,
+            Err(failure) => {
+                outcome = Err(failure);
+                ControlFlow::Break(())
+            }
+        })
+        .await?;
+    outcome
+}
+
+const COLUMNS: [output::Column<Arc<FlowRecord>>; 10] = [
+    ("TIME", |record| moment(record.end_time)),
+    ("DIRECTION", |record| record.direction.clone()),
+    ("FROM", |record| record.source_name.clone()),
+    ("TO", |record| record.dest_name.clone()),
+    ("PROTO", |record| record.proto.clone()),
+    ("PORT", |record| record.dest_port.to_string()),
+    ("PACKETS", |record| {
+        (record.packets_in + record.packets_out).to_string()
+    }),
+    ("ACTION", |record| record.action.clone()),
+    ("PENDING", |record| pending(record)),
+    ("BECAUSE", |record| because(record)),
+];
 
 fn wanted(args: &FlowsArgs, record: &FlowRecord) -> bool {
     let is = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);

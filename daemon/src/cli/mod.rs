@@ -16,6 +16,7 @@ mod show;
 mod staged;
 
 use std::future::Future;
+use std::io::ErrorKind;
 
 use clap::Parser;
 
@@ -41,9 +42,14 @@ impl Failure {
 
 impl From<ClientError> for Failure {
     fn from(error: ClientError) -> Self {
-        let exit = match error {
-            ClientError::Unreachable { .. } => Exit::Unreachable,
-            _ => Exit::ApplyFailed,
+        let exit = match &error {
+            ClientError::Unreachable { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                Exit::NoPrivilege
+            }
+            ClientError::Unreachable { .. } | ClientError::Broken(_) | ClientError::Garbled(_) => {
+                Exit::Unreachable
+            }
+            ClientError::Refused(_) => Exit::ApplyFailed,
         };
         Failure::new(exit, error.to_string())
     }

@@ -1,5 +1,9 @@
 //! Printing: tables for people, JSON, YAML and CSV for programs.
 
+use std::error::Error;
+use std::io::{ErrorKind, Write};
+use std::ops::ControlFlow;
+
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
 use serde::Serialize;
@@ -15,33 +19,50 @@ pub(super) type Column<T> = (&'static str, fn(&T) -> String);
 pub(super) fn rows<T: Serialize>(format: Format, rows: &[T], columns: &[Column<T>]) -> Result<(), Failure> {
     match format {
         Format::Table => say(&table(rows, columns)),
-        Format::Csv => {
-            let mut writer = csv::Writer::from_writer(Vec::new());
-            let broken = |error| Failure::new(Exit::ApplyFailed, format!("cannot write CSV: {error}"));
-            writer
-                .write_record(columns.iter().map(|(heading, _)| heading.to_lowercase()))
-                .map_err(broken)?;
-            for row in rows {
-                writer
-                    .write_record(columns.iter().map(|(_, cell)| cell(row)))
-                    .map_err(broken)?;
-            }
-            let bytes = writer
-                .into_inner()
-                .map_err(|error| Failure::new(Exit::ApplyFailed, format!("cannot write CSV: {error}")))?;
-            say(&String::from_utf8_lossy(&bytes))
-        }
+        Format::Csv => say(&csv(rows, columns, true)?),
         Format::Json | Format::Yaml => whole(format, &rows),
     }
 }
 
 /// Prints a value whole, as JSON or YAML.
 pub(super) fn whole<T: Serialize>(format: Format, value: &T) -> Result<(), Failure> {
-    let broken = |error: String| Failure::new(Exit::ApplyFailed, format!("cannot write the answer: {error}"));
     match format {
-        Format::Yaml => say(&serde_yaml::to_string(value).map_err(|error| broken(error.to_string()))?),
-        _ => say(&(serde_json::to_string_pretty(value).map_err(|error| broken(error.to_string()))? + "\n")),
+        Format::Yaml => say(&yaml(value)?),
+        Format::Csv => Err(Failure::new(
+            Exit::Usage,
+            "this is no list, and CSV is for lists: use -o json, -o yaml or -o table",
+        )),
+        Format::Table | Format::Json => {
+            let text = serde_json::to_string_pretty(value).map_err(|error| unprintable(&error))?;
+            say(&(text + "\n"))
+        }
     }
+}
+
+/// A value as a YAML document.
+pub(super) fn yaml<T: Serialize>(value: &T) -> Result<String, Failure> {
+    serde_yaml::to_string(value).map_err(|error| unprintable(&error))
+}
+
+/// Rows as CSV, with or without headings.
+pub(super) fn csv<T>(rows: &[T], columns: &[Column<T>], headings: bool) -> Result<String, Failure> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    if headings {
+        let headings = columns.iter().map(|(heading, _)| heading.to_lowercase());
+        writer
+            .write_record(headings)
+            .map_err(|error| unprintable(&error))?;
+    }
+    for row in rows {
+        let cells = columns.iter().map(|(_, cell)| cell(row));
+        writer.write_record(cells).map_err(|error| unprintable(&error))?;
+    }
+    let bytes = writer.into_inner().map_err(|error| unprintable(&error))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn unprintable(error: &dyn Error) -> Failure {
+    Failure::new(Exit::ApplyFailed, format!("cannot write the answer: {error}"))
 }
 
 /// Rows as an aligned table with headings, ending in a line break.
@@ -60,12 +81,18 @@ pub(super) fn table<T>(rows: &[T], columns: &[Column<T>]) -> String {
 
 /// Prints text to standard output. A reader that has seen enough (`| head`) is no failure.
 pub(super) fn say(text: &str) -> Result<(), Failure> {
-    use std::io::Write;
-    match std::io::stdout().write_all(text.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::new(
+    say_on(text).map(drop)
+}
+
+/// As [`say`], for output that has no end of its own: breaks once nobody reads it any more.
+pub(super) fn say_on(text: &str) -> Result<ControlFlow<()>, Failure> {
+    let mut stdout = std::io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(Failure::new(
             Exit::ApplyFailed,
             format!("cannot write to standard output: {error}"),
         )),
-        _ => Ok(()),
     }
 }

@@ -1,12 +1,15 @@
 //! `palisade panic` and `palisade resume`: the way out, and the way back.
 
+use std::io::ErrorKind;
+use std::path::Path;
+
 use palisade_nft::Nft;
 
 use super::args::{Format, PanicArgs};
 use super::{Failure, Outcome, output, reload};
 use crate::api::client::Client;
 use crate::apply::Panic;
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
 use crate::kernel::KernelError;
 
@@ -17,30 +20,59 @@ pub(super) fn run(args: &PanicArgs) -> Outcome {
     // The note comes first, so that no daemon puts the table back in between; where it cannot be written, the rules go
     // all the same.
     let mut nft = Nft::open().map_err(|error| failure(&error.into()))?;
-    let noted = note(args).set();
+    let (note, unread) = note(args);
+    let noted = note.set();
     nft.delete_table().map_err(|error| failure(&error.into()))?;
     output::say("the table inet palisade is gone: nothing is filtered by palisade now\n")?;
-    match noted {
-        Ok(()) => output::say("palisaded will not put it back until you type: palisade resume\n")?,
-        Err(error) => eprintln!(
-            "palisade: this could not be written down ({error}): a running palisaded puts the rules back at its next \
-             reload, so stop it too: systemctl stop palisade"
+    match (noted, unread) {
+        (Ok(()), None) => output::say("palisaded will not put it back until you type: palisade resume\n")?,
+        (Ok(()), Some(error)) => eprintln!(
+            "palisade: this was noted in {DEFAULT_STATE_DIR}, for the configuration cannot be used; if its stateDir is \
+             another, a running palisaded may put the rules back, so stop it too: systemctl stop palisade\n{error}"
+        ),
+        (Err(error), _) => eprintln!(
+            "palisade: this could not be written down ({error}): a running palisaded may put the rules back, so stop it \
+             too: systemctl stop palisade"
         ),
     }
     Ok(Exit::Fine)
 }
 
 pub(super) async fn resume(client: &Client, args: &PanicArgs) -> Outcome {
-    note(args)
-        .clear()
-        .map_err(|error| Failure::new(Exit::ApplyFailed, format!("cannot end the panic: {error}")))?;
-    reload::run(client, Format::Table).await
+    let (note, unread) = note(args);
+    if let Some(error) = unread {
+        eprintln!(
+            "palisade: the panic ends in {DEFAULT_STATE_DIR}, for the configuration cannot be used\n{error}"
+        );
+    }
+    note.clear().map_err(|error| match error.kind() {
+        ErrorKind::PermissionDenied => Failure::new(
+            Exit::NoPrivilege,
+            format!("cannot end the panic: {error}; be root"),
+        ),
+        _ => Failure::new(Exit::ApplyFailed, format!("cannot end the panic: {error}")),
+    })?;
+    output::say("the panic is over\n")?;
+    reload::run(client, Format::Table)
+        .await
+        .map_err(|failure| match failure.exit {
+            Exit::Unreachable => Failure::new(
+                Exit::Unreachable,
+                format!(
+                    "{}\nthe rules come back when palisaded starts: systemctl start palisade",
+                    failure.message
+                ),
+            ),
+            _ => failure,
+        })
 }
 
-fn note(args: &PanicArgs) -> Panic {
-    let state_dir =
-        Config::load(&args.config).map_or_else(|_| DEFAULT_STATE_DIR.into(), |config| config.state_dir);
-    Panic::new(&state_dir)
+/// The note, and why it is perhaps not where the daemon looks.
+fn note(args: &PanicArgs) -> (Panic, Option<ConfigError>) {
+    match Config::load(&args.config) {
+        Ok(config) => (Panic::new(&config.state_dir), None),
+        Err(error) => (Panic::new(Path::new(DEFAULT_STATE_DIR)), Some(error)),
+    }
 }
 
 fn failure(error: &KernelError) -> Failure {

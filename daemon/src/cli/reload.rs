@@ -16,7 +16,7 @@ pub(super) async fn run(client: &Client, format: Format) -> Outcome {
         return Err(Failure::new(
             exit(&report),
             format!(
-                "reload refused, generation {} stays in force:\n{error}",
+                "reload refused, nothing was changed (generation {}):\n{error}",
                 report.generation
             ),
         ));
@@ -36,6 +36,7 @@ fn exit(report: &ReloadReport) -> Exit {
     match report.exit {
         0 => Exit::Fine,
         3 => Exit::Invalid,
+        77 => Exit::NoPrivilege,
         _ => Exit::ApplyFailed,
     }
 }

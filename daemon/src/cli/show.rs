@@ -21,9 +21,9 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
         None => format!("fine, at {}", moment(status.last_reload.at)),
         Some(error) => {
             format!(
-                "REFUSED at {}, generation {} stays in force:\n{error}",
+                "REFUSED at {}, nothing was changed:\n{}",
                 moment(status.last_reload.at),
-                status.generation
+                error.trim_end()
             )
         }
     };

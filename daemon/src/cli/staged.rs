@@ -32,8 +32,8 @@ pub(super) async fn run(client: &Client, args: &StagedArgs, format: Format) -> O
             }
         }
         Format::Csv => {
-            let flows: Vec<StagedFlow> = reports.iter().flat_map(|report| report.flows.clone()).collect();
-            output::rows(format, &flows, &FLOW_COLUMNS)?;
+            let flows: Vec<FlowRow> = reports.iter().flat_map(flow_rows).collect();
+            output::say(&output::csv(&flows, &FLOW_COLUMNS, true)?)?;
         }
         Format::Json | Format::Yaml => output::whole(format, &reports)?,
     }
@@ -68,7 +68,10 @@ pub(super) fn text(report: &StagedReport) -> String {
         );
     }
     for (heading, body) in [
-        ("connections", output::table(&report.flows, &FLOW_COLUMNS)),
+        (
+            "connections",
+            output::table(&flow_rows(report), &FLOW_COLUMNS[1..]),
+        ),
         (
             "counters in the kernel",
             output::table(
@@ -130,15 +133,30 @@ fn packets(count: u64) -> String {
     }
 }
 
-const FLOW_COLUMNS: [output::Column<StagedFlow>; 9] = [
-    ("DIRECTION", |flow| flow.direction.clone()),
-    ("FROM", |flow| flow.from.clone()),
-    ("TO", |flow| flow.to.clone()),
-    ("PROTO", |flow| flow.proto.clone()),
-    ("PORT", |flow| flow.port.to_string()),
-    ("PACKETS", |flow| flow.packets.to_string()),
-    ("NOW", |flow| flow.action.clone()),
-    ("PROMOTED", |flow| {
+/// Connections that a policy would have decided.
+struct FlowRow {
+    policy: String,
+    flow: StagedFlow,
+}
+
+fn flow_rows(report: &StagedReport) -> Vec<FlowRow> {
+    let row = |flow: &StagedFlow| FlowRow {
+        policy: report.name.clone(),
+        flow: flow.clone(),
+    };
+    report.flows.iter().map(row).collect()
+}
+
+const FLOW_COLUMNS: [output::Column<FlowRow>; 10] = [
+    ("POLICY", |row| row.policy.clone()),
+    ("DIRECTION", |row| row.flow.direction.clone()),
+    ("FROM", |row| row.flow.from.clone()),
+    ("TO", |row| row.flow.to.clone()),
+    ("PROTO", |row| row.flow.proto.clone()),
+    ("PORT", |row| row.flow.port.to_string()),
+    ("PACKETS", |row| row.flow.packets.to_string()),
+    ("NOW", |row| row.flow.action.clone()),
+    ("PROMOTED", |FlowRow { flow, .. }| {
         if flow.pending_action == flow.pending_without_safety_net {
             flow.pending_action.clone()
         } else {
@@ -148,5 +166,5 @@ const FLOW_COLUMNS: [output::Column<StagedFlow>; 9] = [
             )
         }
     }),
-    ("BECAUSE", |flow| flow.because.clone()),
+    ("BECAUSE", |row| row.flow.because.clone()),
 ];

@@ -61,7 +61,7 @@ impl Tally {
 pub struct Missing {
     /// Copies the kernel could not deliver.
     pub lost: u64,
-    /// Copies that could not be read.
+    /// Copies that could not be read, or that nothing could be said about.
     pub unreadable: u64,
     /// Packets counted but not kept apart, for want of room.
     pub folded: u64,
@@ -96,7 +96,13 @@ pub struct Interval {
 #[derive(Debug)]
 pub struct Observations {
     interval: Interval,
-    kept: BTreeMap<Connection, VecDeque<(u64, Tally)>>,
+    kept: Kept,
+}
+
+/// What reports are made of: every connection since the start.
+#[derive(Clone, Debug, Default)]
+pub struct Kept {
+    connections: BTreeMap<Connection, VecDeque<(u64, Tally)>>,
     missing: Missing,
 }
 
@@ -109,8 +115,7 @@ impl Observations {
                 seen: BTreeMap::new(),
                 missing: Missing::default(),
             },
-            kept: BTreeMap::new(),
-            missing: Missing::default(),
+            kept: Kept::default(),
         }
     }
 
@@ -131,7 +136,7 @@ impl Observations {
             connection.packet.source_port = 0;
         }
         let tally = Tally::one(bytes, now);
-        self.keep(generation, &connection, tally);
+        self.kept.keep(generation, &connection, tally);
         let full = self.interval.seen.len() >= MAX_KEPT;
         match self.interval.seen.entry((generation, connection)) {
             std::collections::btree_map::Entry::Occupied(mut entry) => entry.get_mut().add(&tally),
@@ -145,7 +150,12 @@ impl Observations {
     /// Notes what could not be seen.
     pub fn missed(&mut self, missing: Missing) {
         self.interval.missing.add(missing);
-        self.missing.add(missing);
+        self.kept.missing.add(missing);
+    }
+
+    /// Notes in the running interval what was missing in one that has no record to say so.
+    pub fn carry_over(&mut self, missing: Missing) {
+        self.interval.missing.add(missing);
     }
 
     /// Ends the interval and begins the next.
@@ -158,9 +168,16 @@ impl Observations {
         std::mem::replace(&mut self.interval, next)
     }
 
-    /// Everything that reports are made of: each connection, with what was seen of it since a generation.
+    /// What reports are made of.
+    pub fn kept(&self) -> &Kept {
+        &self.kept
+    }
+}
+
+impl Kept {
+    /// Each connection, with what was seen of it since a generation.
     pub fn since(&self, generation: u64) -> impl Iterator<Item = (&Connection, Tally)> {
-        self.kept.iter().filter_map(move |(connection, tallies)| {
+        self.connections.iter().filter_map(move |(connection, tallies)| {
             let recent = tallies
                 .iter()
                 .filter(|(seen_by, _)| *seen_by >= generation)
@@ -179,7 +196,7 @@ impl Observations {
     }
 
     fn keep(&mut self, generation: u64, connection: &Connection, tally: Tally) {
-        if let Some(tallies) = self.kept.get_mut(connection) {
+        if let Some(tallies) = self.connections.get_mut(connection) {
             match tallies.back_mut() {
                 Some((seen_by, sum)) if *seen_by == generation => sum.add(&tally),
                 _ => tallies.push_back((generation, tally)),
@@ -190,8 +207,8 @@ impl Observations {
             {
                 next.add(&oldest);
             }
-        } else if self.kept.len() < MAX_KEPT {
-            self.kept
+        } else if self.connections.len() < MAX_KEPT {
+            self.connections
                 .insert(connection.clone(), VecDeque::from([(generation, tally)]));
         } else {
             self.missing.folded += 1;
@@ -253,6 +270,7 @@ mod tests {
         }
         let packets = |since| {
             observations
+                .kept()
                 .since(since)
                 .map(|(_, tally)| tally.packets)
                 .sum::<u64>()
@@ -260,6 +278,20 @@ mod tests {
         assert_eq!(packets(0), 20);
         assert_eq!(packets(20), 1);
         assert_eq!(packets(21), 0);
+    }
+
+    #[test]
+    fn what_no_record_could_say_is_said_by_the_next() {
+        let mut observations = Observations::new(at(0));
+        let lost = Missing {
+            lost: 3,
+            ..Missing::default()
+        };
+        observations.missed(lost);
+        let silent = observations.end_interval(at(1));
+        observations.carry_over(silent.missing);
+        assert_eq!(observations.end_interval(at(2)).missing, lost);
+        assert_eq!(observations.kept().missing(), lost, "counted once");
     }
 
     #[test]
@@ -276,7 +308,7 @@ mod tests {
             (
                 interval.seen.len(),
                 interval.missing.folded,
-                observations.missing().folded
+                observations.kept().missing().folded
             ),
             (65_536, 1, 1)
         );

@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -13,6 +14,10 @@ use tracing::{info, warn};
 use super::observe::{Connection, Missing};
 use super::packet;
 use crate::service::Daemon;
+
+/// The kernel hands its copies over after this long at most, if they do not fill a datagram before (the timeout of
+/// [`NflogOptions::default`], and time to read them).
+pub const COLLECTED_WITHIN: Duration = Duration::from_millis(150);
 
 /// Binds the group and reads it on a thread of its own, so that neither a reload nor a slow request makes packets wait,
 /// until the process ends. Without the group there are no flow records, but everything else works: the daemon says so
@@ -83,6 +88,7 @@ fn saw(daemon: &Daemon, prefix: &str, payload: &[u8]) {
         (Some((packet, bytes)), Some(endpoint)) => {
             daemon.saw(
                 generation,
+                &seen_by,
                 Connection {
                     endpoint,
                     direction,

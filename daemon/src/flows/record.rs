@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use palisade_rules::analysis::StepReport;
 use palisade_rules::compile::{Counted, CountedBy};
@@ -234,20 +235,19 @@ impl CounterRow {
 }
 
 /// The flow records of an interval. Connections are decided in the worlds of the generation that saw them, or, where
-/// that is long gone, in the current one.
+/// that is long gone, in the current one; those whose endpoint is gone with it are added to what is missing.
 pub fn flow_records(
-    interval: &Interval,
+    interval: &mut Interval,
     end: OffsetDateTime,
     include_addresses: bool,
-    generation: impl Fn(u64) -> Option<std::sync::Arc<Generation>>,
+    generation: impl Fn(u64) -> Arc<Generation>,
 ) -> Vec<FlowRecord> {
     type Key = (Direction, Party, Party, u16, u8, Attribution);
     let mut flows: BTreeMap<Key, Tally> = BTreeMap::new();
     for ((seen_by, connection), tally) in &interval.seen {
-        let Some(generation) = generation(*seen_by) else {
-            continue;
-        };
+        let generation = generation(*seen_by);
         let Some(attribution) = attribute(&generation.worlds, connection) else {
+            interval.missing.unreadable += tally.packets;
             continue;
         };
         let (source, destination) = parties(&generation.worlds, connection, include_addresses);
@@ -281,7 +281,8 @@ pub fn flow_records(
                     Direction::Egress => ("src", [0, tally.packets, 0, tally.bytes]),
                 };
                 FlowRecord {
-                    start_time: interval.start,
+                    // A clock that was set back must not make an interval end before it begins.
+                    start_time: interval.start.min(end),
                     end_time: end,
                     reporter: reporter.to_owned(),
                     direction: direction.as_str().to_owned(),

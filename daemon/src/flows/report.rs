@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::attribute::{Attribution, attribute, parties};
-use super::observe::{Missing, Observations, Tally};
+use super::observe::{Kept, Missing, Tally};
 use super::record::CounterRow;
 use crate::apply::{Generation, StagedSince};
 
@@ -85,19 +85,19 @@ pub struct StagedFlow {
 /// Reports on every staged policy of a generation.
 pub fn staged_reports(
     generation: &Generation,
-    observations: &Observations,
+    kept: &Kept,
     counters: &BTreeMap<String, CounterRow>,
 ) -> Vec<StagedReport> {
     generation
         .staged()
-        .map(|policy| staged_report(generation, policy, observations, counters))
+        .map(|policy| staged_report(generation, policy, kept, counters))
         .collect()
 }
 
 fn staged_report(
     generation: &Generation,
     policy: &Policy,
-    observations: &Observations,
+    kept: &Kept,
     counters: &BTreeMap<String, CounterRow>,
 ) -> StagedReport {
     let worlds = &generation.worlds;
@@ -145,10 +145,10 @@ fn staged_report(
         would_deny_without_safety_net: 0,
         flows: Vec::new(),
         counters: own_counters(policy, counters),
-        missing: observations.missing(),
+        missing: kept.missing(),
     };
     let mut flows: BTreeMap<StagedKey, Tally> = BTreeMap::new();
-    for (connection, tally) in observations.since(since.generation) {
+    for (connection, tally) in kept.since(since.generation) {
         let Some(attribution) = attribute(worlds, connection) else {
             continue;
         };

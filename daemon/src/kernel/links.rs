@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use rtnetlink::packet_route::address::AddressAttribute;
@@ -14,10 +14,20 @@ use crate::apply::Interfaces;
 /// Changes come in bursts (an interface, its addresses, its flags): wait this long for the rest of one.
 const SETTLE: Duration = Duration::from_millis(30);
 
+/// Some hosts never come to rest: a burst is over after this long.
+const BURST: Duration = Duration::from_secs(1);
+
+/// The kernel lists thousands of interfaces in less; an answer that was lost does not come any more.
+const LISTED_WITHIN: Duration = Duration::from_secs(10);
+
 /// Follows the host's interfaces and addresses over rtnetlink.
+///
+/// Where the kernel drops notifications for want of room, that is a change like any other: everything is read anew.
 pub struct Links {
     handle: Handle,
     changes: Box<dyn Stream<Item = ()> + Send + Sync + Unpin>,
+    /// Whether the connection is gone, or may owe us an answer.
+    broken: bool,
 }
 
 /// Why the interfaces cannot be read.
@@ -29,6 +39,9 @@ pub enum LinksError {
     /// The kernel refused.
     #[error("cannot list the host's interfaces and addresses: {0}")]
     List(#[from] rtnetlink::Error),
+    /// The kernel did not answer.
+    #[error("the kernel did not list the host's interfaces and addresses within {LISTED_WITHIN:?}")]
+    Timeout(#[from] tokio::time::error::Elapsed),
 }
 
 impl Links {
@@ -44,11 +57,23 @@ impl Links {
         Ok(Links {
             handle,
             changes: Box::new(messages.map(|_| ())),
+            broken: false,
         })
     }
 
-    /// Every interface and its addresses as they are now.
-    pub async fn read(&self) -> Result<Interfaces, LinksError> {
+    /// Every interface and its addresses as they are now. After an error, the next call begins with a connection of its
+    /// own.
+    pub async fn read(&mut self) -> Result<Interfaces, LinksError> {
+        if self.broken {
+            *self = Links::open()?;
+        }
+        self.broken = true;
+        let interfaces = tokio::time::timeout(LISTED_WITHIN, self.list()).await??;
+        self.broken = false;
+        Ok(interfaces)
+    }
+
+    async fn list(&self) -> Result<Interfaces, LinksError> {
         let mut names = BTreeMap::new();
         let mut links = self.handle.link().get().execute();
         while let Some(link) = links.try_next().await? {
@@ -86,12 +111,17 @@ impl Links {
     /// Waits until something may have changed, and the burst it came in is over.
     pub async fn changed(&mut self) {
         if self.changes.next().await.is_none() {
-            // The connection is gone; a daemon that no longer follows its addresses must not spin.
-            std::future::pending::<()>().await;
+            // Nobody tells us any more: read with another connection, though not in a hurry.
+            self.broken = true;
+            tokio::time::sleep(BURST).await;
+            return;
         }
-        while tokio::time::timeout(SETTLE, self.changes.next())
-            .await
-            .is_ok_and(|change| change.is_some())
-        {}
+        let began = Instant::now();
+        while began.elapsed() < BURST {
+            match tokio::time::timeout(SETTLE, self.changes.next()).await {
+                Ok(Some(())) => {}
+                Ok(None) | Err(_) => return,
+            }
+        }
     }
 }

@@ -32,6 +32,14 @@ impl KernelError {
                 | KernelError::Replace(ReplaceError::Apply(ApplyError::Privilege))
         )
     }
+
+    /// Whether the change was made, and then the kernel held something else.
+    pub fn is_mismatch(&self) -> bool {
+        matches!(
+            self,
+            KernelError::Replace(palisade_nft::ReplaceError::Mismatch(_))
+        )
+    }
 }
 
 /// An error and its causes in one line.

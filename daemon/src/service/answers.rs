@@ -19,11 +19,7 @@ impl Daemon {
     /// What is in force, and how the daemon fares.
     pub fn status(&self) -> Status {
         let generation = self.generation();
-        let (config, panic) = {
-            let engine = lock(&self.engine);
-            (engine.config().clone(), engine.panicked())
-        };
-        let missing = lock(&self.observations).missing();
+        let missing = lock(&self.observations).kept().missing();
         let (reading, not_written) = {
             let flows = lock(&self.flows);
             (flows.reading, flows.not_written)
@@ -31,12 +27,12 @@ impl Daemon {
         let ruleset = &generation.compiled.ruleset;
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            node: config.node,
+            node: generation.worlds.host.node.clone().unwrap_or_default(),
             started_at: self.started_at,
             generation: generation.number,
             generation_at: generation.at,
             last_reload: lock(&self.last_reload).clone(),
-            panic,
+            panic: self.panic.is_set(),
             endpoints: generation.worlds.local().count(),
             enforced_policies: generation.worlds.enforced.policies.len(),
             staged_policies: generation.staged().count(),
@@ -53,8 +49,8 @@ impl Daemon {
                 counters: ruleset.counters.len(),
             },
             flows: FlowsStatus {
-                file: config.flows.file.display().to_string(),
-                nflog_group: config.flows.nflog_group,
+                file: self.flows_config.file.display().to_string(),
+                nflog_group: self.flows_config.nflog_group,
                 reading,
                 missing,
                 not_written,
@@ -95,7 +91,9 @@ impl Daemon {
             .map(|row| (row.counter.clone(), row))
             .collect();
         let generation = self.generation();
-        Ok(staged_reports(&generation, &lock(&self.observations), &counters))
+        // A copy, for the evaluation takes its time, and the reader of the NFLOG group must not wait for it.
+        let kept = lock(&self.observations).kept().clone();
+        Ok(staged_reports(&generation, &kept, &counters))
     }
 
     /// The ruleset in force, as nft text.

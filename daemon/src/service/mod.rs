@@ -7,7 +7,7 @@ mod run;
 mod systemd;
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use time::OffsetDateTime;
 use tokio::sync::broadcast;
@@ -17,23 +17,47 @@ pub use answers::{endpoint_rows, policy_rows};
 pub use run::{RunError, run};
 
 use crate::api::types::{LastReload, ReloadReport};
-use crate::apply::{Engine, Generation, ReloadError};
+use crate::apply::{Applied, Engine, Generation, Interfaces, Panic, ReloadError};
+use crate::config::FlowsConfig;
 use crate::exit::Exit;
-use crate::flows::observe::{Missing, Observations};
-use crate::flows::record::FlowRecord;
+use crate::flows::observe::{Connection, Missing, Observations};
+use crate::flows::record::{FlowRecord, flow_records};
 
 /// Flow records that the API can show without reading the file.
 const RECENT: usize = 4_096;
 
-/// What the tasks share. No lock is held across an await, and none while another is taken.
+/// Flow records that one who follows may be behind before some are missed.
+const FOLLOWED: usize = 1_024;
+
+/// Why a change of interfaces is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The new generation could not be brought into force.
+    #[error(transparent)]
+    Apply(#[from] ReloadError),
+    /// The task that tried panicked.
+    #[error("a bug in palisaded: {0}")]
+    Bug(#[from] tokio::task::JoinError),
+}
+
+/// What the tasks share. No lock is held across an await, and none while another is taken, but that of `known` inside
+/// that of `engine`. The engine's may be held for as long as the kernel takes: the event loop never waits for it.
 pub struct Daemon {
     started_at: OffsetDateTime,
+    flows_config: FlowsConfig,
+    panic: Panic,
     engine: Mutex<Engine>,
-    generation: Mutex<Arc<Generation>>,
+    known: Mutex<Known>,
     last_reload: Mutex<LastReload>,
     observations: Mutex<Observations>,
     flows: Mutex<Flows>,
     follow: broadcast::Sender<Arc<FlowRecord>>,
+}
+
+/// The engine's generations, for those who must not wait for it.
+struct Known {
+    current: Arc<Generation>,
+    all: Vec<Arc<Generation>>,
 }
 
 struct Flows {
@@ -45,10 +69,16 @@ struct Flows {
 impl Daemon {
     /// A daemon with its first generation in force.
     pub fn new(engine: Engine, generation: Arc<Generation>, now: OffsetDateTime) -> Self {
+        let config = engine.config();
         Daemon {
             started_at: now,
+            flows_config: config.flows.clone(),
+            panic: Panic::new(&config.state_dir),
             engine: Mutex::new(engine),
-            generation: Mutex::new(generation),
+            known: Mutex::new(Known {
+                all: vec![Arc::clone(&generation)],
+                current: generation,
+            }),
             last_reload: Mutex::new(LastReload {
                 at: now,
                 ok: true,
@@ -60,75 +90,94 @@ impl Daemon {
                 reading: false,
                 not_written: 0,
             }),
-            follow: broadcast::channel(1_024).0,
+            follow: broadcast::channel(FOLLOWED).0,
         }
     }
 
     /// The generation in force.
     pub fn generation(&self) -> Arc<Generation> {
-        Arc::clone(&lock(&self.generation))
+        Arc::clone(&lock(&self.known).current)
     }
 
-    /// The generation of that number, or the one in force where it is forgotten.
+    /// The generation of that number, or the one in force where it is forgotten. Waits only for a generation that is
+    /// just coming into force.
     pub fn generation_by_number(&self, number: u64) -> Arc<Generation> {
-        let current = self.generation();
-        if current.number == number {
-            return current;
-        }
-        lock(&self.engine).generation(number).unwrap_or(current)
-    }
-
-    /// Reads everything anew and brings it into force, or leaves everything as it is.
-    pub async fn reload(self: &Arc<Self>) -> ReloadReport {
-        self.change(Engine::reload).await
-    }
-
-    /// Follows the host's interfaces and addresses.
-    pub async fn follow_interfaces(self: &Arc<Self>, interfaces: crate::apply::Interfaces) {
-        if lock(&self.engine).sees(&interfaces) {
-            return;
-        }
-        info!("interfaces or addresses changed");
-        self.change(move |engine| engine.follow(interfaces)).await;
-    }
-
-    /// Runs a change of the engine away from the event loop, for the kernel may take its time, and publishes what came
-    /// of it.
-    async fn change(
-        self: &Arc<Self>,
-        change: impl FnOnce(&mut Engine) -> Result<crate::apply::Applied, ReloadError> + Send + 'static,
-    ) -> ReloadReport {
-        let daemon = Arc::clone(self);
-        let task = tokio::task::spawn_blocking(move || {
-            let mut engine = lock(&daemon.engine);
-            let result = change(&mut engine);
-            let current = engine.current().cloned();
-            drop(engine);
-            if let Some(current) = current {
-                *lock(&daemon.generation) = current;
+        let find = |known: &Known| {
+            let mut all = known.all.iter();
+            all.find(|generation| generation.number == number).cloned()
+        };
+        let (found, current) = {
+            let known = lock(&self.known);
+            (find(&known), Arc::clone(&known.current))
+        };
+        match found {
+            Some(generation) => generation,
+            // Its packets are faster than its publication, which is done when the engine is free.
+            None if number > current.number => {
+                drop(lock(&self.engine));
+                find(&lock(&self.known)).unwrap_or(current)
             }
+            None => current,
+        }
+    }
+
+    /// Whether nothing is being done to the engine.
+    pub fn is_idle(&self) -> bool {
+        !matches!(self.engine.try_lock(), Err(TryLockError::WouldBlock))
+    }
+
+    /// Reads everything anew and brings it into force, or leaves everything as it is. Goes on to the end if the caller
+    /// does not wait for it.
+    pub async fn reload(self: &Arc<Self>) -> ReloadReport {
+        let daemon = Arc::clone(self);
+        let reload = move || {
+            let result = daemon.change(Engine::reload);
             let report = daemon.report(result);
             systemd::show(&daemon.status());
             report
-        });
-        match task.await {
+        };
+        match tokio::task::spawn_blocking(reload).await {
             Ok(report) => report,
             Err(panic) => {
-                error!(%panic, "the reload ended in a bug; the previous generation is in force");
-                ReloadReport {
-                    ok: false,
-                    generation: self.generation().number,
-                    changes: 0,
-                    warnings: String::new(),
-                    error: Some(format!("a bug in palisaded: {panic}")),
-                    exit: Exit::ApplyFailed as u8,
-                }
+                let error = format!("a bug in palisaded: {panic}");
+                error!("the reload ended in a bug; the previous generation is in force: {panic}");
+                self.refused(error, Exit::ApplyFailed)
             }
         }
     }
 
-    fn report(&self, result: Result<crate::apply::Applied, ReloadError>) -> ReloadReport {
-        let at = OffsetDateTime::now_utc();
+    /// Follows the host's interfaces and addresses.
+    pub async fn follow_interfaces(self: &Arc<Self>, interfaces: Interfaces) -> Result<(), FollowError> {
+        let daemon = Arc::clone(self);
+        let follow = move || -> Result<(), ReloadError> {
+            if let Some(applied) = daemon.change(|engine| engine.follow(interfaces))? {
+                info!(
+                    generation = applied.generation,
+                    changes = applied.changes,
+                    "interfaces or addresses changed: generation {} is in force, {} changes in the kernel",
+                    applied.generation,
+                    applied.changes
+                );
+                systemd::show(&daemon.status());
+            }
+            Ok(())
+        };
+        Ok(tokio::task::spawn_blocking(follow).await??)
+    }
+
+    /// Changes the engine and publishes what came of it.
+    fn change<T>(&self, change: impl FnOnce(&mut Engine) -> T) -> T {
+        let mut engine = lock(&self.engine);
+        let result = change(&mut engine);
+        // Published before the engine is free: whoever waited for it finds the new generation.
+        let all: Vec<_> = engine.generations().cloned().collect();
+        if let Some(current) = all.last().cloned() {
+            *lock(&self.known) = Known { current, all };
+        }
+        result
+    }
+
+    fn report(&self, result: Result<Applied, ReloadError>) -> ReloadReport {
         match result {
             Ok(applied) => {
                 info!(
@@ -142,7 +191,7 @@ impl Daemon {
                     warn!("{}", applied.warnings.trim_end());
                 }
                 *lock(&self.last_reload) = LastReload {
-                    at,
+                    at: OffsetDateTime::now_utc(),
                     ok: true,
                     error: None,
                 };
@@ -156,36 +205,46 @@ impl Daemon {
                 }
             }
             Err(error) => {
-                let generation = self.generation().number;
                 let text = error.to_string();
                 error!(
-                    "reload refused, generation {generation} stays in force:\n{}",
+                    "reload refused, nothing was changed (generation {}):\n{}",
+                    self.generation().number,
                     text.trim_end()
                 );
-                *lock(&self.last_reload) = LastReload {
-                    at,
-                    ok: false,
-                    error: Some(text.clone()),
-                };
-                ReloadReport {
-                    ok: false,
-                    generation,
-                    changes: 0,
-                    warnings: String::new(),
-                    error: Some(text),
-                    exit: error.exit() as u8,
-                }
+                self.refused(text, error.exit())
             }
+        }
+    }
+
+    fn refused(&self, error: String, exit: Exit) -> ReloadReport {
+        *lock(&self.last_reload) = LastReload {
+            at: OffsetDateTime::now_utc(),
+            ok: false,
+            error: Some(error.clone()),
+        };
+        ReloadReport {
+            ok: false,
+            generation: self.generation().number,
+            changes: 0,
+            warnings: String::new(),
+            error: Some(error),
+            exit: exit as u8,
         }
     }
 
     /// Ends an interval: its flow records go to those who follow, and come back to be written.
     pub fn end_interval(&self, now: OffsetDateTime) -> Vec<Arc<FlowRecord>> {
-        let interval = lock(&self.observations).end_interval(now);
-        let include_addresses = lock(&self.engine).config().flows.include_addresses;
-        let records = crate::flows::record::flow_records(&interval, now, include_addresses, |number| {
-            Some(self.generation_by_number(number))
-        });
+        let mut interval = lock(&self.observations).end_interval(now);
+        let records = flow_records(
+            &mut interval,
+            now,
+            self.flows_config.include_addresses,
+            |number| self.generation_by_number(number),
+        );
+        if records.is_empty() {
+            // Nothing here can say what is missing: the next records do.
+            lock(&self.observations).carry_over(interval.missing);
+        }
         let records: Vec<Arc<FlowRecord>> = records.into_iter().map(Arc::new).collect();
         let mut flows = lock(&self.flows);
         for record in &records {
@@ -198,9 +257,10 @@ impl Daemon {
         records
     }
 
-    /// Counts the first packet of a connection.
-    pub fn saw(&self, generation: u64, connection: crate::flows::observe::Connection, bytes: u64) {
-        let source_ports = self.generation().looks_at_source_ports;
+    /// Counts the first packet of a connection; `generation` is the number it bears, `seen_by` what is known of that.
+    pub fn saw(&self, generation: u64, seen_by: &Generation, connection: Connection, bytes: u64) {
+        // Records are made by the worlds that saw it, reports by those in force.
+        let source_ports = seen_by.looks_at_source_ports || self.generation().looks_at_source_ports;
         lock(&self.observations).saw(
             generation,
             connection,

@@ -1,18 +1,19 @@
 //! The event loop: signals, interfaces, packets, intervals, the API and the watchdog.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use palisade_nft::{CounterValue, Nft};
 use sd_notify::NotifyState;
 use time::OffsetDateTime;
-use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
-use super::{Daemon, systemd};
+use super::{Daemon, lock, systemd};
 use crate::api::server;
 use crate::apply::{Engine, ReloadError};
 use crate::config::{Config, ConfigError};
@@ -60,16 +61,23 @@ impl RunError {
     }
 }
 
+/// How long the engine may be busy before the daemon counts as hung: the kernel answers or is given up within half a
+/// minute, but a policy directory on a network mount may never answer.
+const HUNG: Duration = Duration::from_mins(2);
+
+/// How long to wait before a change of interfaces is followed again after a failure: at first, and at most.
+const FOLLOW_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
+
 /// Runs until SIGTERM or SIGINT; the rules stay in force.
 pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     // Caught from the first moment on, so that none of them ends the daemon by default.
-    let mut hangup = signal(SignalKind::hangup())?;
+    let hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
 
     let nft = Nft::open().map_err(KernelError::from)?;
     let config = Config::load(&config_path)?;
-    let links = Links::open()?;
+    let mut links = Links::open()?;
     let listener = server::listen(&config.socket).await?;
     let mut engine = Engine::start(config_path, config.clone(), nft)?;
     // What was counted before this daemon: no part of its first interval.
@@ -87,44 +95,42 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     let daemon = Arc::new(Daemon::new(engine, generation, OffsetDateTime::now_utc()));
     let api = tokio::spawn(server::serve(listener, Arc::clone(&daemon)));
     tokio::spawn(follow_links(links, Arc::clone(&daemon)));
+    tokio::spawn(reload_on_hangup(hangup, Arc::clone(&daemon)));
+    tokio::spawn(feed_watchdog(Arc::clone(&daemon)));
     reader::start(Arc::clone(&daemon), config.flows.nflog_group);
-    info!(
-        generation = applied.generation,
-        changes = applied.changes,
-        "generation {} is in force for node {}: {} changes in the kernel",
-        applied.generation,
-        config.node,
-        applied.changes
-    );
-    systemd::show(&daemon.status());
+    let status = daemon.status();
+    if status.panic {
+        warn!("`palisade panic` is in force: nothing is filtered until `palisade resume`");
+    } else {
+        info!(
+            generation = applied.generation,
+            changes = applied.changes,
+            "generation {} is in force for node {}: {} changes in the kernel",
+            applied.generation,
+            config.node,
+            applied.changes
+        );
+    }
+    systemd::show(&status);
     systemd::tell(&[NotifyState::Ready]);
 
-    let mut records = Records::new(FileSink::new(config.flows.file.clone()), &counted);
+    let records = Records::new(FileSink::new(config.flows.file.clone()), &counted);
+    let records = Arc::new(Mutex::new(records));
     let mut ticks = interval(config.flows.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
-    let watchdog = sd_notify::watchdog_enabled().map_or(Duration::from_hours(1), |limit| limit / 3);
-    let mut pulse = interval(watchdog);
     loop {
         tokio::select! {
-            _ = hangup.recv() => {
-                systemd::tell_reloading();
-                daemon.reload().await;
-                systemd::tell(&[NotifyState::Ready]);
-            }
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
-            _ = ticks.tick() => records.write_interval(&daemon).await,
-            // The watchdog is fed only while the engine's lock can be had: a stuck engine is a dead daemon.
-            _ = pulse.tick() => {
-                daemon.status();
-                systemd::tell(&[NotifyState::Watchdog]);
-            }
+            _ = ticks.tick() => write_interval(&records, &daemon).await,
         }
     }
     systemd::tell(&[NotifyState::Stopping]);
     api.abort();
-    records.write_interval(&daemon).await;
+    // The kernel collects copies before it hands them over: the last ones are still to come.
+    sleep(reader::COLLECTED_WITHIN).await;
+    write_interval(&records, &daemon).await;
     let socket = std::fs::remove_file(&config.socket);
     if let Err(error) = socket {
         warn!(%error, "the socket could not be removed");
@@ -133,14 +139,59 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Reloads on SIGHUP, one after the other; signals that come during a reload make one more.
+async fn reload_on_hangup(mut hangup: Signal, daemon: Arc<Daemon>) {
+    while hangup.recv().await.is_some() {
+        systemd::tell_reloading();
+        daemon.reload().await;
+        systemd::tell(&[NotifyState::Ready]);
+    }
+}
+
+/// Feeds systemd's watchdog, if there is one, while the event loop runs and the engine does not hang.
+async fn feed_watchdog(daemon: Arc<Daemon>) {
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return;
+    };
+    let mut pulse = interval(limit / 3);
+    let mut idle = Instant::now();
+    loop {
+        pulse.tick().await;
+        if daemon.is_idle() {
+            idle = Instant::now();
+        }
+        if idle.elapsed() < HUNG {
+            systemd::tell(&[NotifyState::Watchdog]);
+        }
+    }
+}
+
 /// Follows the host's interfaces and addresses until the process ends.
 async fn follow_links(mut links: Links, daemon: Arc<Daemon>) {
+    let [first, most] = FOLLOW_AGAIN;
     loop {
         links.changed().await;
-        match links.read().await {
-            Ok(interfaces) => daemon.follow_interfaces(interfaces).await,
-            Err(error) => warn!(%error, "a change of interfaces or addresses could not be followed"),
+        let mut again = first;
+        while let Err(error) = follow(&mut links, &daemon).await {
+            warn!(%error, "interfaces or addresses have changed, and the rules do not follow yet; trying again in {again:?}");
+            sleep(again).await;
+            again = most.min(again * 2);
         }
+    }
+}
+
+async fn follow(links: &mut Links, daemon: &Arc<Daemon>) -> Result<(), Box<dyn Error + Send + Sync>> {
+    let interfaces = links.read().await?;
+    daemon.follow_interfaces(interfaces).await?;
+    Ok(())
+}
+
+/// Writes an interval's records away from the event loop, for neither the kernel nor the disk need answer at once.
+async fn write_interval(records: &Arc<Mutex<Records>>, daemon: &Arc<Daemon>) {
+    let (records, daemon) = (Arc::clone(records), Arc::clone(daemon));
+    let written = tokio::task::spawn_blocking(move || lock(&records).write_interval(&daemon));
+    if let Err(panic) = written.await {
+        error!("writing the records of an interval ended in a bug: {panic}");
     }
 }
 
@@ -154,7 +205,7 @@ struct Records {
 }
 
 impl Records {
-    /// A sink that fails fails at every interval; it is worth a line this often.
+    /// What fails fails at every interval; it is worth a line this often.
     const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
     fn new(sink: FileSink, counted: &BTreeMap<String, CounterValue>) -> Self {
@@ -171,18 +222,15 @@ impl Records {
     }
 
     /// Flow records, and a rule record for every counter that moved; after a change of generation for every counter.
-    async fn write_interval(&mut self, daemon: &Arc<Daemon>) {
+    fn write_interval(&mut self, daemon: &Daemon) {
         let end = OffsetDateTime::now_utc();
-        let reading = Arc::clone(daemon);
-        let read = tokio::task::spawn_blocking(move || (reading.counters(), reading.end_interval(end))).await;
-        let Ok((counters, flows)) = read else {
-            error!("reading the counters ended in a bug");
-            return;
-        };
+        let (counters, flows) = (daemon.counters(), daemon.end_interval(end));
         let mut records = match counters {
             Ok(rows) => self.rule_records(rows, daemon.generation().number, end),
             Err(error) => {
-                warn!(%error, "the counters could not be read");
+                if self.may_complain() {
+                    warn!(%error, "the counters could not be read");
+                }
                 Vec::new()
             }
         };
@@ -194,14 +242,25 @@ impl Records {
         self.interval_start = end;
         if let Err(error) = self.sink.append(&records) {
             daemon.not_written(records.len() as u64);
-            if self
-                .complaint
-                .is_none_or(|last| last.elapsed() > Self::COMPLAIN_EVERY)
-            {
-                warn!(%error, records = records.len(), "flow records could not be written");
-                self.complaint = Some(Instant::now());
+            if self.may_complain() {
+                warn!(
+                    %error,
+                    "{} records could not be written to {}",
+                    records.len(),
+                    self.sink.path().display()
+                );
             }
         }
+    }
+
+    fn may_complain(&mut self) -> bool {
+        let may = self
+            .complaint
+            .is_none_or(|last| last.elapsed() > Self::COMPLAIN_EVERY);
+        if may {
+            self.complaint = Some(Instant::now());
+        }
+        may
     }
 
     fn rule_records(&mut self, rows: Vec<CounterRow>, generation: u64, end: OffsetDateTime) -> Vec<Record> {
@@ -214,11 +273,12 @@ impl Records {
             // A counter not written before is one that a reload has made since, from zero.
             let before = self.written.get(&counter.counter).copied().unwrap_or_default();
             written.insert(counter.counter.clone(), total);
-            let (packets_delta, bytes_delta) =
-                (total.0.saturating_sub(before.0), total.1.saturating_sub(before.1));
+            // One that is lower than it was has been reset by somebody, and counts from zero since.
+            let since = |before: u64, total: u64| total.checked_sub(before).unwrap_or(total);
+            let (packets_delta, bytes_delta) = (since(before.0, total.0), since(before.1, total.1));
             if all || packets_delta > 0 {
                 records.push(Record::Rule(Box::new(RuleRecord {
-                    start_time: self.interval_start,
+                    start_time: self.interval_start.min(end),
                     end_time: end,
                     counter,
                     packets_delta,
