@@ -27,12 +27,19 @@ pub struct Packet {
     pub destination_port: u16,
     /// The ICMP type; 0 where the protocol has none.
     pub icmp_type: u8,
+    /// The ICMP code; 0 where the protocol has none.
+    pub icmp_code: u8,
 }
 
 impl Packet {
     /// The family of the packet.
     pub fn family(&self) -> Family {
         Family::of(self.source)
+    }
+
+    /// Whether it is ICMP of its own family; ICMP of the other one is only a number.
+    fn is_icmp(&self) -> bool {
+        self.protocol == Protocol::icmp_of(self.family())
     }
 }
 
@@ -280,6 +287,12 @@ impl Walk<'_> {
             && rule
                 .not_protocol
                 .is_none_or(|protocol| protocol != packet.protocol)
+            && rule
+                .icmp
+                .is_none_or(|icmp| packet.is_icmp() && icmp.matches(packet.icmp_type, packet.icmp_code))
+            && rule
+                .not_icmp
+                .is_none_or(|icmp| packet.is_icmp() && !icmp.matches(packet.icmp_type, packet.icmp_code))
             && self.entity_matches(&rule.source, packet.source, packet.source_port)
             && self.entity_matches(&rule.destination, packet.destination, packet.destination_port)
     }

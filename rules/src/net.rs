@@ -93,6 +93,14 @@ impl Protocol {
     /// UDP-Lite.
     pub const UDPLITE: Protocol = Protocol(136);
 
+    /// The ICMP of a family.
+    pub fn icmp_of(family: Family) -> Self {
+        match family {
+            Family::V4 => Protocol::ICMP,
+            Family::V6 => Protocol::ICMPV6,
+        }
+    }
+
     /// The names Calico knows, as Calico writes them.
     pub const NAMES: [(&'static str, Protocol); 6] = [
         ("TCP", Protocol::TCP),

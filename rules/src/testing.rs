@@ -103,7 +103,7 @@ pub(crate) fn endpoint(worlds: &Worlds, name: &str) -> EndpointId {
 }
 
 /// What `web` says in one world to a packet such as `in tcp 10.0.0.2 80`, `out udp fd00::2 53 from 68` or
-/// `in icmp 10.0.0.2 type 8`: direction, protocol, far end, destination port.
+/// `in icmp 10.0.0.2 type 3 code 1`: direction, protocol, far end, destination port.
 pub(crate) fn ask(worlds: &Worlds, world: WorldKind, packet: &str) -> String {
     ask_at(worlds, "web", world, packet)
 }
@@ -137,6 +137,7 @@ fn parse(text: &str) -> (Direction, Packet) {
         source_port: after("from").unwrap_or(40_000),
         destination_port: words.get(3).and_then(|port| port.parse().ok()).unwrap_or(0),
         icmp_type: after("type").map_or(0, |icmp_type| u8::try_from(icmp_type).unwrap()),
+        icmp_code: after("code").map_or(0, |icmp_code| u8::try_from(icmp_code).unwrap()),
     };
     (direction, packet)
 }

@@ -270,6 +270,14 @@ fn lower_match(condition: &Match, program: &mut Vec<Instruction>) {
             });
             compare_range(op, Data::of([first]), Data::of([last]), program);
         }
+        Match::IcmpCode(_, op, code) => program.extend([
+            Instruction::PayloadLoad {
+                base: PayloadBase::Transport,
+                offset: 1,
+                length: 1,
+            },
+            Instruction::Compare(op.into(), Data::of([code])),
+        ]),
         Match::Mark { mask, op, value } => {
             program.push(Instruction::MetaLoad(MetaKey::Mark));
             if mask != u32::MAX {

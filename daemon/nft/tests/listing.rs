@@ -97,6 +97,9 @@ const EXPECTED: &str = r#"table inet palisade {
 		icmp type != 8-10 accept
 		icmpv6 type 130-132 accept
 		icmpv6 type != mld-listener-query accept
+		icmp type destination-unreachable icmp code != 5 accept
+		icmpv6 type destination-unreachable icmpv6 code != port-unreachable accept
+		icmpv6 type != destination-unreachable icmpv6 code 7 accept
 		meta mark & 0x0000ff00 == 0x00000100 accept
 		meta mark & 0x00000100 != 0x00000100 accept
 		meta mark 0x00000005 accept
@@ -297,6 +300,11 @@ fn conditions() -> Vec<Rule> {
             Match::IcmpType(family, op, first, last),
         ]
     };
+    let icmp_code = |family, type_op, icmp_type, op, code| {
+        let mut conditions = icmp(family, type_op, icmp_type, icmp_type);
+        conditions.push(Match::IcmpCode(family, op, code));
+        conditions
+    };
     let conditions = vec![
         vec![Match::InputInterface(Is, "lo".into())],
         vec![Match::InputInterface(IsNot, "eth0".into())],
@@ -334,6 +342,9 @@ fn conditions() -> Vec<Rule> {
         icmp(Family::V4, IsNot, 8, 10),
         icmp(Family::V6, Is, 130, 132),
         icmp(Family::V6, IsNot, 130, 130),
+        icmp_code(Family::V4, Is, 3, IsNot, 5),
+        icmp_code(Family::V6, Is, 1, IsNot, 4),
+        icmp_code(Family::V6, IsNot, 1, Is, 7),
         vec![Match::Mark {
             mask: 0xff00,
             op: Is,

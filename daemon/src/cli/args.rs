@@ -158,6 +158,9 @@ pub(super) struct ExplainArgs {
     /// The ICMP type
     #[arg(long)]
     pub(super) icmp_type: Option<u8>,
+    /// The ICMP code
+    #[arg(long, requires = "icmp_type")]
+    pub(super) icmp_code: Option<u8>,
     /// Many queries, one JSON object a line; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to"])]
     pub(super) queries: Option<PathBuf>,

@@ -37,6 +37,7 @@ pub(super) async fn run(client: &Client, args: &ExplainArgs, format: Format) -> 
         port: args.port,
         source_port: args.source_port,
         icmp_type: args.icmp_type,
+        icmp_code: args.icmp_code,
     };
     let answer = asked
         .ask(&query)
@@ -116,9 +117,7 @@ struct QueryLine {
     port: Option<u16>,
     source_port: Option<u16>,
     icmp_type: Option<u8>,
-    /// Changes no answer: there are no rules that look at codes.
-    #[serde(rename = "icmp_code")]
-    _icmp_code: Option<u8>,
+    icmp_code: Option<u8>,
 }
 
 impl QueryLine {
@@ -138,6 +137,7 @@ impl QueryLine {
             port: line.port.filter(|port| protocol.has_ports() || *port != 0),
             source_port: line.source_port,
             icmp_type: line.icmp_type,
+            icmp_code: line.icmp_code,
         })
     }
 }

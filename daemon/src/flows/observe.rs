@@ -228,6 +228,7 @@ mod tests {
             source_port: port,
             destination_port: 80,
             icmp_type: 0,
+            icmp_code: 0,
         };
         Connection {
             endpoint: "eth0".into(),

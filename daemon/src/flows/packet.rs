@@ -39,6 +39,7 @@ pub fn parse(payload: &[u8]) -> Option<(Packet, u64)> {
         source_port: 0,
         destination_port: 0,
         icmp_type: 0,
+        icmp_code: 0,
     };
     match &sliced.transport {
         Some(TransportSlice::Tcp(tcp)) => {
@@ -47,8 +48,12 @@ pub fn parse(payload: &[u8]) -> Option<(Packet, u64)> {
         Some(TransportSlice::Udp(udp)) => {
             (packet.source_port, packet.destination_port) = (udp.source_port(), udp.destination_port());
         }
-        Some(TransportSlice::Icmpv4(icmp)) => packet.icmp_type = icmp.type_u8(),
-        Some(TransportSlice::Icmpv6(icmp)) => packet.icmp_type = icmp.type_u8(),
+        Some(TransportSlice::Icmpv4(icmp)) => {
+            (packet.icmp_type, packet.icmp_code) = (icmp.type_u8(), icmp.code_u8());
+        }
+        Some(TransportSlice::Icmpv6(icmp)) => {
+            (packet.icmp_type, packet.icmp_code) = (icmp.type_u8(), icmp.code_u8());
+        }
         None if packet.protocol == Protocol::SCTP => {
             // etherparse knows no SCTP; its ports stand where those of TCP do (RFC 9260, section 3.1).
             let rest = match sliced.net.as_ref()? {

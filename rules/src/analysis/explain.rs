@@ -29,6 +29,9 @@ pub struct Query {
     pub source_port: Option<u16>,
     /// The ICMP type; an echo request if not given.
     pub icmp_type: Option<u8>,
+    /// The ICMP code; 0 if not given.
+    #[serde(default)]
+    pub icmp_code: Option<u8>,
 }
 
 /// The answer, in the shape of `explain -o json`.
@@ -269,6 +272,7 @@ fn packet(query: &Query, source: IpAddr, destination: IpAddr) -> Packet {
         },
         destination_port: query.port.unwrap_or(0),
         icmp_type: query.icmp_type.unwrap_or(echo_request),
+        icmp_code: query.icmp_code.unwrap_or(0),
     }
 }
 

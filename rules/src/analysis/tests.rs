@@ -27,6 +27,7 @@ fn query(text: &str) -> Query {
         port: words.get(3).map(|port| port.parse().unwrap()),
         source_port: None,
         icmp_type: None,
+        icmp_code: None,
     }
 }
 

@@ -136,31 +136,44 @@ impl Compiler<'_> {
         statements
     }
 
-    /// The conditions of a rule: one list of matches for both families where it has no addresses, else one for each
-    /// family that it can match.
+    /// The conditions of a rule: one list of matches for both families where it has neither addresses nor types of ICMP,
+    /// else one for each family that it can match, and two where a type of ICMP is excluded together with a code.
     fn conditions(&mut self, rule: &WorldRule) -> Vec<Vec<Match>> {
         let has_addresses = [&rule.source, &rule.destination].iter().any(|side| {
             side.nets.is_some() || side.not_nets.is_some() || side.set.is_some() || side.not_set.is_some()
         });
-        if !has_addresses && rule.family.is_none() {
-            return vec![self.conditions_for(rule, None)];
+        let has_icmp = rule.icmp.is_some() || rule.not_icmp.is_some();
+        if !has_addresses && !has_icmp && rule.family.is_none() {
+            return vec![self.conditions_for(rule, None, protocol_conditions(rule))];
         }
         let worlds = self.worlds;
-        Family::BOTH
-            .into_iter()
-            .filter(|&family| rule.exists_for(family) && !excludes_everything(worlds, rule, family))
-            .map(|family| self.conditions_for(rule, Some(family)))
-            .collect()
+        let mut conditions = Vec::new();
+        for family in Family::BOTH {
+            if !rule.exists_for(family) || excludes_everything(worlds, rule, family) {
+                continue;
+            }
+            let ways = if has_icmp {
+                icmp_conditions(rule, family)
+            } else {
+                vec![protocol_conditions(rule)]
+            };
+            conditions.extend(
+                ways.into_iter()
+                    .map(|way| self.conditions_for(rule, Some(family), way)),
+            );
+        }
+        conditions
     }
 
     /// Cheapest first: a packet that does not match should be done with soon.
-    fn conditions_for(&mut self, rule: &WorldRule, family: Option<Family>) -> Vec<Match> {
+    fn conditions_for(
+        &mut self,
+        rule: &WorldRule,
+        family: Option<Family>,
+        protocol: Vec<Match>,
+    ) -> Vec<Match> {
         let mut matches: Vec<Match> = family.map(Match::Family).into_iter().collect();
-        matches.extend(rule.protocol.map(|protocol| Match::Protocol(Op::Is, protocol)));
-        matches.extend(
-            rule.not_protocol
-                .map(|protocol| Match::Protocol(Op::IsNot, protocol)),
-        );
+        matches.extend(protocol);
         // The order in which nft lists them.
         let sides = [
             (Side::Source, &rule.source),
@@ -210,6 +223,47 @@ impl Compiler<'_> {
             }
         }
         matches
+    }
+}
+
+/// What a rule says of the protocol.
+fn protocol_conditions(rule: &WorldRule) -> Vec<Match> {
+    let is = rule.protocol.map(|protocol| Match::Protocol(Op::Is, protocol));
+    let is_not = rule
+        .not_protocol
+        .map(|protocol| Match::Protocol(Op::IsNot, protocol));
+    is.into_iter().chain(is_not).collect()
+}
+
+/// What a rule says of ICMP in one family, protocol included: the ways in which it can hold, none of which overlap, so
+/// that a packet is counted once. No way where it says what cannot be.
+fn icmp_conditions(rule: &WorldRule, family: Family) -> Vec<Vec<Match>> {
+    let icmp = Protocol::icmp_of(family);
+    if rule.protocol.is_some_and(|protocol| protocol != icmp) || rule.not_protocol == Some(icmp) {
+        return Vec::new();
+    }
+    let mut is = vec![Match::Protocol(Op::Is, icmp)];
+    if let Some(wanted) = rule.icmp {
+        is.push(Match::IcmpType(
+            family,
+            Op::Is,
+            wanted.icmp_type,
+            wanted.icmp_type,
+        ));
+        is.extend(wanted.code.map(|code| Match::IcmpCode(family, Op::Is, code)));
+    }
+    let Some(excluded) = rule.not_icmp else {
+        return vec![is];
+    };
+    let icmp_type = |op| Match::IcmpType(family, op, excluded.icmp_type, excluded.icmp_type);
+    let with = |more: Vec<Match>| is.iter().cloned().chain(more).collect();
+    let another_type = with(vec![icmp_type(Op::IsNot)]);
+    match excluded.code {
+        None => vec![another_type],
+        Some(code) => {
+            let another_code = with(vec![icmp_type(Op::Is), Match::IcmpCode(family, Op::IsNot, code)]);
+            vec![another_type, another_code]
+        }
     }
 }
 

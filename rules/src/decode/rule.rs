@@ -4,7 +4,7 @@ use super::fields::{Context, Field, Fields, Unique};
 use super::{entity, metadata, names};
 use crate::diagnostic::{Diagnostic, quoted};
 use crate::net::{Family, Protocol};
-use crate::resource::{Action, Entity, ProtocolMatch, Rule};
+use crate::resource::{Action, Entity, IcmpMatch, ProtocolMatch, Rule};
 use crate::source::Span;
 use crate::yaml::{Core, Node, Value};
 
@@ -22,20 +22,10 @@ const ACTIONS: [(&str, Action); 4] = [
 ];
 
 /// Fields that are known and not enforced, and what to do instead.
-const UNSUPPORTED: [(&str, &str); 3] = [
-    (
-        "icmp",
-        "remove the rule, or match all of ICMP by `protocol` alone",
-    ),
-    (
-        "notICMP",
-        "remove the rule, or match all of ICMP by `protocol` alone",
-    ),
-    (
-        "http",
-        "a packet filter does not see methods and paths: remove the rule, or match the port alone",
-    ),
-];
+const UNSUPPORTED: [(&str, &str); 1] = [(
+    "http",
+    "a packet filter does not see methods and paths: remove the rule, or match the port alone",
+)];
 
 /// Reads `ingress` or `egress`.
 pub(super) fn rules(context: &mut Context<'_>, field: Field<'_>) -> Vec<Rule> {
@@ -67,6 +57,8 @@ fn rule(context: &mut Context<'_>, node: &Node, names: &mut Unique<String>) -> O
     let version = fields.optional("ipVersion");
     let protocol = fields.optional("protocol");
     let not_protocol = fields.optional("notProtocol");
+    let icmp = fields.optional("icmp");
+    let not_icmp = fields.optional("notICMP");
     let source = fields.optional("source");
     let destination = fields.optional("destination");
     let metadata = fields.optional("metadata");
@@ -95,6 +87,13 @@ fn rule(context: &mut Context<'_>, node: &Node, names: &mut Unique<String>) -> O
             check_icmp_version(context, written.protocol, field.value, family, version);
         }
     }
+    let icmp_match = icmp.and_then(|icmp| icmp_match(context, icmp));
+    let not_icmp_match = not_icmp.and_then(|icmp| self::icmp_match(context, icmp));
+    if let Some(icmp) = icmp
+        && (protocol.is_none() || protocol_match.is_some())
+    {
+        check_icmp_protocol(context, icmp, protocol_match.zip(protocol));
+    }
     // A protocol that could not be read may well be one with ports.
     if protocol.is_none() || protocol_match.is_some() {
         check_ports(context, protocol_match.zip(protocol), &seen);
@@ -104,6 +103,8 @@ fn rule(context: &mut Context<'_>, node: &Node, names: &mut Unique<String>) -> O
         ip_version,
         protocol: protocol_match,
         not_protocol: not_protocol_match,
+        icmp: icmp_match,
+        not_icmp: not_icmp_match,
         source,
         destination,
         name: metadata.and_then(|metadata| name(context, metadata, names)),
@@ -161,6 +162,40 @@ fn protocol(context: &mut Context<'_>, node: &Node) -> Option<ProtocolMatch> {
         _ => None,
     };
     Some(ProtocolMatch { protocol, family })
+}
+
+/// `icmp` or `notICMP`: a type, and perhaps a code of it.
+fn icmp_match(context: &mut Context<'_>, field: Field<'_>) -> Option<IcmpMatch> {
+    let mut fields = Fields::of(context, field.value, "a match on ICMP", field.key.span)?;
+    let icmp_type = fields.required(context, "type");
+    let code = fields.optional("code");
+    fields.finish(context);
+    let code = code.and_then(|code| context.integer(code.value, 0..=255));
+    let icmp_type = context.integer(icmp_type?.value, 0..=254)?;
+    Some(IcmpMatch {
+        icmp_type: u8::try_from(icmp_type).ok()?,
+        code: code.and_then(|code| u8::try_from(code).ok()),
+    })
+}
+
+/// `icmp` says nothing of other protocols, so the rule has to name ICMP.
+fn check_icmp_protocol(
+    context: &mut Context<'_>,
+    icmp: Field<'_>,
+    protocol: Option<(ProtocolMatch, Field<'_>)>,
+) {
+    let is_icmp = |written: ProtocolMatch| [Protocol::ICMP, Protocol::ICMPV6].contains(&written.protocol);
+    let problem = Diagnostic::error("icmp-without-protocol", "`icmp` needs a protocol that is ICMP");
+    let problem = match protocol {
+        Some((written, _)) if is_icmp(written) => return,
+        Some((_, field)) => problem.related(field.value.span, "the protocol"),
+        None => problem,
+    };
+    context.report(
+        problem
+            .at(icmp.key.span, "a type of ICMP")
+            .help("add `protocol: ICMP` for IPv4, or `protocol: ICMPv6` for IPv6"),
+    );
 }
 
 /// A rule is about one family where it names addresses of one.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 
 pub use policy::{Order, Policy, PolicyId, PolicyKind, PolicyTypes, StagedAction};
-pub use rule::{Action, Entity, ProtocolMatch, Rule};
+pub use rule::{Action, Entity, IcmpMatch, ProtocolMatch, Rule};
 
 use crate::source::Position;
 

@@ -44,6 +44,8 @@ impl Policy {
             ip_version: None,
             protocol: None,
             not_protocol: None,
+            icmp: None,
+            not_icmp: None,
             source: Entity::default(),
             destination: Entity::default(),
             name: None,

@@ -19,6 +19,10 @@ pub struct Rule {
     pub protocol: Option<ProtocolMatch>,
     /// `notProtocol`.
     pub not_protocol: Option<ProtocolMatch>,
+    /// `icmp`: only with a protocol that is ICMP.
+    pub icmp: Option<IcmpMatch>,
+    /// `notICMP`.
+    pub not_icmp: Option<IcmpMatch>,
     /// `source`.
     pub source: Entity,
     /// `destination`.
@@ -67,6 +71,30 @@ pub struct ProtocolMatch {
     pub protocol: Protocol,
     /// The family that the written name implies (`ICMP` IPv4, `ICMPv6` IPv6).
     pub family: Option<Family>,
+}
+
+/// A type of ICMP, and perhaps a code of it. It is about ICMP of the packet's own family.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IcmpMatch {
+    /// The type, 0 to 254.
+    pub icmp_type: u8,
+    /// The code; `None` is any.
+    pub code: Option<u8>,
+}
+
+impl IcmpMatch {
+    /// Whether type and code are these.
+    pub fn matches(self, icmp_type: u8, code: u8) -> bool {
+        self.icmp_type == icmp_type && self.code.is_none_or(|wanted| wanted == code)
+    }
+}
+
+/// As a rule's text has it: `8`, or `3/1` with a code.
+impl fmt::Display for IcmpMatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.icmp_type)?;
+        self.code.map_or(Ok(()), |code| write!(f, "/{code}"))
+    }
 }
 
 /// One side of a rule. `None` is "no condition"; a list that is there is never empty.

@@ -249,6 +249,8 @@ pub enum Match {
     /// `icmp type`, `icmpv6 type`: an inclusive range. Stands behind a [`Match::Protocol`] of that family's ICMP and
     /// a [`Match::Family`].
     IcmpType(Family, Op, u8, u8),
+    /// `icmp code`, `icmpv6 code`. Stands where a [`Match::IcmpType`] may.
+    IcmpCode(Family, Op, u8),
     /// `meta mark & mask == value`; the negation is `!=`.
     Mark {
         /// The bits looked at.

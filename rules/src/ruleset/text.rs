@@ -190,20 +190,16 @@ fn write_hook(f: &mut Formatter<'_>, hook: Hook) -> fmt::Result {
 fn implies(later: &Match, earlier: &Match) -> bool {
     match (earlier, later) {
         (Match::Family(family), Match::Address(_, _, net)) => Family::of_net(*net) == *family,
-        (Match::Family(family), Match::AddressSet(_, _, other, _) | Match::IcmpType(other, ..)) => {
-            other == family
-        }
+        (
+            Match::Family(family),
+            Match::AddressSet(_, _, other, _) | Match::IcmpType(other, ..) | Match::IcmpCode(other, ..),
+        ) => other == family,
         (Match::Family(family), Match::Protocol(Op::Is, protocol))
-        | (Match::Protocol(Op::Is, protocol), Match::IcmpType(family, ..)) => *protocol == icmp(*family),
+        | (Match::Protocol(Op::Is, protocol), Match::IcmpType(family, ..) | Match::IcmpCode(family, ..)) => {
+            *protocol == Protocol::icmp_of(*family)
+        }
         (Match::Protocol(Op::Is, protocol), Match::Port(..) | Match::PortSet(..)) => protocol.has_ports(),
         _ => false,
-    }
-}
-
-fn icmp(family: Family) -> Protocol {
-    match family {
-        Family::V4 => Protocol::ICMP,
-        Family::V6 => Protocol::ICMPV6,
     }
 }
 
@@ -241,11 +237,18 @@ fn write_match(f: &mut Formatter<'_>, condition: &Match, before: &[Match]) -> fm
             write!(f, "{}@{set}", not(*op))
         }
         Match::IcmpType(family, op, first, last) => {
-            write!(f, "{} type {}", icmp(*family), not(*op))?;
+            write!(f, "{} type {}", Protocol::icmp_of(*family), not(*op))?;
             match names::icmp_type(*family, *first) {
                 _ if first != last => write!(f, "{first}-{last}"),
                 Some(name) => f.write_str(name),
                 None => write!(f, "{first}"),
+            }
+        }
+        Match::IcmpCode(family, op, code) => {
+            write!(f, "{} code {}", Protocol::icmp_of(*family), not(*op))?;
+            match names::icmp_code(*family, *code) {
+                Some(name) => f.write_str(name),
+                None => write!(f, "{code}"),
             }
         }
         Match::Mark {

@@ -19,7 +19,7 @@ pub use resolve::resolve;
 
 use crate::failsafe::Failsafes;
 use crate::net::{Direction, Family, PortRange, Protocol};
-use crate::resource::{Action, Labels, Order, PolicyId, TierAction};
+use crate::resource::{Action, IcmpMatch, Labels, Order, PolicyId, TierAction};
 use crate::source::Position;
 
 /// What is known of the host besides its policies.
@@ -258,6 +258,10 @@ pub struct WorldRule {
     pub protocol: Option<Protocol>,
     /// The protocol it must not be.
     pub not_protocol: Option<Protocol>,
+    /// The ICMP type and code it must be, of the packet's own family.
+    pub icmp: Option<IcmpMatch>,
+    /// ICMP of the packet's own family, and not this type and code.
+    pub not_icmp: Option<IcmpMatch>,
     /// The source.
     pub source: WorldEntity,
     /// The destination.

@@ -305,6 +305,8 @@ impl Resolver<'_> {
             family: family(rule),
             protocol: rule.protocol.map(|protocol| protocol.protocol),
             not_protocol: rule.not_protocol.map(|protocol| protocol.protocol),
+            icmp: rule.icmp,
+            not_icmp: rule.not_icmp,
             source: self.entity(&rule.source),
             destination: self.entity(&rule.destination),
             text: rule_text(rule),
@@ -354,6 +356,8 @@ fn is_unconditional(rule: &Rule) -> bool {
     rule.ip_version.is_none()
         && rule.protocol.is_none()
         && rule.not_protocol.is_none()
+        && rule.icmp.is_none()
+        && rule.not_icmp.is_none()
         && rule.source == Entity::default()
         && rule.destination == Entity::default()
 }
@@ -373,6 +377,12 @@ fn rule_text(rule: &Rule) -> String {
     }
     if let Some(protocol) = rule.not_protocol {
         words.push(format!("not {}", protocol.protocol));
+    }
+    if let Some(icmp) = rule.icmp {
+        words.push(format!("type {icmp}"));
+    }
+    if let Some(icmp) = rule.not_icmp {
+        words.push(format!("not icmp type {icmp}"));
     }
     for (side, entity) in [("from", &rule.source), ("to", &rule.destination)] {
         let conditions = entity_text(entity);

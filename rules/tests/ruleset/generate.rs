@@ -9,9 +9,9 @@ use palisade_rules::evaluate::Packet;
 use palisade_rules::failsafe::Failsafes;
 use palisade_rules::net::{Direction, Family, PortRange, Protocol};
 use palisade_rules::resource::{
-    Action, DEFAULT_ALLOW_PROFILE, DEFAULT_TIER, Entity, GlobalNetworkSet, HostEndpoint, InterfaceName,
-    Labels, Order, Policy, PolicyId, PolicyKind, PolicyTypes, ProtocolMatch, Rule, StagedAction, Tier,
-    TierAction,
+    Action, DEFAULT_ALLOW_PROFILE, DEFAULT_TIER, Entity, GlobalNetworkSet, HostEndpoint, IcmpMatch,
+    InterfaceName, Labels, Order, Policy, PolicyId, PolicyKind, PolicyTypes, ProtocolMatch, Rule,
+    StagedAction, Tier, TierAction,
 };
 use palisade_rules::ruleset::CtState;
 use palisade_rules::selector::Selector;
@@ -262,10 +262,19 @@ fn rule() -> impl Strategy<Value = Rule> {
         weighted(0.1, family.clone()),
         weighted(0.6, protocol.clone()),
         weighted(0.1, protocol),
+        [weighted(0.2, icmp()), weighted(0.1, icmp())],
         family.prop_flat_map(|family| [entity(family), entity(family)]),
     )
         .prop_map(
-            |(action, ip_version, protocol, not_protocol, [mut source, mut destination])| {
+            |(
+                action,
+                ip_version,
+                protocol,
+                not_protocol,
+                [icmp, not_icmp],
+                [mut source, mut destination],
+            )| {
+                let is_icmp = |protocol: ProtocolMatch| [1, 58].contains(&protocol.protocol.0);
                 if !protocol.is_some_and(|protocol| protocol.protocol.has_ports()) {
                     for entity in [&mut source, &mut destination] {
                         (entity.ports, entity.not_ports) = (None, None);
@@ -276,6 +285,8 @@ fn rule() -> impl Strategy<Value = Rule> {
                     ip_version,
                     protocol,
                     not_protocol,
+                    icmp: icmp.filter(|_| protocol.is_some_and(is_icmp)),
+                    not_icmp,
                     source,
                     destination,
                     name: None,
@@ -283,6 +294,11 @@ fn rule() -> impl Strategy<Value = Rule> {
                 }
             },
         )
+}
+
+fn icmp() -> impl Strategy<Value = IcmpMatch> {
+    let code = select(vec![None, None, Some(0), Some(1)]);
+    (select(vec![8, 128, 135]), code).prop_map(|(icmp_type, code)| IcmpMatch { icmp_type, code })
 }
 
 /// One side of a rule; all its nets are of one family, as in every rule that is valid.
@@ -405,13 +421,21 @@ fn arrival() -> impl Strategy<Value = Arrival> {
         pair,
         protocol,
         [select(&PORTS[..]), select(&PORTS[..])],
-        select(vec![8, 128, 135]),
+        (select(vec![8, 128, 135]), select(vec![0, 0, 1])),
         select(Direction::BOTH.to_vec()),
         select(vec!["eth0", "eth0", "eth1", "eth2", "lo"]),
         (state, select(vec![0, 7, u32::MAX])),
     )
         .prop_map(
-            |([source, destination], protocol, ports, icmp_type, direction, interface, (state, mark))| {
+            |(
+                [source, destination],
+                protocol,
+                ports,
+                (icmp_type, icmp_code),
+                direction,
+                interface,
+                (state, mark),
+            )| {
                 let [source_port, destination_port] = if protocol.has_ports() { ports } else { [0, 0] };
                 Arrival {
                     packet: Packet {
@@ -421,6 +445,7 @@ fn arrival() -> impl Strategy<Value = Arrival> {
                         source_port,
                         destination_port,
                         icmp_type,
+                        icmp_code,
                     },
                     direction,
                     interface,

@@ -152,13 +152,14 @@ impl Machine<'_> {
                 (*op, self.is_in(name, |elements| has_port(elements, port)))
             }
             Match::IcmpType(family, op, first, last) => {
-                let icmp = match family {
-                    Family::V4 => Protocol::ICMP,
-                    Family::V6 => Protocol::ICMPV6,
-                };
                 assert!(before.contains(&Match::Family(*family)));
-                assert!(before.contains(&Match::Protocol(Op::Is, icmp)));
+                assert!(before.contains(&Match::Protocol(Op::Is, Protocol::icmp_of(*family))));
                 (*op, (*first..=*last).contains(&packet.icmp_type))
+            }
+            Match::IcmpCode(family, op, code) => {
+                assert!(before.contains(&Match::Family(*family)));
+                assert!(before.contains(&Match::Protocol(Op::Is, Protocol::icmp_of(*family))));
+                (*op, packet.icmp_code == *code)
             }
             Match::Mark { mask, op, value } => (*op, self.mark & mask == *value),
         };

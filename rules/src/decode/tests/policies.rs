@@ -2,7 +2,7 @@
 
 use super::{good, problems, refused};
 use crate::net::{Direction, Family, PortRange, Protocol};
-use crate::resource::{Action, Order, Policy, ProtocolMatch, Rule, StagedAction};
+use crate::resource::{Action, IcmpMatch, Order, Policy, ProtocolMatch, Rule, StagedAction};
 
 fn policy(spec: &str) -> String {
     object("GlobalNetworkPolicy", spec)
@@ -361,6 +361,24 @@ fn actions_versions_and_protocols() {
         assert_eq!(not.not_protocol, Some(protocol), "{fields}");
     }
     assert_eq!(good_rule("ipVersion: ~").ip_version, None);
+    let icmp = |icmp_type, code| Some(IcmpMatch { icmp_type, code });
+    for (fields, is, is_not) in [
+        ("protocol: ICMP, icmp: {type: 8}", icmp(8, None), None),
+        (
+            "protocol: 58, icmp: {type: 0, code: 255}",
+            icmp(0, Some(255)),
+            None,
+        ),
+        ("notICMP: {type: 254, code: 0}", None, icmp(254, Some(0))),
+        (
+            "protocol: ICMPv6, icmp: {type: 1}, notICMP: {type: 1, code: 4}",
+            icmp(1, None),
+            icmp(1, Some(4)),
+        ),
+    ] {
+        let rule = good_rule(fields);
+        assert_eq!((rule.icmp, rule.not_icmp), (is, is_not), "{fields}");
+    }
     for (fields, code, path, words) in [
         (
             "protocol: tcp",
@@ -407,11 +425,29 @@ fn actions_versions_and_protocols() {
         ),
         (
             "icmp: {type: 8}",
-            "unsupported",
+            "icmp-without-protocol",
             "icmp",
-            "does not enforce `icmp`",
+            "add `protocol: ICMP`",
         ),
-        ("notICMP: {type: 8}", "unsupported", "notICMP", "does not enforce"),
+        (
+            "protocol: TCP, icmp: {type: 8}",
+            "icmp-without-protocol",
+            "icmp",
+            "needs a protocol that is ICMP",
+        ),
+        (
+            "protocol: ICMP, icmp: {code: 0}",
+            "missing-field",
+            "icmp",
+            "needs `type`",
+        ),
+        ("notICMP: {type: 255}", "out-of-range", "notICMP.type", "0 to 254"),
+        (
+            "notICMP: {type: 3, code: 256}",
+            "out-of-range",
+            "notICMP.code",
+            "0 to 255",
+        ),
         (
             "http: {methods: [GET]}",
             "unsupported",

@@ -75,6 +75,7 @@ spec:
         source_port: 40_000,
         destination_port: 80,
         icmp_type: 0,
+        icmp_code: 0,
     };
     let decision = evaluate(&worlds, &worlds.enforced, web, Direction::Ingress, &packet);
     let places: Vec<String> = decision

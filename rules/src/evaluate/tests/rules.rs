@@ -230,3 +230,40 @@ fn ports_and_not_ports_of_both_sides() {
         &["in tcp 10.0.0.2 1", "in tcp 10.0.0.2 65535"],
     );
 }
+
+#[test]
+fn icmp_is_that_of_the_packets_family() {
+    matches(
+        "protocol: ICMP, icmp: {type: 8}",
+        &["in icmp 10.0.0.2 type 8", "in icmp 10.0.0.2 type 8 code 3"],
+        &["in icmp 10.0.0.2 type 13", "in icmpv6 fd00::2 type 8"],
+    );
+    matches(
+        "protocol: 58, icmp: {type: 128, code: 1}",
+        &["in icmpv6 fd00::2 type 128 code 1"],
+        &["in icmpv6 fd00::2 type 128", "in icmpv6 10.0.0.2 type 128 code 1"],
+    );
+    matches(
+        "notICMP: {type: 8, code: 0}",
+        &[
+            "in icmp 10.0.0.2 type 8 code 1",
+            "in icmp 10.0.0.2 type 13",
+            "in icmpv6 fd00::2 type 128",
+        ],
+        &[
+            "in icmp 10.0.0.2 type 8",
+            "in tcp 10.0.0.2 80",
+            "in icmp fd00::2 type 13",
+        ],
+    );
+    matches(
+        "notProtocol: ICMP, notICMP: {type: 8}",
+        &["in icmpv6 fd00::2 type 128"],
+        &["in icmp 10.0.0.2 type 13", "in udp 10.0.0.2 80"],
+    );
+    matches(
+        "protocol: TCP, notICMP: {type: 8}",
+        &[],
+        &["in tcp 10.0.0.2 80", "in icmp 10.0.0.2 type 13"],
+    );
+}

@@ -11,6 +11,14 @@ pub(super) fn icmp_type(family: Family, number: u8) -> Option<&'static str> {
     }
 }
 
+/// The name of an ICMP code, where nft has one: it is the same for every type.
+pub(super) fn icmp_code(family: Family, number: u8) -> Option<&'static str> {
+    match family {
+        Family::V4 => find(&ICMP_CODES, number),
+        Family::V6 => find(&ICMPV6_CODES, number),
+    }
+}
+
 /// The name of a protocol behind `meta l4proto`.
 pub(super) fn protocol(number: u8) -> Option<&'static str> {
     find(&PROTOCOLS, number)
@@ -39,6 +47,26 @@ fn find(table: &[(u8, &'static str)], number: u8) -> Option<&'static str> {
     let index = table.binary_search_by_key(&number, |&(number, _)| number).ok()?;
     Some(table[index].1)
 }
+
+const ICMP_CODES: [(u8, &str); 8] = [
+    (0, "net-unreachable"),
+    (1, "host-unreachable"),
+    (2, "prot-unreachable"),
+    (3, "port-unreachable"),
+    (4, "frag-needed"),
+    (9, "net-prohibited"),
+    (10, "host-prohibited"),
+    (13, "admin-prohibited"),
+];
+
+const ICMPV6_CODES: [(u8, &str); 6] = [
+    (0, "no-route"),
+    (1, "admin-prohibited"),
+    (3, "addr-unreachable"),
+    (4, "port-unreachable"),
+    (5, "policy-fail"),
+    (6, "reject-route"),
+];
 
 const ICMP_TYPES: [(u8, &str); 15] = [
     (0, "echo-reply"),

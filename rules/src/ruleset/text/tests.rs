@@ -350,6 +350,15 @@ fn implied_conditions_are_left_out() {
             ],
             "icmpv6 type mld2-listener-report",
         ),
+        (
+            vec![
+                v4.clone(),
+                protocol(Is, Protocol::ICMP),
+                Match::IcmpType(Family::V4, Is, 3, 3),
+                Match::IcmpCode(Family::V4, IsNot, 13),
+            ],
+            "icmp type destination-unreachable icmp code != admin-prohibited",
+        ),
         (vec![protocol(Is, Protocol::ICMPV6)], "meta l4proto ipv6-icmp"),
         (vec![protocol(Is, Protocol::UDPLITE)], "meta l4proto udplite"),
         (vec![protocol(Is, Protocol(47))], "meta l4proto gre"),
