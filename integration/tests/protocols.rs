@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use palisade::lab::Outcome;
 use palisade_integration::{Daemon, ICMP, Setup, ThreeHosts, denied, examples};
 
 /// Questions, each with the IP versions over which it gets through.
@@ -127,6 +128,33 @@ fn egress_is_filtered_alike() -> anyhow::Result<()> {
     );
     let counters = backend.counters()?;
     assert_eq!(counters.rule("enforced", "egress", "case", 0)?.packets_total, 2);
+    Ok(())
+}
+
+/// With `denyAction: reject` a denied client learns it at once, over both IP versions.
+#[test]
+fn a_rejected_client_is_told() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let setup = Setup::new("backend")
+        .resource("hosts.yaml", examples::HOSTS)
+        .resource("10-case.yaml", policy("protocol: UDP"))
+        .config("safetyNet: false\ndenyAction: reject");
+    let backend = Daemon::start(hosts.host("backend"), &setup)?;
+    let matrix = hosts.between("frontend", "backend")?;
+    for version in [4, 6] {
+        let question = ThreeHosts::question("frontend", "backend", "tcp 8080", version);
+        assert_eq!(matrix[&question], Outcome::Refused, "{question}");
+        let question = ThreeHosts::question("frontend", "backend", "udp 5353", version);
+        assert!(matrix[&question].is_answered(), "{question}");
+    }
+    // Answered, so not sent again: one packet for each of two ports, both IP versions, and two pings.
+    assert_eq!(
+        backend
+            .counters()?
+            .end_of_tier("enforced", "ingress", "default")?
+            .packets_total,
+        6
+    );
     Ok(())
 }
 

@@ -159,6 +159,7 @@ pub(crate) mod expr {
 
     pub(crate) const REJECT_TYPE: u16 = 1;
     pub(crate) const REJECT_ICMP_CODE: u16 = 2;
+    pub(crate) const REJECT_TCP_RESET: u32 = 1;
     pub(crate) const REJECT_ICMPX_UNREACH: u32 = 2;
     pub(crate) const REJECT_ICMPX_ADMIN_PROHIBITED: u8 = 3;
 

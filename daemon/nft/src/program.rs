@@ -309,6 +309,10 @@ fn lower_statement(statement: &Statement, program: &mut Vec<Instruction>) {
             kind: expr::REJECT_ICMPX_UNREACH,
             code: expr::REJECT_ICMPX_ADMIN_PROHIBITED,
         }),
+        Statement::RejectWithReset => program.push(Instruction::Reject {
+            kind: expr::REJECT_TCP_RESET,
+            code: 0,
+        }),
         Statement::Return => program.push(Instruction::Verdict(Verdict::Return)),
         Statement::Jump(chain) => program.push(Instruction::Verdict(Verdict::Jump(chain.to_string()))),
         Statement::Goto(chain) => program.push(Instruction::Verdict(Verdict::Goto(chain.to_string()))),

@@ -124,6 +124,7 @@ const EXPECTED: &str = r#"table inet palisade {
 		jump tier/default comment "tier default"
 		counter name "accepted" log prefix "x" group 1 snaplen 64 queue-threshold 1 goto tier/default
 		reject with icmpx admin-prohibited
+		meta l4proto tcp reject with tcp reset
 		drop
 	}
 
@@ -416,11 +417,17 @@ fn statements() -> Vec<Rule> {
             Statement::Goto(name("tier/default")),
         ],
         vec![Statement::Reject],
+        vec![Statement::RejectWithReset],
         vec![Statement::Drop],
     ]
     .into_iter()
     .map(common::rule)
     .collect();
     rules[8].comment = Comment::new("tier default");
+    for rule in &mut rules {
+        if rule.statements.contains(&Statement::RejectWithReset) {
+            rule.matches = vec![Match::Protocol(Op::Is, Protocol::TCP)];
+        }
+    }
     rules
 }

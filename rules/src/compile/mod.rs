@@ -22,7 +22,7 @@ mod tests;
 
 use std::collections::BTreeMap;
 
-use crate::net::Direction;
+use crate::net::{Direction, Protocol};
 use crate::resource::{Action, TierAction};
 use crate::ruleset::{Chain, Comment, CtState, Hook, HookPoint, Match, Name, Op, Rule, Ruleset, Statement};
 use crate::world::{World, WorldKind, WorldPolicy, Worlds};
@@ -39,6 +39,9 @@ pub const MARK_PASS: u32 = 0x2000_0000;
 
 /// All the bits of the packet mark that palisade uses, and only while a packet is in its own chains.
 pub const MARK_MASK: u32 = MARK_DECIDED | MARK_PASS;
+
+/// The chain that answers denied packets. No other chain is called so: theirs have a slash, or are base chains.
+const REJECT_CHAIN: &str = "reject";
 
 /// Where palisade's base chains hang: `filter`, after conntrack and NAT.
 const PRIORITY: i32 = 0;
@@ -58,7 +61,7 @@ pub enum DenyAction {
     /// Nothing: it is dropped.
     #[default]
     Drop,
-    /// An ICMP error: administratively prohibited.
+    /// An answer: a reset for TCP, else an ICMP error, administratively prohibited.
     Reject,
 }
 
@@ -142,6 +145,11 @@ pub fn compile(worlds: &Worlds, options: &Options) -> Compiled {
     for direction in Direction::BOTH {
         base_chains.push(compiler.base_chain(direction));
         chains.extend(compiler.chains(direction));
+    }
+    let rejects = Statement::Goto(Name::new(REJECT_CHAIN));
+    let mut rules = chains.iter().flat_map(|chain| &chain.rules);
+    if rules.any(|rule| rule.statements.contains(&rejects)) {
+        chains.push(reject_chain());
     }
     let Compiler {
         sets, mut compiled, ..
@@ -350,7 +358,7 @@ impl Compiler<'_> {
     fn deny(&self) -> Statement {
         match self.options.deny {
             DenyAction::Drop => Statement::Drop,
-            DenyAction::Reject => Statement::Reject,
+            DenyAction::Reject => Statement::Goto(Name::new(REJECT_CHAIN)),
         }
     }
 }
@@ -396,6 +404,26 @@ fn short(direction: Direction) -> &'static str {
     match direction {
         Direction::Ingress => "in",
         Direction::Egress => "out",
+    }
+}
+
+/// A client that is connecting takes no ICMP error for an answer, so TCP gets a reset.
+fn reject_chain() -> Chain {
+    let tcp = Rule {
+        matches: vec![Match::Protocol(Op::Is, Protocol::TCP)],
+        statements: vec![Statement::RejectWithReset],
+        comment: Comment::new("TCP understands nothing else while it connects"),
+    };
+    let others = Rule {
+        statements: vec![Statement::Reject],
+        comment: Comment::new("administratively prohibited"),
+        ..Rule::default()
+    };
+    Chain {
+        name: Name::new(REJECT_CHAIN),
+        hook: None,
+        comment: Comment::new("denied packets get an answer"),
+        rules: vec![tcp, others],
     }
 }
 

@@ -167,10 +167,7 @@ mod chains {
     #[test]
     fn denied_packets_get_what_was_asked_for() {
         let worlds = network(&[policy("p", "ingress: [{action: Deny}]")]);
-        for (deny, word) in [
-            (DenyAction::Drop, "drop"),
-            (DenyAction::Reject, "reject with icmpx admin-prohibited"),
-        ] {
+        for (deny, word) in [(DenyAction::Drop, "drop"), (DenyAction::Reject, "goto reject")] {
             let options = Options { deny, flow_log: None };
             let compiled = compile(&worlds, &options);
             for (chain, counter) in [

@@ -297,6 +297,8 @@ pub enum Statement {
     Drop,
     /// `reject with icmpx admin-prohibited`.
     Reject,
+    /// `reject with tcp reset`. Stands behind a [`Match::Protocol`] for TCP.
+    RejectWithReset,
     /// `return`.
     Return,
     /// `jump`.
@@ -308,7 +310,10 @@ pub enum Statement {
 impl Statement {
     /// Whether the packet can end here: the property that no preview chain may have.
     pub fn ends_packet(&self) -> bool {
-        matches!(self, Statement::Accept | Statement::Drop | Statement::Reject)
+        matches!(
+            self,
+            Statement::Accept | Statement::Drop | Statement::Reject | Statement::RejectWithReset
+        )
     }
 }
 

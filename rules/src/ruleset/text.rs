@@ -93,6 +93,7 @@ impl Display for Statement {
             Statement::Accept => f.write_str("accept"),
             Statement::Drop => f.write_str("drop"),
             Statement::Reject => f.write_str("reject with icmpx admin-prohibited"),
+            Statement::RejectWithReset => f.write_str("reject with tcp reset"),
             Statement::Return => f.write_str("return"),
             Statement::Jump(chain) => write!(f, "jump {chain}"),
             Statement::Goto(chain) => write!(f, "goto {chain}"),

@@ -100,7 +100,7 @@ impl Machine<'_> {
                     Statement::SetMark { mask, value } => self.mark = self.mark & !mask | value & mask,
                     Statement::Accept => return Some(End::Accept),
                     Statement::Drop => return Some(End::Drop),
-                    Statement::Reject => return Some(End::Reject),
+                    Statement::Reject | Statement::RejectWithReset => return Some(End::Reject),
                     Statement::Return => return None,
                     Statement::Jump(name) => {
                         let end = self.chain(self.chains[name.as_str()], jumps + 1);

@@ -430,6 +430,7 @@ fn statements() {
         ),
         (Statement::Drop, "drop"),
         (Statement::Reject, "reject with icmpx admin-prohibited"),
+        (Statement::RejectWithReset, "reject with tcp reset"),
         (Statement::Return, "return"),
         (Statement::Jump(name("c")), "jump c"),
     ] {
