@@ -33,7 +33,7 @@ CONFIGURATION := $(DESTDIR)$(sysconfdir)/palisade
 
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 # Test programs run as root; what cargo itself does stays the user's.
-AS_ROOT := $(if $(SUDO),--config 'target."cfg(unix)".runner = ["sudo", "-E"]')
+AS_ROOT := $(if $(SUDO),--config 'target."cfg(unix)".runner = "sudo -E"')
 
 BUILD_PACKAGES := gcc libc6-dev libmnl-dev libnftnl-dev make pkg-config
 # netbase: without /etc/protocols nft lists tcp as 6.
