@@ -56,7 +56,8 @@ run: need-root run-deps build
 .PHONY: test
 test: need-root deps static
 	cargo build --workspace --locked
-	cargo test --workspace --locked $(AS_ROOT)
+	cargo test --workspace --locked --doc
+	cargo test --workspace --locked --all-targets $(AS_ROOT)
 
 .PHONY: check
 check: check-deps static
