@@ -136,6 +136,7 @@ install:
 	chmod 644 $(DESTDIR)$(unitdir)/palisade.service
 	install -D --mode=644 systemd/palisade.sysusers $(DESTDIR)$(sysusersdir)/palisade.conf
 	install -D --mode=644 systemd/palisade.tmpfiles $(DESTDIR)$(tmpfilesdir)/palisade.conf
+	install -D --mode=644 systemd/palisade.logrotate $(DESTDIR)$(sysconfdir)/logrotate.d/palisade
 	install -d --mode=755 $(addprefix $(DESTDIR),$(mandir)/man1 $(bashdir) $(fishdir) $(zshdir))
 	$(BINARIES)/palisade man $(DESTDIR)$(mandir)/man1
 	$(BINARIES)/palisade completion bash >$(DESTDIR)$(bashdir)/palisade
@@ -159,6 +160,7 @@ ifeq ($(DESTDIR),)
 endif
 	rm -f $(DESTDIR)$(sbindir)/palisaded $(DESTDIR)$(bindir)/palisade $(DESTDIR)$(unitdir)/palisade.service
 	rm -f $(DESTDIR)$(sysusersdir)/palisade.conf $(DESTDIR)$(tmpfilesdir)/palisade.conf
+	rm -f $(DESTDIR)$(sysconfdir)/logrotate.d/palisade
 	rm -f $(DESTDIR)$(mandir)/man1/palisade.1 $(DESTDIR)$(mandir)/man1/palisade-*.1
 	rm -f $(addprefix $(DESTDIR),$(bashdir)/palisade $(fishdir)/palisade.fish $(zshdir)/_palisade)
 ifeq ($(DESTDIR),)
