@@ -114,10 +114,7 @@ impl Files {
             line_starts,
             characters,
         });
-        FileId(
-            u32::try_from(self.files.len() - 1)
-                .expect("fewer than 2^32 files: each holds a descriptor's worth of text"),
-        )
+        FileId(u32::try_from(self.files.len() - 1).expect("2^32 files do not fit into memory"))
     }
 
     /// The name the file was added under.

@@ -29,7 +29,9 @@ pub(super) fn run(args: &CheckArgs, format: Format) -> Outcome {
             let warnings: usize = checked.iter().map(|(found, _)| found.warning_count()).sum();
             if errors > 0 {
                 eprintln!(
-                    "\n{errors} errors, {warnings} warnings: nothing of this would be brought into force"
+                    "\n{}, {}: nothing of this would be brought into force",
+                    count(errors, "error"),
+                    count(warnings, "warning"),
                 );
             }
             if let Some(snapshot) = reading.snapshot.as_ref().filter(|_| errors == 0) {
@@ -72,4 +74,10 @@ fn records(checked: &[(&Diagnostics, &Files)]) -> Vec<Record> {
         .iter()
         .flat_map(|(found, files)| found.records(files))
         .collect()
+}
+
+/// `1 error`, `2 errors`.
+fn count(number: usize, thing: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {thing}{plural}")
 }

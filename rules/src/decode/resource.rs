@@ -152,27 +152,27 @@ fn known(
             found.tiers.push(tier);
         }
         Kind::GlobalNetworkSet => {
-            metadata.check_name(
-                context,
-                "labels with dots between them",
-                super::names::is_subdomain,
-            );
-            metadata.check_reserved_labels(context, kind);
+            check_addressed(context, &metadata, kind);
             let set = network_set::network_set(context, &metadata, spec);
             found.network_sets.push(set);
         }
         Kind::HostEndpoint => {
-            metadata.check_name(
-                context,
-                "labels with dots between them",
-                super::names::is_subdomain,
-            );
-            metadata.check_reserved_labels(context, kind);
+            check_addressed(context, &metadata, kind);
             let endpoint = host_endpoint::host_endpoint(context, &metadata, spec);
             found.host_endpoints.push(endpoint);
         }
     }
     metadata.name
+}
+
+/// What holds for every kind that gives selectors addresses: its name, and labels it must not pretend to have.
+fn check_addressed(context: &mut Context<'_>, metadata: &Metadata<'_>, kind: &str) {
+    metadata.check_name(
+        context,
+        "labels with dots between them",
+        super::names::is_subdomain,
+    );
+    metadata.check_reserved_labels(context, kind);
 }
 
 fn list(

@@ -1,9 +1,11 @@
 //! Tables of what is accepted and what is refused, and how refusals look.
 
 mod hostile;
+mod kinds;
 mod objects;
 mod policies;
 mod rendered;
+mod rules;
 
 use super::*;
 
