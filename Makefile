@@ -1,5 +1,6 @@
 # make run        build and see it work: three hosts, one staged policy, real traffic
 # make test       every check and every test in the repository; the kernel's need root
+# make fuzz       ten minutes of hostile input for each parser (FUZZ_SECONDS=600)
 # make check      the part of `make test` that needs no root
 # make            build the release binaries
 # make install    put them, the systemd unit and the default configuration in place
@@ -58,6 +59,25 @@ test: need-root deps static
 	cargo build --workspace --locked
 	cargo test --workspace --locked --doc
 	cargo test --workspace --locked --all-targets $(AS_ROOT)
+
+# Each target for so many seconds, on what the examples and the tests' own files grow into. Needs nightly Rust.
+FUZZ_SECONDS ?= 600
+FUZZ_TARGETS ?= resource selector check
+CARGO_FUZZ_VERSION := 0.13.2
+
+.PHONY: fuzz
+fuzz: $(TOOLS)/bin/cargo-fuzz
+	$(call packages,g++)
+	for target in $(FUZZ_TARGETS); do \
+	    mkdir -p fuzz/corpus/$$target; \
+	    cp --no-clobber examples/*.yaml fuzz/corpus/$$target/; \
+	    CARGO_TARGET_DIR=fuzz/target PATH=$(abspath $(TOOLS))/bin:$$PATH \
+	        cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -dict=fuzz/palisade.dict \
+	        -max_len=16384 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1; \
+	done
+
+$(TOOLS)/bin/cargo-fuzz:
+	cargo install --locked --root $(TOOLS) --version $(CARGO_FUZZ_VERSION) cargo-fuzz
 
 .PHONY: check
 check: check-deps static

@@ -12,6 +12,8 @@ pub struct Counter {
     pub world: String,
     /// `ingress` or `egress`.
     pub direction: String,
+    /// `untracked`, `pre-dnat`, `normal` or `forward`.
+    pub stage: String,
     /// The tier; empty where no tier speaks.
     pub tier: String,
     /// The kind as written, or `EndOfTier`, `Profile`, `Failsafe`.

@@ -4,6 +4,7 @@
 //! all problems at once. One is shown as the Rust compiler shows its own, as one line, or as a [`Record`] for
 //! other programs.
 
+pub mod codes;
 mod render;
 
 use std::cmp::Ordering;
@@ -44,7 +45,7 @@ impl fmt::Display for Severity {
 pub struct Diagnostic {
     /// How bad it is.
     pub severity: Severity,
-    /// A stable word for the kind of problem, such as `unknown-field`.
+    /// A stable word for the kind of problem, one of [`codes::CODES`].
     pub code: &'static str,
     /// What is wrong, in one line.
     pub message: String,
@@ -66,7 +67,11 @@ pub struct Diagnostic {
 
 impl Diagnostic {
     /// An error without a place yet.
+    ///
+    /// # Panics
+    /// In debug builds, if the code is not one of [`codes::CODES`].
     pub fn error(code: &'static str, message: impl Into<String>) -> Self {
+        debug_assert!(codes::find(code).is_some(), "{code} is not among the codes");
         Diagnostic {
             severity: Severity::Error,
             code,
@@ -139,7 +144,10 @@ impl Diagnostic {
             kind: self.kind.clone(),
             name: self.name.clone(),
             path: self.path.clone(),
-            help: self.help.clone(),
+            help: self
+                .help
+                .clone()
+                .or_else(|| codes::find(self.code).map(|code| code.help.to_owned())),
         }
     }
 }

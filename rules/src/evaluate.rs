@@ -3,14 +3,20 @@
 //! It follows Calico (tiers in order, policies in order, rules in order, then the end of the tier, then profiles) with
 //! the differences palisade documents: failsafes first, and a verdict that a safety net catches carries a second one,
 //! without the net.
+//!
+//! At a host endpoint a packet meets policies at up to three stages ([`Stage`]): before conntrack, before its
+//! destination is translated, and at last where it goes, to the host itself or through it. What an early stage leaves
+//! undecided goes on to the next.
 
 use std::net::IpAddr;
 
 use crate::failsafe::Failsafe;
 use crate::net::{Direction, Family, Protocol};
-use crate::resource::{Action, DEFAULT_ALLOW_PROFILE, TierAction};
+use crate::resource::{Action, TierAction};
 use crate::source::Position;
-use crate::world::{EndpointId, World, WorldEntity, WorldPolicy, WorldRule, Worlds};
+use crate::world::{
+    EndpointId, EndpointKind, Stage, World, WorldEntity, WorldPolicy, WorldPorts, WorldRule, Worlds,
+};
 
 /// What policies can see of the first packet of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,6 +100,8 @@ pub struct Step {
     pub endpoint: EndpointId,
     /// The direction they were asked for.
     pub direction: Direction,
+    /// Where on the packet's way they were asked.
+    pub stage: Stage,
     /// What spoke.
     pub by: StepBy,
     /// What it said.
@@ -127,8 +135,17 @@ pub enum StepBy {
         /// The last policy of the tier that governs the direction.
         trigger: PolicyRef,
     },
-    /// A rule of a profile; no name where no profile decided.
-    Profile(Option<String>),
+    /// A rule of a profile.
+    Profile {
+        /// The profile.
+        name: String,
+        /// The index of the rule as written.
+        rule_index: usize,
+        /// The rule's name, if it has one.
+        rule_name: Option<String>,
+    },
+    /// No rule anywhere.
+    NoProfile,
 }
 
 /// A policy as a trace names it.
@@ -144,7 +161,7 @@ pub struct PolicyRef {
     pub name: String,
 }
 
-/// Decides about a packet at one endpoint, in one direction and world.
+/// Decides about a packet to or from one endpoint itself, in one world.
 pub fn evaluate(
     worlds: &Worlds,
     world: &World,
@@ -152,11 +169,47 @@ pub fn evaluate(
     direction: Direction,
     packet: &Packet,
 ) -> Decision {
+    decide(worlds, world, endpoint, direction, Stage::Normal, packet)
+}
+
+/// Decides about a packet that comes in or goes out by a host endpoint, and is for or from somebody else.
+pub fn evaluate_forwarded(
+    worlds: &Worlds,
+    world: &World,
+    endpoint: EndpointId,
+    direction: Direction,
+    packet: &Packet,
+) -> Decision {
+    decide(worlds, world, endpoint, direction, Stage::Forward, packet)
+}
+
+/// Decides about a packet that comes in by a host endpoint as far as that is done before it is known where it goes.
+pub fn evaluate_arriving(worlds: &Worlds, world: &World, endpoint: EndpointId, packet: &Packet) -> Decision {
+    decide(
+        worlds,
+        world,
+        endpoint,
+        Direction::Ingress,
+        Stage::PreDnat,
+        packet,
+    )
+}
+
+/// `last` is the stage at which the packet must be decided about, if it was not before.
+fn decide(
+    worlds: &Worlds,
+    world: &World,
+    endpoint: EndpointId,
+    direction: Direction,
+    last: Stage,
+    packet: &Packet,
+) -> Decision {
     let walk = Walk {
         worlds,
         world,
         endpoint,
         direction,
+        last,
         packet,
     };
     let outcome = walk.outcome(true);
@@ -179,32 +232,47 @@ struct Walk<'a> {
     world: &'a World,
     endpoint: EndpointId,
     direction: Direction,
+    last: Stage,
     packet: &'a Packet,
 }
 
 impl Walk<'_> {
     fn outcome(&self, with_safety_net: bool) -> Outcome {
         let mut steps = Vec::new();
-        let verdict = self.failsafe(&mut steps).unwrap_or_else(|| {
-            let policies: Vec<&WorldPolicy> = self
-                .world
-                .governing(self.endpoint, self.direction)
-                .filter(|policy| with_safety_net || !policy.safety_net)
-                .collect();
-            policies
-                .chunk_by(|a, b| a.tier == b.tier)
-                .find_map(|tier| self.tier(tier, &mut steps))
-                .unwrap_or_else(|| self.profiles(&mut steps))
-        });
+        let verdict = self.verdict(with_safety_net, &mut steps);
         Outcome { verdict, steps }
     }
 
-    fn failsafe(&self, steps: &mut Vec<Step>) -> Option<Verdict> {
+    fn verdict(&self, with_safety_net: bool, steps: &mut Vec<Step>) -> Verdict {
+        let failsafe = self.failsafe();
+        if self.last == Stage::Normal
+            && let Some(name) = failsafe.clone()
+        {
+            steps.push(self.step(Stage::Normal, StepBy::Failsafe(name), Action::Allow, None));
+            return Verdict::Allow;
+        }
+        for &stage in self.last.early(self.direction).iter().chain([&self.last]) {
+            // What stays open is not shut early either; nor, before conntrack, is the way back.
+            let is_open = failsafe.is_some() || (stage == Stage::Untracked && self.answers_failsafe());
+            if stage.is_early() && is_open {
+                continue;
+            }
+            if let Some(verdict) = self.tiers(stage, with_safety_net, steps) {
+                return verdict;
+            }
+        }
+        match self.last {
+            Stage::Normal => self.profiles(steps),
+            Stage::Untracked | Stage::PreDnat | Stage::Forward => Verdict::Allow,
+        }
+    }
+
+    /// The failsafe that lets the packet pass. Only host endpoints have any.
+    fn failsafe(&self) -> Option<String> {
+        if self.worlds.endpoint(self.endpoint).kind != EndpointKind::Host {
+            return None;
+        }
         let failsafes = &self.worlds.host.failsafes;
-        let peer = match self.direction {
-            Direction::Ingress => self.packet.source,
-            Direction::Egress => self.packet.destination,
-        };
         let Packet {
             protocol,
             destination_port,
@@ -214,7 +282,7 @@ impl Walk<'_> {
         let by_port = failsafes
             .ports(self.direction)
             .iter()
-            .find(|failsafe| failsafe.matches(protocol, peer, destination_port))
+            .find(|failsafe| failsafe.matches(protocol, self.peer(), destination_port))
             .map(Failsafe::to_string);
         let by_type = || {
             let types = failsafes.icmpv6_types(self.direction);
@@ -225,13 +293,52 @@ impl Walk<'_> {
                     .any(|&(first, last)| (first..=last).contains(&icmp_type));
             matches.then(|| "icmpv6".to_owned())
         };
-        let name = by_port.or_else(by_type)?;
-        steps.push(self.step(StepBy::Failsafe(name), Action::Allow, None));
-        Some(Verdict::Allow)
+        by_port.or_else(by_type)
+    }
+
+    /// Whether the packet comes from a port that a failsafe of the other direction leads to.
+    fn answers_failsafe(&self) -> bool {
+        let other = match self.direction {
+            Direction::Ingress => Direction::Egress,
+            Direction::Egress => Direction::Ingress,
+        };
+        let Packet {
+            protocol,
+            source_port,
+            ..
+        } = *self.packet;
+        self.worlds.endpoint(self.endpoint).kind == EndpointKind::Host
+            && self
+                .worlds
+                .host
+                .failsafes
+                .ports(other)
+                .iter()
+                .any(|failsafe| failsafe.matches(protocol, self.peer(), source_port))
+    }
+
+    /// The far end.
+    fn peer(&self) -> IpAddr {
+        match self.direction {
+            Direction::Ingress => self.packet.source,
+            Direction::Egress => self.packet.destination,
+        }
+    }
+
+    /// The tiers of one stage; `None` if none decides.
+    fn tiers(&self, stage: Stage, with_safety_net: bool, steps: &mut Vec<Step>) -> Option<Verdict> {
+        let policies: Vec<&WorldPolicy> = self
+            .world
+            .governing(self.endpoint, self.direction, stage)
+            .filter(|policy| with_safety_net || !policy.safety_net)
+            .collect();
+        policies
+            .chunk_by(|a, b| a.tier == b.tier)
+            .find_map(|tier| self.tier(stage, tier, steps))
     }
 
     /// One tier; `policies` are those of the tier that govern the direction, at least one. `None` goes on to the next.
-    fn tier(&self, policies: &[&WorldPolicy], steps: &mut Vec<Step>) -> Option<Verdict> {
+    fn tier(&self, stage: Stage, policies: &[&WorldPolicy], steps: &mut Vec<Step>) -> Option<Verdict> {
         for policy in policies {
             for rule in policy.rules(self.direction).unwrap_or_default() {
                 if !self.rule_matches(rule) {
@@ -243,7 +350,7 @@ impl Walk<'_> {
                     rule_name: rule.name.clone(),
                     safety_net: policy.safety_net,
                 };
-                steps.push(self.step(by, rule.action, Some(rule.position.clone())));
+                steps.push(self.step(stage, by, rule.action, Some(rule.position.clone())));
                 match rule.action {
                     Action::Allow => return Some(Verdict::Allow),
                     Action::Deny => return Some(Verdict::Deny),
@@ -252,7 +359,8 @@ impl Walk<'_> {
                 }
             }
         }
-        let last = policies.last()?;
+        // Early policies have no say about what they do not match.
+        let last = policies.last().filter(|_| !stage.is_early())?;
         let tier = &self.world.tiers[last.tier];
         let by = StepBy::EndOfTier {
             tier: tier.name.clone(),
@@ -262,21 +370,34 @@ impl Walk<'_> {
             TierAction::Deny => (Action::Deny, Some(Verdict::Deny)),
             TierAction::Pass => (Action::Pass, None),
         };
-        steps.push(self.step(by, action, Some(last.position.clone())));
+        steps.push(self.step(stage, by, action, Some(last.position.clone())));
         verdict
     }
 
+    /// Profiles in order; a Pass goes on to the next one.
     fn profiles(&self, steps: &mut Vec<Step>) -> Verdict {
-        let profiles = &self.worlds.endpoint(self.endpoint).profiles;
-        if profiles.iter().any(|profile| profile == DEFAULT_ALLOW_PROFILE) {
-            steps.push(self.step(
-                StepBy::Profile(Some(DEFAULT_ALLOW_PROFILE.to_owned())),
-                Action::Allow,
-                None,
-            ));
-            return Verdict::Allow;
+        for profile in self.worlds.profiles_of(self.endpoint) {
+            for rule in profile.rules(self.direction) {
+                if !self.rule_matches(rule) {
+                    continue;
+                }
+                let by = StepBy::Profile {
+                    name: profile.name.clone(),
+                    rule_index: rule.index,
+                    rule_name: rule.name.clone(),
+                };
+                // What exists unwritten has no place.
+                let position = (!profile.is_default_allow()).then(|| rule.position.clone());
+                steps.push(self.step(Stage::Normal, by, rule.action, position));
+                match rule.action {
+                    Action::Allow => return Verdict::Allow,
+                    Action::Deny => return Verdict::Deny,
+                    Action::Pass => break,
+                    Action::Log => {}
+                }
+            }
         }
-        steps.push(self.step(StepBy::Profile(None), Action::Deny, None));
+        steps.push(self.step(Stage::Normal, StepBy::NoProfile, Action::Deny, None));
         Verdict::Deny
     }
 
@@ -312,11 +433,21 @@ impl Walk<'_> {
             && entity
                 .ports
                 .as_ref()
-                .is_none_or(|ports| ports.iter().any(|range| range.contains(port)))
+                .is_none_or(|ports| self.ports_match(ports, address, port))
             && entity
                 .not_ports
                 .as_ref()
-                .is_none_or(|ports| !ports.iter().any(|range| range.contains(port)))
+                .is_none_or(|ports| !self.ports_match(ports, address, port))
+    }
+
+    fn ports_match(&self, ports: &WorldPorts, address: IpAddr, port: u16) -> bool {
+        let named = |id| {
+            self.worlds
+                .named_ports
+                .get(id)
+                .contains(address, self.packet.protocol, port)
+        };
+        ports.ranges.iter().any(|range| range.contains(port)) || ports.named.is_some_and(named)
     }
 
     fn policy_ref(&self, policy: &WorldPolicy) -> PolicyRef {
@@ -328,10 +459,11 @@ impl Walk<'_> {
         }
     }
 
-    fn step(&self, by: StepBy, action: Action, position: Option<Position>) -> Step {
+    fn step(&self, stage: Stage, by: StepBy, action: Action, position: Option<Position>) -> Step {
         Step {
             endpoint: self.endpoint,
             direction: self.direction,
+            stage,
             by,
             action,
             position,

@@ -41,6 +41,9 @@ pub const ICMPV6_INBOUND: [(u8, u8); 3] = [(130, 132), (134, 136), (143, 143)];
 /// ICMPv6 types that pass outbound: as inbound, but this host is no querier and no router.
 pub const ICMPV6_OUTBOUND: [(u8, u8); 4] = [(131, 132), (133, 133), (135, 136), (143, 143)];
 
+/// ICMPv6 types that pass between a workload and its host, which is its router: inbound and outbound ones alike.
+pub const ICMPV6_TO_WORKLOADS: [(u8, u8); 2] = [(130, 136), (143, 143)];
+
 impl Failsafes {
     /// No failsafes at all.
     pub fn none() -> Self {

@@ -71,13 +71,26 @@ impl File {
             return character.min(self.text.len());
         }
         let stride = self.characters.partition_point(|&before| before <= character) - 1;
-        let start = stride * STRIDE;
-        let missing = character - self.characters[stride];
+        self.byte_behind(stride * STRIDE, character - self.characters[stride])
+    }
+
+    /// As [`File::byte_of`], counted from a character nearby whose byte is known.
+    fn byte_of_near(&self, character: usize, known: (usize, usize)) -> usize {
+        match character.checked_sub(known.0) {
+            Some(further) if further < STRIDE && !self.characters.is_empty() => {
+                self.byte_behind(known.1, further)
+            }
+            _ => self.byte_of(character),
+        }
+    }
+
+    /// Where the character begins that has so many between `start` and itself, or the end of the text.
+    fn byte_behind(&self, start: usize, characters: usize) -> usize {
         self.text.as_bytes()[start..]
             .iter()
             .enumerate()
             .filter(|&(_, &byte)| begins_character(byte))
-            .nth(missing)
+            .nth(characters)
             .map_or(self.text.len(), |(offset, _)| start + offset)
     }
 }
@@ -148,6 +161,16 @@ impl Files {
         self.file(id).byte_of(character)
     }
 
+    /// As [`Files::byte_of_character`], at little cost close behind a character that is `known` with its byte.
+    pub(crate) fn byte_of_character_near(
+        &self,
+        id: FileId,
+        character: usize,
+        known: (usize, usize),
+    ) -> usize {
+        self.file(id).byte_of_near(character, known)
+    }
+
     /// The bytes of the line that holds this byte, without its line break.
     pub fn line(&self, id: FileId, byte: usize) -> std::ops::Range<usize> {
         let file = self.file(id);
@@ -194,8 +217,18 @@ mod tests {
             let mut files = Files::default();
             let text = unit.repeat(2_000);
             let file = files.add("a", text.as_str());
-            for (character, (byte, _)) in text.char_indices().enumerate() {
+            let places: Vec<usize> = text.char_indices().map(|(byte, _)| byte).collect();
+            for (character, &byte) in places.iter().enumerate() {
                 assert_eq!(files.byte_of_character(file, character), byte);
+                for known in [
+                    character,
+                    character.saturating_sub(7),
+                    character / 2,
+                    places.len() - 1,
+                ] {
+                    let near = files.byte_of_character_near(file, character, (known, places[known]));
+                    assert_eq!(near, byte);
+                }
                 assert_eq!(files.file(file).characters_before(byte), character);
             }
             assert_eq!(files.byte_of_character(file, usize::MAX), text.len());

@@ -4,11 +4,12 @@ use std::fmt::Write as _;
 use std::net::IpAddr;
 
 use crate::decode::decode;
-use crate::evaluate::{Decision, Outcome, Packet, Step, StepBy, evaluate};
+use crate::evaluate::{Decision, Outcome, Packet, Step, StepBy, evaluate, evaluate_forwarded};
 use crate::net::{Direction, Protocol};
+use crate::resource::DEFAULT_ALLOW_PROFILE;
 use crate::snapshot::Snapshot;
 use crate::source::Files;
-use crate::world::{EndpointId, Host, WorldKind, Worlds, resolve};
+use crate::world::{EndpointId, Host, Stage, WorldKind, Worlds, resolve};
 
 /// Five endpoints on three nodes, and one set.
 pub(crate) const NETWORK: &str = r#"
@@ -46,6 +47,34 @@ pub(crate) fn object(kind: &str, name: &str, spec: &str) -> String {
     format!(
         "---\napiVersion: projectcalico.org/v3\nkind: {kind}\nmetadata: {{name: {name}}}\nspec: {{{spec}}}\n"
     )
+}
+
+/// One resource as a document, its labels and its spec in flow style.
+pub(crate) fn labelled(kind: &str, name: &str, labels: &str, spec: &str) -> String {
+    object(kind, name, spec).replace(
+        &format!("{{name: {name}}}"),
+        &format!("{{name: {name}, labels: {{{labels}}}}}"),
+    )
+}
+
+/// One resource in a namespace.
+pub(crate) fn namespaced(kind: &str, namespace: &str, name: &str, spec: &str) -> String {
+    object(kind, name, spec).replace(
+        &format!("{{name: {name}}}"),
+        &format!("{{name: {name}, namespace: {namespace}}}"),
+    )
+}
+
+/// A WorkloadEndpoint called `one-cni-CONTAINER-e` on node `one`, in namespace `red`.
+pub(crate) fn workload(container: &str, labels: &str, spec: &str) -> String {
+    let name = format!("one-cni-{container}-e");
+    let spec = format!("node: one, orchestrator: cni, containerID: {container}, endpoint: e, {spec}");
+    labelled("WorkloadEndpoint", &name, labels, &spec).replace("{name: ", "{namespace: red, name: ")
+}
+
+/// A ServiceEndpoint.
+pub(crate) fn service(name: &str, labels: &str, spec: &str) -> String {
+    labelled("ServiceEndpoint", name, labels, spec).replace("projectcalico.org/v3", "palisade.dev/v1")
 }
 
 /// A GlobalNetworkPolicy.
@@ -115,6 +144,19 @@ pub(crate) fn ask_at(worlds: &Worlds, name: &str, world: WorldKind, packet: &str
     describe(&evaluate(worlds, worlds.world(world), id, direction, &packet))
 }
 
+/// As [`ask`], of a packet that only goes through the host of `web`.
+pub(crate) fn ask_forwarded(worlds: &Worlds, world: WorldKind, packet: &str) -> String {
+    let (direction, packet) = parse(packet);
+    let id = endpoint(worlds, "web");
+    describe(&evaluate_forwarded(
+        worlds,
+        worlds.world(world),
+        id,
+        direction,
+        &packet,
+    ))
+}
+
 fn parse(text: &str) -> (Direction, Packet) {
     let words: Vec<&str> = text.split(' ').collect();
     let peer: IpAddr = words[2].parse().unwrap();
@@ -177,8 +219,13 @@ fn step(step: &Step) -> String {
         StepBy::EndOfTier { tier, trigger } => {
             format!("end of {tier} ({}{})", staged(trigger.kind), trigger.name)
         }
-        StepBy::Profile(Some(_)) => "profile".to_owned(),
-        StepBy::Profile(None) => "no profile".to_owned(),
+        StepBy::Profile { name, .. } if name == DEFAULT_ALLOW_PROFILE => "profile".to_owned(),
+        StepBy::Profile { name, rule_index, .. } => format!("profile {name}/{rule_index}"),
+        StepBy::NoProfile => "no profile".to_owned(),
     };
-    format!("{} {by}", step.action)
+    let stage = match step.stage {
+        Stage::Normal => String::new(),
+        stage => format!(" at {}", stage.as_str()),
+    };
+    format!("{} {by}{stage}", step.action)
 }

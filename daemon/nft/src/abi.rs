@@ -78,7 +78,10 @@ pub(crate) mod set {
     /// nft's numbers of data types, which the kernel only stores.
     pub(crate) const TYPE_IPV4_ADDR: u32 = 7;
     pub(crate) const TYPE_IPV6_ADDR: u32 = 8;
+    pub(crate) const TYPE_INET_PROTO: u32 = 12;
     pub(crate) const TYPE_INET_SERVICE: u32 = 13;
+    /// The bits of each part in the number of a concatenation, whose last part stands lowest.
+    pub(crate) const TYPE_BITS: u32 = 6;
 }
 
 pub(crate) mod elem {
@@ -112,6 +115,9 @@ pub(crate) mod generation {
 pub(crate) mod expr {
     pub(crate) const REG_VERDICT: u32 = 0;
     pub(crate) const REG_1: u32 = 1;
+    pub(crate) const REG_4: u32 = 4;
+    pub(crate) const REG32_00: u32 = 8;
+    pub(crate) const REG32_15: u32 = 23;
 
     pub(crate) const DATA_VALUE: u16 = 1;
     pub(crate) const DATA_VERDICT: u16 = 2;
@@ -126,6 +132,11 @@ pub(crate) mod expr {
     pub(crate) const CT_KEY: u16 = 2;
     pub(crate) const CT_DIRECTION: u16 = 3;
     pub(crate) const CT_STATE: u32 = 0;
+
+    pub(crate) const SOCKET_KEY: u16 = 1;
+    pub(crate) const SOCKET_DREG: u16 = 2;
+    pub(crate) const SOCKET_LEVEL: u16 = 3;
+    pub(crate) const SOCKET_CGROUPV2: u32 = 3;
 
     pub(crate) const PAYLOAD_DREG: u16 = 1;
     pub(crate) const PAYLOAD_BASE: u16 = 2;
@@ -165,6 +176,15 @@ pub(crate) mod expr {
 
     pub(crate) const OBJREF_IMM_TYPE: u16 = 1;
     pub(crate) const OBJREF_IMM_NAME: u16 = 2;
+
+    pub(crate) const LIMIT_RATE: u16 = 1;
+    pub(crate) const LIMIT_UNIT: u16 = 2;
+    pub(crate) const LIMIT_BURST: u16 = 3;
+    pub(crate) const LIMIT_TYPE: u16 = 4;
+    pub(crate) const LIMIT_FLAGS: u16 = 5;
+    pub(crate) const LIMIT_TYPE_PACKETS: u32 = 0;
+    /// The unit is a number of seconds.
+    pub(crate) const LIMIT_PER_SECOND: u64 = 1;
 
     pub(crate) const LOG_GROUP: u16 = 1;
     pub(crate) const LOG_PREFIX: u16 = 2;

@@ -4,7 +4,7 @@ use palisade_rules::ruleset::Log;
 
 use crate::abi::{expr, obj, rule, verdict};
 use crate::attribute::{Attribute, Attributes};
-use crate::program::{CompareOp, Data, Instruction, MetaKey, PayloadBase, Verdict};
+use crate::program::{CompareOp, Data, Instruction, MetaKey, PayloadBase, Register, Verdict};
 
 /// The instructions of a rule from its `NFTA_RULE_EXPRESSIONS`.
 pub(crate) fn program(expressions: Attribute<'_>) -> Vec<Instruction> {
@@ -30,6 +30,9 @@ fn instruction(expression: &Attributes<'_>) -> Instruction {
         "immediate" => immediate(&data),
         "reject" => reject(&data),
         "objref" => objref(&data),
+        "socket" => socket(&data),
+        "limit" => limit(&data),
+        "notrack" => Some(Instruction::Notrack),
         "log" => log(&data),
         _ => None,
     };
@@ -39,8 +42,8 @@ fn instruction(expression: &Attributes<'_>) -> Instruction {
 fn meta(data: &Attributes<'_>) -> Option<Instruction> {
     let number = data.get(expr::META_KEY)?.u32();
     let key = MetaKey::ALL.into_iter().find(|&key| key as u32 == number)?;
-    if is_register_1(data, expr::META_DREG) {
-        Some(Instruction::MetaLoad(key))
+    if let Some(into) = register(data, expr::META_DREG) {
+        Some(Instruction::MetaLoad(key, into))
     } else if is_register_1(data, expr::META_SREG) {
         Some(Instruction::MetaSet(key))
     } else {
@@ -59,12 +62,12 @@ fn payload(data: &Attributes<'_>) -> Option<Instruction> {
     let base = [PayloadBase::Network, PayloadBase::Transport]
         .into_iter()
         .find(|&base| base as u32 == number)?;
-    // The expression that writes into the packet has a source register instead.
-    is_register_1(data, expr::PAYLOAD_DREG).then_some(())?;
     Some(Instruction::PayloadLoad {
         base,
         offset: data.get(expr::PAYLOAD_OFFSET)?.u32(),
         length: data.get(expr::PAYLOAD_LEN)?.u32(),
+        // The expression that writes into the packet has a source register instead.
+        register: register(data, expr::PAYLOAD_DREG)?,
     })
 }
 
@@ -146,6 +149,25 @@ fn objref(data: &Attributes<'_>) -> Option<Instruction> {
     ))
 }
 
+fn socket(data: &Attributes<'_>) -> Option<Instruction> {
+    let is_cgroup = data.get(expr::SOCKET_KEY)?.u32() == expr::SOCKET_CGROUPV2;
+    (is_cgroup && is_register_1(data, expr::SOCKET_DREG)).then_some(())?;
+    Some(Instruction::SocketCgroupLoad {
+        level: data.get(expr::SOCKET_LEVEL)?.u32(),
+    })
+}
+
+fn limit(data: &Attributes<'_>) -> Option<Instruction> {
+    let is_packets = data.get(expr::LIMIT_TYPE)?.u32() == expr::LIMIT_TYPE_PACKETS;
+    let is_a_second = data.get(expr::LIMIT_UNIT)?.u64() == expr::LIMIT_PER_SECOND;
+    let is_plain = data.get(expr::LIMIT_FLAGS).is_none_or(|flags| flags.u32() == 0);
+    (is_packets && is_a_second && is_plain).then_some(())?;
+    Some(Instruction::Limit {
+        per_second: u32::try_from(data.get(expr::LIMIT_RATE)?.u64()).ok()?,
+        burst: data.get(expr::LIMIT_BURST)?.u32(),
+    })
+}
+
 fn log(data: &Attributes<'_>) -> Option<Instruction> {
     // A log without a group goes to the kernel's own log.
     let is_syslog = data.get(expr::LOG_LEVEL).is_some() || data.get(expr::LOG_FLAGS).is_some();
@@ -162,9 +184,12 @@ fn log(data: &Attributes<'_>) -> Option<Instruction> {
     }))
 }
 
+fn register(data: &Attributes<'_>, attribute: u16) -> Option<Register> {
+    Register::from_number(data.get(attribute)?.u32())
+}
+
 fn is_register_1(data: &Attributes<'_>, attribute: u16) -> bool {
-    data.get(attribute)
-        .is_some_and(|register| register.u32() == expr::REG_1)
+    register(data, attribute) == Some(Register::FIRST)
 }
 
 fn value(data: &Attributes<'_>, attribute: u16) -> Option<Data> {
@@ -181,19 +206,20 @@ mod tests {
     #[test]
     fn what_is_not_ours_keeps_its_name() {
         let mut bytes = Vec::new();
-        nest(&mut bytes, 1, |bytes| put(bytes, rule::EXPR_NAME, b"limit\0"));
+        nest(&mut bytes, 1, |bytes| put(bytes, rule::EXPR_NAME, b"quota\0"));
         let expressions = Attribute {
             kind: rule::EXPRESSIONS,
             payload: &bytes,
         };
-        assert_eq!(program(expressions), [Instruction::Foreign("limit".to_owned())]);
+        assert_eq!(program(expressions), [Instruction::Foreign("quota".to_owned())]);
     }
 
     proptest! {
         #[test]
         fn any_expression_decodes(
             name in prop::sample::select(vec![
-                "meta", "ct", "payload", "cmp", "bitwise", "range", "lookup", "immediate", "reject", "objref", "log",
+                "meta", "ct", "payload", "cmp", "bitwise", "range", "lookup", "immediate", "reject", "objref", "socket",
+                "limit", "notrack", "log",
             ]),
             data in proptest::collection::vec(any::<u8>(), 0..128),
         ) {

@@ -17,7 +17,8 @@ use palisade_rules::ruleset::{Chain, Elements, Hook, Name, Ruleset};
 
 use crate::dump::{KernelBase, KernelChain, KernelRule, KernelSet, KernelTable};
 use crate::handle::hook_number;
-use crate::program::{Instruction, Verdict, lower};
+use crate::lower::lower;
+use crate::program::{Instruction, Verdict};
 use crate::transaction::{Operation, SetKind, Transaction};
 
 /// What makes the kernel's table into the desired one; empty if it is already.
@@ -85,6 +86,12 @@ pub(crate) fn element_changes(have: &Elements, want: &Elements) -> (Elements, El
         (Elements::Ipv4Nets(have), Elements::Ipv4Nets(want)) => split(have, want, Elements::Ipv4Nets),
         (Elements::Ipv6Nets(have), Elements::Ipv6Nets(want)) => split(have, want, Elements::Ipv6Nets),
         (Elements::Ports(have), Elements::Ports(want)) => split(have, want, Elements::Ports),
+        (Elements::Ipv4NamedPorts(have), Elements::Ipv4NamedPorts(want)) => {
+            split(have, want, Elements::Ipv4NamedPorts)
+        }
+        (Elements::Ipv6NamedPorts(have), Elements::Ipv6NamedPorts(want)) => {
+            split(have, want, Elements::Ipv6NamedPorts)
+        }
         // Sets of different kinds have nothing in common.
         (have, want) => (have.clone(), want.clone()),
     }

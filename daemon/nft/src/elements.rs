@@ -7,7 +7,7 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use palisade_rules::net::PortRange;
+use palisade_rules::net::{PortRange, Protocol};
 use palisade_rules::ruleset::Elements;
 
 use crate::abi::{elem, expr};
@@ -50,8 +50,32 @@ pub(crate) fn encode(elements: &Elements) -> Vec<Vec<u8>> {
                 chunks.push(&range.first.to_be_bytes(), end);
             }
         }
+        Elements::Ipv4NamedPorts(named) => {
+            for (address, protocol, port) in named {
+                chunks.push(&concatenation::<4, 12>(address.octets(), *protocol, *port), None);
+            }
+        }
+        Elements::Ipv6NamedPorts(named) => {
+            for (address, protocol, port) in named {
+                chunks.push(&concatenation::<16, 24>(address.octets(), *protocol, *port), None);
+            }
+        }
     }
     chunks.finished
+}
+
+/// The parts of a named port's key, each from the start of a four-byte word.
+fn concatenation<const ADDRESS: usize, const KEY: usize>(
+    address: [u8; ADDRESS],
+    protocol: Protocol,
+    port: u16,
+) -> [u8; KEY] {
+    const { assert!(KEY == ADDRESS + 8) };
+    let mut key = [0; KEY];
+    key[..ADDRESS].copy_from_slice(&address);
+    key[ADDRESS] = protocol.0;
+    key[ADDRESS + 4..ADDRESS + 6].copy_from_slice(&port.to_be_bytes());
+    key
 }
 
 #[derive(Default)]
@@ -87,8 +111,10 @@ fn element(buffer: &mut Vec<u8>, key: &[u8], is_end: bool) {
 /// One element as the kernel has it. Sorted, an end comes before a start at the same key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct RawElement {
-    /// The key as a number.
+    /// The key as a number; of a named port, its address.
     key: u128,
+    /// The protocol and port of a named port, and zeros in other sets.
+    service: (u8, u16),
     /// Whether an interval starts here; otherwise it ends before here.
     is_start: bool,
 }
@@ -111,8 +137,16 @@ pub(crate) fn decode(element: Attribute<'_>, kind: SetKind) -> Option<RawElement
     if u32::try_from(key.len()) != Ok(kind.key_length()) || flags & !elem::F_INTERVAL_END != 0 {
         return None;
     }
+    let (key, service) = match kind {
+        SetKind::Ipv4NamedPorts | SetKind::Ipv6NamedPorts => {
+            let (address, [protocol, _, _, _, high, low, _, _]) = key.split_last_chunk()?;
+            (address, (*protocol, u16::from_be_bytes([*high, *low])))
+        }
+        _ => (key, (0, 0)),
+    };
     Some(RawElement {
         key: key.iter().fold(0, |number, &byte| number << 8 | u128::from(byte)),
+        service,
         is_start: flags & elem::F_INTERVAL_END == 0,
     })
 }
@@ -149,6 +183,23 @@ pub(crate) fn collect(kind: SetKind, mut raw: Vec<RawElement>) -> Option<Element
             })
             .collect::<Option<_>>()
             .map(Elements::Ports),
+        SetKind::Ipv4NamedPorts => raw
+            .iter()
+            .map(|element| {
+                let (protocol, port) = element.service;
+                let address = Ipv4Addr::from_bits(u32::try_from(element.key).ok()?);
+                Some((address, Protocol(protocol), port))
+            })
+            .collect::<Option<_>>()
+            .map(Elements::Ipv4NamedPorts),
+        SetKind::Ipv6NamedPorts => Some(Elements::Ipv6NamedPorts(
+            raw.iter()
+                .map(|element| {
+                    let (protocol, port) = element.service;
+                    (Ipv6Addr::from_bits(element.key), Protocol(protocol), port)
+                })
+                .collect(),
+        )),
     }
 }
 
@@ -160,6 +211,7 @@ fn intervals(raw: &[RawElement], highest: u128) -> Option<Vec<(u128, u128)>> {
             RawElement {
                 key: 0,
                 is_start: false,
+                ..
             },
             rest @ ..,
         ] => rest,
@@ -234,6 +286,23 @@ mod tests {
             Elements::Ports(vec![]),
             Elements::Ipv4Addresses((0..20_000).map(Ipv4Addr::from_bits).collect()),
             Elements::Ipv6Addresses((0..20_000).map(Ipv6Addr::from_bits).collect()),
+            Elements::Ipv4NamedPorts(vec![
+                (Ipv4Addr::UNSPECIFIED, Protocol::TCP, 0),
+                (Ipv4Addr::LOCALHOST, Protocol::TCP, 80),
+                (Ipv4Addr::LOCALHOST, Protocol::UDP, 0x0102),
+                (Ipv4Addr::BROADCAST, Protocol::SCTP, u16::MAX),
+            ]),
+            Elements::Ipv6NamedPorts(
+                (0..5_000u16)
+                    .map(|i| {
+                        (
+                            Ipv6Addr::from_bits(u128::MAX - 5_000 + u128::from(i)),
+                            Protocol::UDP,
+                            i,
+                        )
+                    })
+                    .collect(),
+            ),
         ] {
             assert_eq!(round_trip(&elements).as_ref(), Some(&elements));
         }
@@ -252,7 +321,11 @@ mod tests {
 
     #[test]
     fn a_range_that_is_no_prefix_is_foreign() {
-        let raw = |key, is_start| RawElement { key, is_start };
+        let raw = |key, is_start| RawElement {
+            key,
+            service: (0, 0),
+            is_start,
+        };
         assert_eq!(
             collect(SetKind::Ipv4Nets, vec![raw(1, true), raw(4, false)]),
             None

@@ -18,10 +18,10 @@ impl Expression {
     /// The expression that an instruction is.
     pub(crate) fn new(instruction: &Instruction) -> Result<Self, EncodeError> {
         match instruction {
-            Instruction::MetaLoad(key) => {
+            Instruction::MetaLoad(key, register) => {
                 let mut expression = Expression::alloc(c"meta");
                 expression.set_u32(sys::NFTNL_EXPR_META_KEY, *key as u32);
-                expression.set_u32(sys::NFTNL_EXPR_META_DREG, expr::REG_1);
+                expression.set_u32(sys::NFTNL_EXPR_META_DREG, register.number());
                 Ok(expression)
             }
             Instruction::MetaSet(key) => {
@@ -36,12 +36,24 @@ impl Expression {
                 expression.set_u32(sys::NFTNL_EXPR_CT_DREG, expr::REG_1);
                 Ok(expression)
             }
-            Instruction::PayloadLoad { base, offset, length } => {
+            Instruction::SocketCgroupLoad { level } => {
+                let mut expression = Expression::alloc(c"socket");
+                expression.set_u32(sys::NFTNL_EXPR_SOCKET_KEY, expr::SOCKET_CGROUPV2);
+                expression.set_u32(sys::NFTNL_EXPR_SOCKET_DREG, expr::REG_1);
+                expression.set_u32(sys::NFTNL_EXPR_SOCKET_LEVEL, *level);
+                Ok(expression)
+            }
+            Instruction::PayloadLoad {
+                base,
+                offset,
+                length,
+                register,
+            } => {
                 let mut expression = Expression::alloc(c"payload");
                 expression.set_u32(sys::NFTNL_EXPR_PAYLOAD_BASE, *base as u32);
                 expression.set_u32(sys::NFTNL_EXPR_PAYLOAD_OFFSET, *offset);
                 expression.set_u32(sys::NFTNL_EXPR_PAYLOAD_LEN, *length);
-                expression.set_u32(sys::NFTNL_EXPR_PAYLOAD_DREG, expr::REG_1);
+                expression.set_u32(sys::NFTNL_EXPR_PAYLOAD_DREG, register.number());
                 Ok(expression)
             }
             Instruction::Compare(op, data) => {
@@ -92,6 +104,15 @@ impl Expression {
                 expression.set_text(sys::NFTNL_EXPR_OBJREF_IMM_NAME, &name);
                 Ok(expression)
             }
+            Instruction::Limit { per_second, burst } => {
+                let mut expression = Expression::alloc(c"limit");
+                expression.set_u64(sys::NFTNL_EXPR_LIMIT_RATE, u64::from(*per_second));
+                expression.set_u64(sys::NFTNL_EXPR_LIMIT_UNIT, expr::LIMIT_PER_SECOND);
+                expression.set_u32(sys::NFTNL_EXPR_LIMIT_BURST, *burst);
+                expression.set_u32(sys::NFTNL_EXPR_LIMIT_TYPE, expr::LIMIT_TYPE_PACKETS);
+                Ok(expression)
+            }
+            Instruction::Notrack => Ok(Expression::alloc(c"notrack")),
             Instruction::Log(log) => Expression::log(log),
             Instruction::Foreign(name) => Err(EncodeError::Foreign(name.clone())),
         }
@@ -142,7 +163,7 @@ impl Expression {
     }
 
     // libnftnl finds the attribute by its number in the expression's own kind, copies as many bytes as that attribute
-    // has, and ignores a number that the kind lacks. The four setters are private, and each use above gives the
+    // has, and ignores a number that the kind lacks. The setters are private, and each use above gives the
     // attribute its own type as libnftnl's `src/expr/*.c` has it.
 
     fn set_u8(&mut self, attribute: u32, value: u8) {
@@ -158,6 +179,11 @@ impl Expression {
     fn set_u32(&mut self, attribute: u32, value: u32) {
         // SAFETY: the expression is alive and ours alone; the attribute holds 32 bits (see above).
         unsafe { sys::nftnl_expr_set_u32(self.0.as_ptr(), attribute_number(attribute), value) };
+    }
+
+    fn set_u64(&mut self, attribute: u32, value: u64) {
+        // SAFETY: the expression is alive and ours alone; the attribute holds 64 bits (see above).
+        unsafe { sys::nftnl_expr_set_u64(self.0.as_ptr(), attribute_number(attribute), value) };
     }
 
     fn set_text(&mut self, attribute: u32, value: &CStr) {

@@ -3,7 +3,7 @@
 //! The crate knows [`palisade_rules::ruleset`] and nothing of policies. One road leads through it:
 //!
 //! ```text
-//! Ruleset ─▶ program ─┐
+//! Ruleset ─▶ lower ───┐
 //!                     ├─▶ diff ─▶ Transaction ─▶ encode ─▶ socket ─▶ kernel
 //! kernel ─▶ dump ─────┘
 //! ```
@@ -24,6 +24,7 @@ mod elements;
 mod encode;
 mod expression;
 mod handle;
+mod lower;
 mod message;
 mod mismatch;
 mod nflog;
@@ -36,8 +37,9 @@ mod userdata;
 pub use diff::diff;
 pub use dump::{CounterValue, KernelBase, KernelChain, KernelCounter, KernelRule, KernelSet, KernelTable};
 pub use handle::EncodeError;
+pub use lower::lower;
 pub use mismatch::Mismatch;
 pub use nflog::{NflogError, NflogOptions, NflogPacket, NflogSocket};
 pub use nft::{Applied, ApplyError, Nft, OpenError, ReadError, Refusal, ReplaceError, VerifyError};
-pub use program::{CompareOp, Data, Instruction, MetaKey, PayloadBase, Verdict, lower};
+pub use program::{CompareOp, Data, Instruction, MetaKey, PayloadBase, Register, Verdict};
 pub use transaction::{Operation, SetKind, Transaction};

@@ -7,7 +7,7 @@ use palisade_rules::ruleset::{Name, Ruleset, TABLE};
 
 use crate::diff::{attainable_order, element_changes, hangs_at, is_rule, is_same_set};
 use crate::dump::{KernelChain, KernelTable};
-use crate::program::lower;
+use crate::lower::lower;
 use crate::transaction::SetKind;
 
 /// The most differences that are listed; a table that somebody emptied has thousands.

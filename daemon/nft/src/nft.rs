@@ -23,6 +23,8 @@ const ATTEMPTS: usize = 4;
 /// Calls block until the kernel is done: about 15 µs for each rule that changes.
 pub struct Nft {
     socket: Socket,
+    /// What the last replacement read back, and the generation that it is of.
+    held: Option<(u32, KernelTable)>,
 }
 
 /// Why nf_tables cannot be used.
@@ -134,7 +136,7 @@ impl Nft {
             Some(libc::EPERM | libc::EACCES) => OpenError::Privilege,
             _ => OpenError::Io(error),
         })?;
-        let mut nft = Nft { socket };
+        let mut nft = Nft { socket, held: None };
         match dump::generation(&mut nft.socket) {
             Ok(_) => Ok(nft),
             Err(RequestError::Refused(failure)) => Err(match failure.errno {
@@ -210,18 +212,45 @@ impl Nft {
                 Err(error) => return Err(error.into()),
             }
         };
-        match self.verify(desired) {
-            Ok(()) => Ok(Applied { changes }),
-            Err(VerifyError::Read(error)) => Err(error.into()),
-            Err(VerifyError::Mismatch(mismatch)) => Err(mismatch.into()),
+        self.read_back(desired, changes)
+    }
+
+    /// As [`Nft::replace`], and faster: what the last replacement read back counts as what is there, as long as nf_tables
+    /// has not moved on since. The kernel itself makes sure of that when it takes the transaction. Once it is in force,
+    /// the table is read and checked all the same.
+    pub fn update(&mut self, desired: &Ruleset) -> Result<Applied, ReplaceError> {
+        let current = self.generation_id()?;
+        let Some((generation, table)) = self.held.take().filter(|(of, _)| *of == current) else {
+            return self.replace(desired);
+        };
+        let transaction = diff(desired, Some(&table));
+        if transaction.is_empty() {
+            self.held = Some((generation, table));
+            return Ok(Applied { changes: 0 });
+        }
+        match self.apply(&transaction, generation) {
+            Ok(()) => self.read_back(desired, transaction.len()),
+            Err(ApplyError::Conflict) => self.replace(desired),
+            Err(error) => Err(error.into()),
         }
     }
 
     /// Whether the kernel's table holds exactly this ruleset, the values and comments of counters aside.
     pub fn verify(&mut self, desired: &Ruleset) -> Result<(), VerifyError> {
-        let table = self.dump()?;
+        self.held = None;
+        let (generation, table) = self.read()?;
         compare(desired, table.as_ref())?;
+        self.held = table.map(|table| (generation, table));
         Ok(())
+    }
+
+    /// Checks that the kernel holds what `changes` operations should have put there.
+    fn read_back(&mut self, desired: &Ruleset, changes: usize) -> Result<Applied, ReplaceError> {
+        match self.verify(desired) {
+            Ok(()) => Ok(Applied { changes }),
+            Err(VerifyError::Read(error)) => Err(error.into()),
+            Err(VerifyError::Mismatch(mismatch)) => Err(mismatch.into()),
+        }
     }
 
     /// Deletes our table with all that is in it, so that every packet passes. It is fine if there is none.

@@ -171,16 +171,22 @@ pub enum SetKind {
     Ipv6Nets,
     /// `type inet_service; flags interval`.
     Ports,
+    /// `type ipv4_addr . inet_proto . inet_service`.
+    Ipv4NamedPorts,
+    /// `type ipv6_addr . inet_proto . inet_service`.
+    Ipv6NamedPorts,
 }
 
 impl SetKind {
     /// All of them.
-    pub(crate) const ALL: [SetKind; 5] = [
+    pub(crate) const ALL: [SetKind; 7] = [
         SetKind::Ipv4Addresses,
         SetKind::Ipv6Addresses,
         SetKind::Ipv4Nets,
         SetKind::Ipv6Nets,
         SetKind::Ports,
+        SetKind::Ipv4NamedPorts,
+        SetKind::Ipv6NamedPorts,
     ];
 
     /// The kind of set that holds these.
@@ -191,6 +197,8 @@ impl SetKind {
             Elements::Ipv4Nets(_) => SetKind::Ipv4Nets,
             Elements::Ipv6Nets(_) => SetKind::Ipv6Nets,
             Elements::Ports(_) => SetKind::Ports,
+            Elements::Ipv4NamedPorts(_) => SetKind::Ipv4NamedPorts,
+            Elements::Ipv6NamedPorts(_) => SetKind::Ipv6NamedPorts,
         }
     }
 
@@ -200,6 +208,8 @@ impl SetKind {
             SetKind::Ipv4Addresses | SetKind::Ipv4Nets => abi::set::TYPE_IPV4_ADDR,
             SetKind::Ipv6Addresses | SetKind::Ipv6Nets => abi::set::TYPE_IPV6_ADDR,
             SetKind::Ports => abi::set::TYPE_INET_SERVICE,
+            SetKind::Ipv4NamedPorts => named_port_type(abi::set::TYPE_IPV4_ADDR),
+            SetKind::Ipv6NamedPorts => named_port_type(abi::set::TYPE_IPV6_ADDR),
         }
     }
 
@@ -209,14 +219,26 @@ impl SetKind {
             SetKind::Ipv4Addresses | SetKind::Ipv4Nets => 4,
             SetKind::Ipv6Addresses | SetKind::Ipv6Nets => 16,
             SetKind::Ports => 2,
+            // Each part of a concatenation is padded to four bytes.
+            SetKind::Ipv4NamedPorts => 4 + 4 + 4,
+            SetKind::Ipv6NamedPorts => 16 + 4 + 4,
         }
     }
 
     /// `NFT_SET_*`.
     pub(crate) fn flags(self) -> u32 {
         match self {
-            SetKind::Ipv4Addresses | SetKind::Ipv6Addresses => 0,
+            SetKind::Ipv4Addresses
+            | SetKind::Ipv6Addresses
+            | SetKind::Ipv4NamedPorts
+            | SetKind::Ipv6NamedPorts => 0,
             SetKind::Ipv4Nets | SetKind::Ipv6Nets | SetKind::Ports => abi::set::F_INTERVAL,
         }
     }
+}
+
+fn named_port_type(address: u32) -> u32 {
+    [abi::set::TYPE_INET_PROTO, abi::set::TYPE_INET_SERVICE]
+        .into_iter()
+        .fold(address, |number, part| number << abi::set::TYPE_BITS | part)
 }

@@ -3,136 +3,17 @@
 
 mod common;
 
-use common::{base_chain, chain, in_namespace, listing, name, nft, open, set};
+use std::fmt::Debug;
+use std::str::FromStr;
+
+use common::{at, base_chain, chain, in_namespace, listing, name, nft, open, set};
 use palisade_nft::diff;
 use palisade_rules::net::{Family, PortRange, Protocol};
 use palisade_rules::ruleset::{
     Comment, CtState, Elements, HookPoint, Log, Match, Op, Rule, Ruleset, Side, Statement,
 };
 
-const EXPECTED: &str = r#"table inet palisade {
-	comment "made by palisaded from /etc/palisade; changes made here are undone"
-	counter accepted {
-		comment "what passed"
-		packets 0 bytes 0
-	}
-
-	set addresses4 {
-		type ipv4_addr
-		comment "databases"
-		elements = { 10.0.0.1, 10.0.0.2 }
-	}
-
-	set addresses6 {
-		type ipv6_addr
-		elements = { fd00::1 }
-	}
-
-	set nets4 {
-		type ipv4_addr
-		flags interval
-		comment "the office"
-		elements = { 0.0.0.0/8, 10.0.0.0/24,
-			     10.0.1.0/25, 255.255.255.255 }
-	}
-
-	set nets6 {
-		type ipv6_addr
-		flags interval
-		elements = { fd00::/64,
-			     ff00::/8 }
-	}
-
-	set no-ports {
-		type inet_service
-		flags interval
-	}
-
-	set ports {
-		type inet_service
-		flags interval
-		elements = { 0-10, 80, 81-90, 65000-65535 }
-	}
-
-	chain prerouting {
-		type filter hook prerouting priority raw; policy accept;
-	}
-
-	chain input {
-		comment "to this host"
-		type filter hook input priority filter; policy accept;
-		iifname "lo" accept comment "loopback"
-		iifname != "eth0" accept
-		ct state established,related accept
-		ct state invalid drop
-		ct state new,untracked accept
-		meta nfproto ipv4 accept
-		meta nfproto ipv6 accept
-		meta l4proto tcp accept
-		meta l4proto != icmp accept
-		meta l4proto 250 accept
-		ip saddr 10.0.0.0/8 accept
-		ip saddr 10.1.0.0/16 accept
-		ip saddr 10.1.2.0/24 accept
-		ip saddr != 10.1.2.0/24 accept
-		ip saddr 10.1.2.0/23 accept
-		ip daddr 10.1.2.3 accept
-		ip daddr != 10.1.2.3 accept
-		ip saddr 0.0.0.0/0 accept
-		ip6 saddr fd00::/64 accept
-		ip6 daddr != fd00::/61 accept
-		ip6 daddr fd00::1 accept
-		ip saddr @addresses4 accept
-		ip daddr != @nets4 accept
-		ip6 saddr @addresses6 accept
-		ip6 daddr @nets6 accept
-		tcp dport 80 accept
-		tcp sport 8000-8080 accept
-		udp dport != 8000-8080 accept
-		udp sport != 53 accept
-		sctp dport @ports accept
-		tcp dport != @no-ports accept
-		icmp type echo-request accept
-		icmp type 8-10 accept
-		icmp type != 8-10 accept
-		icmpv6 type 130-132 accept
-		icmpv6 type != mld-listener-query accept
-		icmp type destination-unreachable icmp code != 5 accept
-		icmpv6 type destination-unreachable icmpv6 code != port-unreachable accept
-		icmpv6 type != destination-unreachable icmpv6 code 7 accept
-		meta mark & 0x0000ff00 == 0x00000100 accept
-		meta mark & 0x00000100 != 0x00000100 accept
-		meta mark 0x00000005 accept
-	}
-
-	chain forward {
-		type filter hook forward priority filter + 10; policy accept;
-		oifname "eth0" drop
-		oifname != "eth0" drop
-	}
-
-	chain output {
-		type filter hook output priority mangle; policy accept;
-		counter name "accepted" accept
-		log prefix "palisade in/allow 3" group 7 snaplen 128 queue-threshold 64
-		log group 7
-		meta mark set meta mark & 0xffff01ff | 0x00000100
-		meta mark set meta mark | 0x00000100
-		meta mark set meta mark & 0xfffffeff
-		meta mark set meta mark & 0x00000007 | 0x00000007
-		return
-		jump tier/default comment "tier default"
-		counter name "accepted" log prefix "x" group 1 snaplen 64 queue-threshold 1 goto tier/default
-		reject with icmpx admin-prohibited
-		meta l4proto tcp reject with tcp reset
-		drop
-	}
-
-	chain tier/default {
-		comment "tier default"
-	}
-}
-"#;
+const EXPECTED: &str = include_str!("listing.nft");
 
 #[test]
 fn everything_lists_as_nft_writes_it() {
@@ -180,33 +61,52 @@ fn everything() -> Ruleset {
     let mut input = base_chain("input", HookPoint::Input, conditions());
     input.comment = Comment::new("to this host");
     input.rules[0].comment = Comment::new("loopback");
-    let mut prerouting = base_chain("prerouting", HookPoint::Prerouting, vec![]);
-    if let Some(hook) = &mut prerouting.hook {
-        hook.priority = -300;
-    }
-    let mut forward = base_chain(
-        "forward",
-        HookPoint::Forward,
-        [Op::Is, Op::IsNot]
-            .map(|op| Rule {
-                matches: vec![Match::OutputInterface(op, "eth0".into())],
-                statements: vec![Statement::Drop],
+    let prerouting = at(
+        HookPoint::Prerouting,
+        -300,
+        "prerouting",
+        vec![
+            common::rule(vec![Statement::Notrack]),
+            Rule {
+                matches: vec![
+                    Match::Protocol(Op::Is, Protocol::UDP),
+                    Match::Port(Side::Destination, Op::Is, PortRange::one(53)),
+                ],
+                statements: vec![Statement::Notrack, Statement::Accept],
                 ..Rule::default()
-            })
-            .to_vec(),
+            },
+        ],
     );
-    if let Some(hook) = &mut forward.hook {
-        hook.priority = 10;
-    }
-    let mut output = base_chain("output", HookPoint::Output, statements());
-    if let Some(hook) = &mut output.hook {
-        hook.priority = -150;
-    }
+    let out_by_interface = [Op::Is, Op::IsNot].map(|op| Rule {
+        matches: vec![Match::OutputInterface(op, "eth0".into())],
+        statements: vec![Statement::Drop],
+        ..Rule::default()
+    });
     let mut tier = chain("tier/default", vec![]);
     tier.comment = Comment::new("tier default");
 
     let mut ruleset = Ruleset {
-        chains: vec![prerouting, input, forward, output, tier],
+        chains: vec![
+            prerouting,
+            at(HookPoint::Prerouting, -150, "prerouting/mangle", vec![]),
+            at(
+                HookPoint::Output,
+                -300,
+                "output/raw",
+                vec![common::rule(vec![Statement::Notrack])],
+            ),
+            at(HookPoint::Input, 1, "input/after", vec![]),
+            at(HookPoint::Input, -1, "input/before", vec![]),
+            at(HookPoint::Output, -1, "output/before", vec![]),
+            at(HookPoint::Output, 0, "output/filter", vec![]),
+            at(HookPoint::Output, 1, "output/after", vec![]),
+            at(HookPoint::Forward, 0, "forward/filter", vec![]),
+            at(HookPoint::Forward, 1, "forward/after", vec![]),
+            input,
+            at(HookPoint::Forward, 10, "forward", out_by_interface.to_vec()),
+            at(HookPoint::Output, -150, "output", statements()),
+            tier,
+        ],
         ..Ruleset::default()
     };
     ruleset
@@ -238,6 +138,31 @@ fn everything() -> Ruleset {
             Elements::Ipv6Nets(vec!["fd00::/64".parse().unwrap(), "ff00::/8".parse().unwrap()]),
             "",
         ),
+        (
+            "named4",
+            Elements::Ipv4NamedPorts(named(&[
+                ("9.0.0.3", Protocol::TCP, 80),
+                ("9.0.0.3", Protocol::SCTP, 1),
+                ("10.0.0.1", Protocol::TCP, 1),
+                ("10.0.0.1", Protocol::TCP, 80),
+                ("10.0.0.1", Protocol::TCP, 256),
+                ("10.0.0.1", Protocol::UDP, 53),
+                ("10.0.0.1", Protocol(250), 65535),
+                ("10.0.0.2", Protocol::TCP, 80),
+                ("10.0.0.2", Protocol::UDP, 1),
+            ])),
+            "port http",
+        ),
+        (
+            "named6",
+            Elements::Ipv6NamedPorts(named(&[
+                ("::1.2.3.4", Protocol::SCTP, 9),
+                ("fd00::2", Protocol::TCP, 80),
+                ("fd00::3", Protocol::TCP, 80),
+                ("fd01::2", Protocol::TCP, 80),
+            ])),
+            "",
+        ),
         ("no-ports", Elements::Ports(vec![]), ""),
         (
             "ports",
@@ -255,6 +180,13 @@ fn everything() -> Ruleset {
         ruleset.sets.insert(name(key), set);
     }
     ruleset
+}
+
+fn named<A: FromStr<Err: Debug>>(elements: &[(&str, Protocol, u16)]) -> Vec<(A, Protocol, u16)> {
+    elements
+        .iter()
+        .map(|(address, protocol, port)| (address.parse().unwrap(), *protocol, *port))
+        .collect()
 }
 
 fn conditions() -> Vec<Rule> {
@@ -306,6 +238,15 @@ fn conditions() -> Vec<Rule> {
         conditions.push(Match::IcmpCode(family, op, code));
         conditions
     };
+    let tcp = Match::Protocol(Is, Protocol::TCP);
+    let named_port = |side, op, family| {
+        let set = match family {
+            Family::V4 => "named4",
+            Family::V6 => "named6",
+        };
+        Match::NamedPortSet(side, op, family, name(set))
+    };
+    let (v4_only, v6_only) = (Match::Family(Family::V4), Match::Family(Family::V6));
     let conditions = vec![
         vec![Match::InputInterface(Is, "lo".into())],
         vec![Match::InputInterface(IsNot, "eth0".into())],
@@ -338,6 +279,22 @@ fn conditions() -> Vec<Rule> {
         port(Protocol::UDP, Source, IsNot, 53, 53),
         port_set(Protocol::SCTP, Is, "ports"),
         port_set(Protocol::TCP, IsNot, "no-ports"),
+        vec![v4_only.clone(), named_port(Destination, Is, Family::V4)],
+        vec![v4_only.clone(), named_port(Source, IsNot, Family::V4)],
+        vec![v6_only.clone(), named_port(Destination, IsNot, Family::V6)],
+        vec![v6_only.clone(), named_port(Source, Is, Family::V6)],
+        vec![v4_only.clone(), tcp, named_port(Destination, Is, Family::V4)],
+        vec![
+            Match::Protocol(Is, Protocol::UDP),
+            Match::Port(Source, Is, PortRange::one(53)),
+            v6_only,
+            named_port(Destination, Is, Family::V6),
+        ],
+        vec![
+            Match::Protocol(IsNot, Protocol::TCP),
+            v4_only,
+            named_port(Destination, Is, Family::V4),
+        ],
         icmp(Family::V4, Is, 8, 8),
         icmp(Family::V4, Is, 8, 10),
         icmp(Family::V4, IsNot, 8, 10),
@@ -388,11 +345,15 @@ fn statements() -> Vec<Rule> {
             queue_threshold,
         })
     };
+    let limit = |per_second, burst| Statement::Limit { per_second, burst };
     let counter = || Statement::Counter(name("accepted"));
     let mut rules: Vec<Rule> = [
         vec![counter(), Statement::Accept],
         vec![log("palisade in/allow 3", 7, 128, 64)],
         vec![log("", 7, 0, 0)],
+        vec![limit(10, 5), log("x", 7, 0, 0)],
+        vec![limit(60, 1), log("", 7, 0, 0)],
+        vec![limit(1, u32::MAX), counter(), log("", 7, 0, 0)],
         vec![Statement::SetMark {
             mask: 0xff00,
             value: 0x100,
@@ -423,8 +384,10 @@ fn statements() -> Vec<Rule> {
     .into_iter()
     .map(common::rule)
     .collect();
-    rules[8].comment = Comment::new("tier default");
     for rule in &mut rules {
+        if rule.statements == [Statement::Jump(name("tier/default"))] {
+            rule.comment = Comment::new("tier default");
+        }
         if rule.statements.contains(&Statement::RejectWithReset) {
             rule.matches = vec![Match::Protocol(Op::Is, Protocol::TCP)];
         }

@@ -1,5 +1,6 @@
 //! What the daemon says over its socket. The command line shows these, and prints them as they are with `-o json`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use palisade_rules::resource::Labels;
@@ -30,6 +31,8 @@ pub struct Status {
     pub panic: bool,
     /// Endpoints on this host.
     pub endpoints: usize,
+    /// The same by kind.
+    pub endpoints_by_kind: BTreeMap<String, usize>,
     /// Policies in force.
     pub enforced_policies: usize,
     /// Staged policies, parked ones left out.
@@ -97,9 +100,12 @@ pub struct PolicyRow {
     pub name: String,
     /// `enforced`, or the staged action.
     pub state: String,
+    /// Where it meets packets: `normal` (at the endpoint itself), `normal and forward` (through a host as well),
+    /// `pre-dnat` or `untracked`.
+    pub stage: String,
     /// The directions it governs.
     pub types: Vec<String>,
-    /// The local endpoints it applies to.
+    /// The local endpoints it has an effect on.
     pub endpoints: Vec<String>,
     /// First packets its rules have decided or logged, in its own world.
     pub packets: u64,
@@ -110,12 +116,18 @@ pub struct PolicyRow {
 /// A row of `GET /v1/endpoints`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EndpointRow {
+    /// `HostEndpoint`, `WorkloadEndpoint` or `ServiceEndpoint`.
+    pub kind: String,
+    /// The namespace, if the kind has one.
+    pub namespace: Option<String>,
     /// The name.
     pub name: String,
     /// The node.
     pub node: String,
     /// The interfaces on this host; empty elsewhere.
     pub interfaces: Vec<String>,
+    /// The cgroups of a service on this host, by path; empty while it does not run.
+    pub cgroups: Vec<String>,
     /// The addresses it is known by.
     pub addresses: Vec<std::net::IpAddr>,
     /// Its labels.

@@ -1,12 +1,12 @@
 //! One applied ruleset and everything it was made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use palisade_rules::compile::Compiled;
 use palisade_rules::resource::{Policy, PolicyId, StagedAction};
 use palisade_rules::snapshot::Snapshot;
-use palisade_rules::world::{Attachment, Worlds};
+use palisade_rules::world::{Attachment, Endpoint, EndpointId, EndpointKind, WorldKind, Worlds};
 use time::OffsetDateTime;
 
 /// What is, or was, in force.
@@ -17,7 +17,7 @@ pub struct Generation {
     /// When it came into force.
     pub at: OffsetDateTime,
     /// The resources.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// Both worlds.
     pub worlds: Worlds,
     /// Whether source ports tell connections apart in its worlds.
@@ -26,7 +26,59 @@ pub struct Generation {
     pub compiled: Compiled,
     /// Since when each staged policy has been as it is.
     pub staged_since: BTreeMap<PolicyId, StagedSince>,
-    places: BTreeMap<String, Arc<str>>,
+    /// By [`Way`].
+    places: [BTreeMap<String, Arc<EndpointKey>>; 3],
+}
+
+/// Which endpoint: what it is and what it is called, in every generation.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EndpointKey {
+    /// What it is.
+    pub kind: EndpointKind,
+    /// Its namespace; `None` for a global kind.
+    pub namespace: Option<String>,
+    /// Its name.
+    pub name: String,
+}
+
+impl EndpointKey {
+    /// The endpoint of this name in these worlds, if it is on this host.
+    pub fn find(&self, worlds: &Worlds) -> Option<EndpointId> {
+        // They are in this order.
+        let order = |endpoint: &Endpoint| {
+            (&endpoint.name, &endpoint.namespace, endpoint.kind).cmp(&(
+                &self.name,
+                &self.namespace,
+                self.kind,
+            ))
+        };
+        let index = worlds.endpoints.binary_search_by(order).ok()?;
+        worlds.endpoints[index]
+            .attachment
+            .is_some()
+            .then_some(EndpointId(index))
+    }
+}
+
+impl From<&Endpoint> for EndpointKey {
+    fn from(endpoint: &Endpoint) -> Self {
+        EndpointKey {
+            kind: endpoint.kind,
+            namespace: endpoint.namespace.clone(),
+            name: endpoint.name.clone(),
+        }
+    }
+}
+
+/// By which of its ways the first packet of a connection came to an endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// `in`, `out`: to or from a host or workload, by an interface.
+    Interface,
+    /// `forward-in`, `forward-out`: through a host, by an interface.
+    Forward,
+    /// `service-in`, `service-out`: to or from a service.
+    Service,
 }
 
 /// Since when a staged policy has been as it is.
@@ -44,34 +96,20 @@ impl Generation {
         number: u64,
         at: OffsetDateTime,
         now: OffsetDateTime,
-        snapshot: Snapshot,
+        snapshot: Arc<Snapshot>,
         worlds: Worlds,
         compiled: Compiled,
         previous: Option<&Generation>,
     ) -> Self {
-        let mut places = BTreeMap::new();
-        for (_, endpoint, attachment) in worlds.local() {
-            let name: Arc<str> = endpoint.name.as_str().into();
-            match attachment {
-                Attachment::Rest => places.extend([("*".to_owned(), name)]),
-                Attachment::Interfaces(interfaces) => {
-                    places.extend(
-                        interfaces
-                            .iter()
-                            .map(|interface| (interface.clone(), Arc::clone(&name))),
-                    );
-                }
-            }
-        }
         let mut generation = Generation {
             number,
             at,
             snapshot,
             looks_at_source_ports: worlds.looks_at_source_ports(),
+            places: places(&worlds),
             worlds,
             compiled,
             staged_since: BTreeMap::new(),
-            places,
         };
         let mut staged_since = BTreeMap::new();
         for policy in generation.staged() {
@@ -88,16 +126,70 @@ impl Generation {
         generation
     }
 
-    /// The name of the local endpoint at an interface; `*` is the one that stands for all the others.
-    pub fn endpoint_at(&self, place: &str) -> Option<Arc<str>> {
-        self.places.get(place).cloned()
+    /// The local endpoint at a place: an interface, `*` for all the others, or the name of a service.
+    pub fn endpoint_at(&self, way: Way, place: &str) -> Option<Arc<EndpointKey>> {
+        self.places[way as usize].get(place).cloned()
     }
 
     /// The staged policies that have an effect in the pending world.
     pub fn staged(&self) -> impl Iterator<Item = &Policy> {
-        let has_effect = |policy: &&Policy| !matches!(policy.staged, None | Some(StagedAction::Ignore));
-        self.snapshot.policies.iter().filter(has_effect)
+        self.snapshot.policies.iter().filter(|policy| is_staged(policy))
     }
+}
+
+/// Whether a policy is staged, and not parked.
+pub fn is_staged(policy: &Policy) -> bool {
+    !matches!(policy.staged, None | Some(StagedAction::Ignore))
+}
+
+/// The local endpoints by place, for each [`Way`].
+fn places(worlds: &Worlds) -> [BTreeMap<String, Arc<EndpointKey>>; 3] {
+    let mut places = [const { BTreeMap::new() }; 3];
+    for (_, endpoint, attachment) in worlds.local() {
+        let key = Arc::new(EndpointKey::from(endpoint));
+        let names = match attachment {
+            Attachment::Rest => vec!["*".to_owned()],
+            Attachment::Interfaces(interfaces) => interfaces.clone(),
+            Attachment::Cgroups(_) => vec![endpoint.name.clone()],
+        };
+        let ways: &[Way] = match endpoint.kind {
+            EndpointKind::Host => &[Way::Interface, Way::Forward],
+            EndpointKind::Workload => &[Way::Interface],
+            EndpointKind::Service => &[Way::Service],
+        };
+        for &way in ways {
+            let named = names.iter().map(|name| (name.clone(), Arc::clone(&key)));
+            places[way as usize].extend(named);
+        }
+    }
+    places
+}
+
+/// For each policy of the snapshot, by its index, the local endpoints for which it changes something, in order: those it
+/// selects in a world that it is in, or, for a staged deletion, those of the policy that it takes away.
+pub fn concerned(snapshot: &Snapshot, worlds: &Worlds) -> Vec<BTreeSet<EndpointId>> {
+    let mut concerned = vec![BTreeSet::new(); snapshot.policies.len()];
+    for (id, ..) in worlds.local() {
+        for kind in WorldKind::BOTH {
+            let world = worlds.world(kind);
+            for &policy in &world.by_endpoint[id.0] {
+                concerned[world.policies[policy].source].insert(id);
+            }
+        }
+    }
+    let is_deletion = |policy: &Policy| policy.staged == Some(StagedAction::Delete);
+    let enforced: BTreeMap<&PolicyId, usize> = (0..)
+        .zip(&snapshot.policies)
+        .filter(|(_, policy)| policy.staged.is_none())
+        .map(|(index, policy)| (&policy.id, index))
+        .collect();
+    for (index, policy) in (0..).zip(&snapshot.policies) {
+        if let Some(&deleted) = enforced.get(&policy.id).filter(|_| is_deletion(policy)) {
+            let taken_away = concerned[deleted].clone();
+            concerned[index] = taken_away;
+        }
+    }
+    concerned
 }
 
 /// Whether two policies mean the same, wherever they are written.

@@ -17,13 +17,14 @@ use palisade_rules::world::{Host, resolve};
 use time::OffsetDateTime;
 use tracing::{info, warn};
 
-pub use generation::{Generation, StagedSince};
+pub use generation::{EndpointKey, Generation, StagedSince, Way, concerned, is_staged};
 pub use panic::Panic;
 pub use state::{State, StateError};
 
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
 use crate::kernel::KernelError;
+use crate::kernel::cgroups::{Cgroups, CgroupsError};
 use crate::source::{self, SourceError};
 
 /// The name of the safety net that the daemon adds by itself.
@@ -32,8 +33,14 @@ pub const SAFETY_NET: &str = "zzz-final-allow-everything";
 /// Generations that stay known, so that packets seen by an earlier one are still decided by it.
 const REMEMBERED: usize = 8;
 
+/// Rules of all the generations that stay known, but for the one in force and the one before it: about 3 kB each.
+const REMEMBERED_RULES: usize = 100_000;
+
 /// What the host has at the moment.
 pub type Interfaces = BTreeMap<String, Vec<std::net::IpAddr>>;
+
+/// How the kernel is made to hold a ruleset: from what it holds, or from what is known of that.
+type Put = fn(&mut Nft, &Ruleset) -> Result<palisade_nft::Applied, ReplaceError>;
 
 /// Brings generations into force, one after the other.
 pub struct Engine {
@@ -41,9 +48,10 @@ pub struct Engine {
     config: Config,
     nft: Nft,
     state: State,
+    cgroups: Arc<Cgroups>,
     interfaces: Interfaces,
-    /// Whether the generation in force was made for these interfaces.
-    followed: bool,
+    /// Whether the kernel is known to hold the generation in force: after a change that failed it may hold another.
+    settled: bool,
     generations: VecDeque<Arc<Generation>>,
 }
 
@@ -73,6 +81,9 @@ pub enum ReloadError {
     /// Somebody called for help.
     #[error("`palisade panic` is in force: nothing is filtered by palisade; `palisade resume` takes it back")]
     Panic,
+    /// The cgroups of services cannot be read.
+    #[error(transparent)]
+    Cgroups(#[from] CgroupsError),
     /// The kernel refused, or does not hold what was applied.
     #[error("{}", not_in_force(.0))]
     Kernel(#[from] KernelError),
@@ -87,7 +98,9 @@ impl ReloadError {
         match self {
             ReloadError::Config(_) | ReloadError::Source(_) | ReloadError::Resources(_) => Exit::Invalid,
             ReloadError::Kernel(error) if error.is_privilege() => Exit::NoPrivilege,
-            ReloadError::Kernel(_) | ReloadError::State(_) | ReloadError::Panic => Exit::ApplyFailed,
+            ReloadError::Cgroups(_) | ReloadError::Kernel(_) | ReloadError::State(_) | ReloadError::Panic => {
+                Exit::ApplyFailed
+            }
         }
     }
 }
@@ -96,22 +109,28 @@ impl Engine {
     /// An engine with nothing in force yet. If the kernel has no table of ours, the safety net goes in at once, in a
     /// transaction of its own, before any policy is read; if it has one, that stays until the first generation replaces
     /// it in one step. Under a panic the kernel is left alone.
-    pub fn start(config_path: PathBuf, config: Config, nft: Nft) -> Result<Self, ReloadError> {
+    pub fn start(
+        config_path: PathBuf,
+        config: Config,
+        nft: Nft,
+        cgroups: Arc<Cgroups>,
+    ) -> Result<Self, ReloadError> {
         let state = State::open(&config.state_dir)?;
         let mut engine = Engine {
             config_path,
             config,
             nft,
             state,
+            cgroups,
             interfaces: Interfaces::new(),
-            followed: false,
+            settled: false,
             generations: VecDeque::new(),
         };
         if engine.panicked() {
             return Ok(engine);
         }
         if engine.nft.dump().map_err(KernelError::from)?.is_none() {
-            engine.put(&safety_net_only(SAFETY_NET))?;
+            engine.put(&safety_net_only(SAFETY_NET), Nft::replace)?;
             info!("no table inet palisade yet: the safety net is in");
         } else {
             info!("the table inet palisade is there: it stays in force until the policies are read");
@@ -136,7 +155,6 @@ impl Engine {
 
     /// Takes note of the host's interfaces and addresses; they count from the next reload on.
     pub fn set_interfaces(&mut self, interfaces: Interfaces) {
-        self.followed &= self.interfaces == interfaces;
         self.interfaces = interfaces;
     }
 
@@ -145,27 +163,61 @@ impl Engine {
         let config = self.fixed_at_start(Config::load(&self.config_path)?);
         let reading = source::read(std::slice::from_ref(&config.policy_dir))?;
         let rendered = reading.diagnostics.render(&reading.files, false);
-        let Some(snapshot) = reading.snapshot else {
+        let Some(mut snapshot) = reading.snapshot else {
             return Err(ReloadError::Resources(rendered));
         };
-        let applied = self.bring_into_force(&config, snapshot, rendered)?;
+        add_safety_net(&config, &mut snapshot);
+        let snapshot = Arc::new(snapshot);
+        let in_force = self.host(&config, &snapshot).and_then(|host| {
+            let config = &config;
+            self.bring_into_force(config, snapshot, host, Nft::replace)
+        });
+        // Other services may have been looked for than are in force, and the kernel may hold what is not.
+        let (number, changes) = in_force.inspect_err(|_| self.cgroups.look_again())?;
         self.config = config;
-        Ok(applied)
+        Ok(Applied {
+            generation: number,
+            changes,
+            warnings: rendered,
+        })
     }
 
     /// Brings the same resources into force for the host as it is now; `None` if it is as it was, or if a panic keeps
-    /// everything out of force. After an error, the same interfaces may be followed once more.
+    /// everything out of force. After an error, the same host may be followed once more.
     pub fn follow(&mut self, interfaces: Interfaces) -> Result<Option<Applied>, ReloadError> {
         self.set_interfaces(interfaces);
-        if self.followed || self.panicked() {
-            return Ok(None);
-        }
-        let Some(current) = self.current() else {
+        let Some(current) = self.current().map(Arc::clone) else {
             return self.reload().map(Some);
         };
-        let snapshot = current.snapshot.clone();
         let config = self.config.clone();
-        self.bring_into_force(&config, snapshot, String::new()).map(Some)
+        let host = self.host(&config, &current.snapshot)?;
+        if self.settled && current.worlds.host == host || self.panicked() {
+            return Ok(None);
+        }
+        let snapshot = Arc::clone(&current.snapshot);
+        let (number, changes) = self.bring_into_force(&config, snapshot, host, Nft::update)?;
+        Ok(Some(Applied {
+            generation: number,
+            changes,
+            warnings: String::new(),
+        }))
+    }
+
+    /// The host as it is now, as far as these resources look at it.
+    fn host(&self, config: &Config, snapshot: &Snapshot) -> Result<Host, ReloadError> {
+        let here = snapshot.service_endpoints.values();
+        let services = here
+            .filter(|endpoint| endpoint.node == config.node)
+            .map(|endpoint| endpoint.unit.clone())
+            .collect();
+        Ok(Host {
+            node: Some(config.node.clone()),
+            interfaces: self.interfaces.clone(),
+            cgroups: self.cgroups.read(&services)?,
+            labels: config.host_labels.clone(),
+            failsafes: config.failsafes.clone(),
+            filter_loopback: config.filter_loopback,
+        })
     }
 
     /// Whether `palisade panic` keeps everything out of force.
@@ -178,37 +230,31 @@ impl Engine {
         Ok(self.nft.counters()?)
     }
 
+    /// Gives the number of the generation then in force, and how many changes it took in the kernel.
     fn bring_into_force(
         &mut self,
         config: &Config,
-        mut snapshot: Snapshot,
-        warnings: String,
-    ) -> Result<Applied, ReloadError> {
+        snapshot: Arc<Snapshot>,
+        host: Host,
+        put: Put,
+    ) -> Result<(u64, usize), ReloadError> {
         // At a start there is nothing to fall back on: everything is made ready for the end of the panic.
         let panicked = self.panicked();
         if panicked && self.current().is_some() {
             return Err(ReloadError::Panic);
         }
-        add_safety_net(config, &mut snapshot);
-        let host = Host {
-            node: Some(config.node.clone()),
-            interfaces: self.interfaces.clone(),
-            labels: config.host_labels.clone(),
-            failsafes: config.failsafes.clone(),
-            filter_loopback: config.filter_loopback,
-        };
         let worlds = resolve(&snapshot, host);
         let number = self
             .current()
             .map_or(self.state.generation(), |current| current.number);
-        let mut options = Options {
+        let options = Options {
             deny: config.deny_action,
             flow_log: Some(FlowLog {
                 group: config.flows.nflog_group,
                 generation: number,
             }),
         };
-        let mut compiled = compile(&worlds, &options);
+        let compiled = compile(&worlds, &options);
         let now = OffsetDateTime::now_utc();
         let in_force_since = match self.generations.back() {
             Some(current) => (current.compiled == compiled).then_some(current.at),
@@ -217,17 +263,18 @@ impl Engine {
             }
             None => None,
         };
-        let number = if in_force_since.is_some() {
-            number
+        let (number, compiled) = if in_force_since.is_some() {
+            (number, compiled)
         } else {
-            options.flow_log = Some(FlowLog {
-                group: config.flows.nflog_group,
-                generation: number + 1,
-            });
-            compiled = compile(&worlds, &options);
-            number + 1
+            (number + 1, compiled.renumbered(number + 1))
         };
-        let changes = if panicked { 0 } else { self.put(&compiled.ruleset)? };
+        self.settled = false;
+        let changes = if panicked {
+            0
+        } else {
+            self.put(&compiled.ruleset, put)?
+        };
+        self.settled = !panicked;
         // What had to be put back was not in force all the time.
         let at = in_force_since.filter(|_| changes == 0).unwrap_or(now);
         let generation = Generation::new(
@@ -239,7 +286,6 @@ impl Engine {
             compiled,
             self.current().map(Arc::as_ref),
         );
-        self.followed = true;
         if !panicked && let Err(error) = self.state.record(number, at) {
             // The rules are in force; a full disk must not undo them.
             warn!(%error, "the generation is in force, but its number could not be kept");
@@ -248,20 +294,28 @@ impl Engine {
             self.generations.pop_back();
         }
         self.generations.push_back(Arc::new(generation));
-        if self.generations.len() > REMEMBERED {
+        self.forget();
+        Ok((number, changes))
+    }
+
+    /// Forgets the oldest generations, as far as there are too many.
+    fn forget(&mut self) {
+        let rules = |generation: &Arc<Generation>| {
+            let chains = generation.compiled.ruleset.chains.iter();
+            chains.map(|chain| chain.rules.len()).sum::<usize>()
+        };
+        while self.generations.len() > REMEMBERED
+            || (self.generations.len() > 2
+                && self.generations.iter().map(rules).sum::<usize>() > REMEMBERED_RULES)
+        {
             self.generations.pop_front();
         }
-        Ok(Applied {
-            generation: number,
-            changes,
-            warnings,
-        })
     }
 
     /// Makes the kernel hold this ruleset, and says how many changes that took. A panic called meanwhile wins: its note
     /// is written before it removes the table, so that here either the note is seen or the table goes afterwards.
-    fn put(&mut self, ruleset: &Ruleset) -> Result<usize, ReloadError> {
-        let applied = match self.nft.replace(ruleset) {
+    fn put(&mut self, ruleset: &Ruleset, put: Put) -> Result<usize, ReloadError> {
+        let applied = match put(&mut self.nft, ruleset) {
             // Another writer came between the change and reading it back: put it right.
             Err(ReplaceError::Mismatch(_)) => self.nft.replace(ruleset),
             result => result,

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use palisade_rules::schema::Kind;
 
+use super::schema;
 use crate::config::{DEFAULT_PATH, DEFAULT_SOCKET};
 
 /// Put a default-deny firewall on a live Linux host: stage, observe, promote.
@@ -67,6 +69,8 @@ pub(super) enum Command {
     Compile(CompileArgs),
     /// Work with selectors
     Selector(SelectorArgs),
+    /// JSON Schema of everything that can be written, for editors
+    Schema(SchemaArgs),
     /// A completion script for a shell
     Completion {
         /// The shell
@@ -197,6 +201,13 @@ pub(super) enum SelectorCommand {
         #[arg(long = "label", value_name = "KEY=VALUE")]
         labels: Vec<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct SchemaArgs {
+    /// Only this kind
+    #[arg(value_parser = schema::kinds(), ignore_case = true, hide_possible_values = true)]
+    pub(super) kind: Option<&'static Kind>,
 }
 
 /// `palisade demo`.

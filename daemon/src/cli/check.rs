@@ -40,8 +40,17 @@ pub(super) fn run(args: &CheckArgs, format: Format) -> Outcome {
                     .iter()
                     .filter(|policy| policy.staged.is_some())
                     .count();
+                let others: String = [
+                    (snapshot.workload_endpoints.len(), "workload endpoint"),
+                    (snapshot.service_endpoints.len(), "service endpoint"),
+                ]
+                .into_iter()
+                .filter(|(number, _)| *number > 0)
+                .fold(String::new(), |text, (number, thing)| {
+                    format!("{text}, {}", count(number, thing))
+                });
                 output::say(&format!(
-                    "valid: {} enforced and {staged} staged policies, {} host endpoints, {} network sets\n",
+                    "valid: {} enforced and {staged} staged policies, {} host endpoints{others}, {} network sets\n",
                     snapshot.policies.len() - staged,
                     snapshot.host_endpoints.len(),
                     snapshot.network_sets.len(),

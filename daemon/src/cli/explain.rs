@@ -158,7 +158,7 @@ struct CsvRow {
     step: Option<StepReport>,
 }
 
-const CSV_COLUMNS: [output::Column<CsvRow>; 14] = [
+const CSV_COLUMNS: [output::Column<CsvRow>; 15] = [
     ("WORLD", |row| row.world.to_owned()),
     ("WITHOUT_SAFETY_NET", |row| row.without_safety_net.to_string()),
     ("VERDICT", |row| row.verdict.clone()),
@@ -185,6 +185,9 @@ const CSV_COLUMNS: [output::Column<CsvRow>; 14] = [
     }),
     ("SOURCE", |row| {
         row.cell(|step| step.source.clone().unwrap_or_default())
+    }),
+    ("STAGE", |row| {
+        row.cell(|step| step.stage.as_deref().unwrap_or_default().to_owned())
     }),
 ];
 
@@ -249,10 +252,12 @@ fn world_text(world: &str, verdict: &str, steps: &[StepReport]) -> String {
             .as_ref()
             .map(|source| format!("  {source}"))
             .unwrap_or_default();
+        let stage = step.stage.as_ref().map(|stage| format!(", {stage}"));
         text += &format!(
-            "    {:<7} at {}: {} {}{source}\n",
+            "    {:<7} at {}{}: {} {}{source}\n",
             step.direction,
             step.endpoint,
+            stage.unwrap_or_default(),
             step.phrase(),
             step.action.to_lowercase()
         );

@@ -79,8 +79,12 @@ async fn follow(client: &Client, args: &FlowsArgs, format: Format) -> Outcome {
 const COLUMNS: [output::Column<Arc<FlowRecord>>; 10] = [
     ("TIME", |record| moment(record.end_time)),
     ("DIRECTION", |record| record.direction.clone()),
-    ("FROM", |record| record.source_name.clone()),
-    ("TO", |record| record.dest_name.clone()),
+    ("FROM", |record| {
+        named(record.source_namespace.as_ref(), &record.source_name)
+    }),
+    ("TO", |record| {
+        named(record.dest_namespace.as_ref(), &record.dest_name)
+    }),
     ("PROTO", |record| record.proto.clone()),
     ("PORT", |record| record.dest_port.to_string()),
     ("PACKETS", |record| {
@@ -93,7 +97,16 @@ const COLUMNS: [output::Column<Arc<FlowRecord>>; 10] = [
 
 fn wanted(args: &FlowsArgs, record: &FlowRecord) -> bool {
     let is = |wanted: &Option<String>, is: &str| wanted.as_ref().is_none_or(|wanted| wanted == is);
-    let at = |name: &String| record.source_name == *name || record.dest_name == *name;
+    let parties = [
+        (&record.source_namespace, &record.source_name),
+        (&record.dest_namespace, &record.dest_name),
+    ];
+    let at = |name: &String| {
+        let is_it = |(namespace, its): (&Option<String>, &String)| {
+            its == name || named(namespace.as_ref(), its) == *name
+        };
+        parties.into_iter().any(is_it)
+    };
     let traces = &record.policies;
     let without = [
         &traces.enforced_without_safety_net,
@@ -139,14 +152,19 @@ fn row(record: &FlowRecord, heading: bool) -> String {
     heading
         + &line([
             &moment(record.end_time),
-            &record.source_name,
-            &record.dest_name,
+            &named(record.source_namespace.as_ref(), &record.source_name),
+            &named(record.dest_namespace.as_ref(), &record.dest_name),
             &record.proto,
             &record.dest_port.to_string(),
             &(record.packets_in + record.packets_out).to_string(),
             &action,
             &because(record),
         ])
+}
+
+/// `namespace/name`, or the name alone.
+fn named(namespace: Option<&String>, name: &str) -> String {
+    namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }
 
 fn pending(record: &FlowRecord) -> String {

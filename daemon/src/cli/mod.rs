@@ -11,6 +11,7 @@ mod offline;
 mod output;
 mod panic;
 mod reload;
+mod schema;
 mod selector;
 mod show;
 mod staged;
@@ -77,6 +78,7 @@ pub fn main() -> Exit {
         Command::Resume(args) => online(panic::resume(&client, &args)),
         Command::Compile(args) => online(compile::run(&client, &args)),
         Command::Selector(args) => selector::run(&args, output),
+        Command::Schema(args) => schema::run(&args, output),
         Command::Completion { shell } => completion::completion(shell),
         Command::Man { directory } => completion::manual(&directory),
         Command::Demo(args) => demo::run(&args),

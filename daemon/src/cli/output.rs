@@ -24,6 +24,24 @@ pub(super) fn rows<T: Serialize>(format: Format, rows: &[T], columns: &[Column<T
     }
 }
 
+/// As [`rows`], but a table has no column in which every cell says the usual.
+pub(super) fn telling_rows<T: Serialize>(
+    format: Format,
+    all: &[T],
+    columns: &[Column<T>],
+    usual: &[(&str, &str)],
+) -> Result<(), Failure> {
+    if format != Format::Table {
+        return rows(format, all, columns);
+    }
+    let tells = |(heading, cell): &&Column<T>| {
+        let usual = usual.iter().find(|(column, _)| column == heading);
+        usual.is_none_or(|(_, usual)| all.iter().any(|row| cell(row) != *usual))
+    };
+    let telling: Vec<Column<T>> = columns.iter().filter(tells).copied().collect();
+    rows(format, all, &telling)
+}
+
 /// Prints a value whole, as JSON or YAML.
 pub(super) fn whole<T: Serialize>(format: Format, value: &T) -> Result<(), Failure> {
     match format {

@@ -44,7 +44,7 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
         "palisaded {version} on node {node}, since {since}\n\
          generation    {generation}, since {at}\n\
          last reload   {reload}{panic}\n\
-         policies      {enforced} enforced, {staged} staged, on {endpoints} local endpoints\n\
+         policies      {enforced} enforced, {staged} staged, on {endpoints} local endpoints{kinds}\n\
          safety net    {net}\n\
          kernel        table inet palisade: {chains} chains, {rules} rules, {sets} sets, {counters} counters\n\
          flow records  {file}, {flows}\n",
@@ -61,6 +61,7 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
         enforced = status.enforced_policies,
         staged = status.staged_policies,
         endpoints = status.endpoints,
+        kinds = kinds(&status),
         net = if status.safety_net {
             "in place: what no policy decides is allowed"
         } else {
@@ -82,7 +83,7 @@ pub(super) async fn policies(client: &Client, from: &FromFiles, format: Format) 
         let (snapshot, worlds) = offline::snapshot_and_worlds(from)?;
         policy_rows(&snapshot, &worlds, &[])
     };
-    output::rows(
+    output::telling_rows(
         format,
         &rows,
         &[
@@ -91,12 +92,22 @@ pub(super) async fn policies(client: &Client, from: &FromFiles, format: Format) 
                 row.order
                     .map_or_else(|| "-".to_owned(), |order| order.to_string())
             }),
+            ("KIND", |row| {
+                row.kind.strip_prefix("Staged").unwrap_or(&row.kind).to_owned()
+            }),
+            ("NAMESPACE", |row| or_dash(row.namespace.as_ref())),
             ("NAME", |row| row.name.clone()),
             ("STATE", |row| row.state.clone()),
+            ("STAGE", |row| row.stage.clone()),
             ("TYPES", |row| row.types.join(",")),
             ("ENDPOINTS", |row| join_or_dash(&row.endpoints)),
             ("PACKETS", |row| row.packets.to_string()),
             ("SOURCE", |row| row.source.clone()),
+        ],
+        &[
+            ("KIND", "GlobalNetworkPolicy"),
+            ("NAMESPACE", "-"),
+            ("STAGE", "normal"),
         ],
     )?;
     Ok(Exit::Fine)
@@ -105,14 +116,16 @@ pub(super) async fn policies(client: &Client, from: &FromFiles, format: Format) 
 pub(super) async fn counters(client: &Client, args: &CountersArgs, format: Format) -> Outcome {
     let mut rows: Vec<CounterRow> = client.get("/v1/counters").await?;
     rows.retain(|row| !args.hit || row.packets_total > 0);
-    output::rows(
+    output::telling_rows(
         format,
         &rows,
         &[
             ("WORLD", |row| row.world.clone()),
             ("DIRECTION", |row| row.direction.clone()),
+            ("STAGE", |row| row.stage.clone()),
             ("TIER", |row| row.tier.clone()),
             ("KIND", |row| row.kind.clone()),
+            ("NAMESPACE", |row| or_dash(row.namespace.as_ref())),
             ("NAME", |row| row.name.clone()),
             ("RULE", |row| match (&row.rule_name, row.rule_index) {
                 (Some(name), _) => name.clone(),
@@ -124,6 +137,7 @@ pub(super) async fn counters(client: &Client, args: &CountersArgs, format: Forma
             ("BYTES", |row| row.bytes_total.to_string()),
             ("COUNTER", |row| row.counter.clone()),
         ],
+        &[("STAGE", "normal"), ("NAMESPACE", "-")],
     )?;
     Ok(Exit::Fine)
 }
@@ -134,13 +148,16 @@ pub(super) async fn endpoints(client: &Client, from: &FromFiles, format: Format)
     } else {
         endpoint_rows(&offline::worlds(from)?.0)
     };
-    output::rows(
+    output::telling_rows(
         format,
         &rows,
         &[
+            ("KIND", |row| row.kind.clone()),
+            ("NAMESPACE", |row| or_dash(row.namespace.as_ref())),
             ("NAME", |row| row.name.clone()),
             ("NODE", |row| row.node.clone()),
             ("INTERFACES", |row| join_or_dash(&row.interfaces)),
+            ("CGROUPS", |row| join_or_dash(&row.cgroups)),
             ("ADDRESSES", |row| join_or_dash(&row.addresses)),
             ("LABELS", |row| {
                 join_or_dash(
@@ -152,6 +169,7 @@ pub(super) async fn endpoints(client: &Client, from: &FromFiles, format: Format)
             }),
             ("PREVIEW", |row| if row.preview { "yes" } else { "-" }.to_owned()),
         ],
+        &[("KIND", "HostEndpoint"), ("NAMESPACE", "-"), ("CGROUPS", "-")],
     )?;
     Ok(Exit::Fine)
 }
@@ -172,6 +190,20 @@ pub(super) fn action(row: &CounterRow) -> String {
         ("pending", false) => format!("would {action}"),
         _ => action,
     }
+}
+
+/// The endpoints by kind, where not all of them are hosts.
+fn kinds(status: &Status) -> String {
+    if status.endpoints_by_kind.keys().all(|kind| kind == "HostEndpoint") {
+        return String::new();
+    }
+    let kinds = status.endpoints_by_kind.iter();
+    let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{count} {kind}")).collect();
+    format!(" ({})", kinds.join(", "))
+}
+
+fn or_dash(text: Option<&String>) -> String {
+    text.cloned().unwrap_or_else(|| "-".to_owned())
 }
 
 fn join_or_dash<T: ToString>(items: &[T]) -> String {

@@ -1,8 +1,11 @@
 //! Attribution: what both worlds say about an observed connection.
 
+use std::net::IpAddr;
+
 use palisade_rules::analysis::{StepReport, name_of};
-use palisade_rules::evaluate::{Decision, Verdict, evaluate};
-use palisade_rules::world::{EndpointId, WorldKind, Worlds};
+use palisade_rules::evaluate::{Decision, Verdict, evaluate, evaluate_forwarded};
+use palisade_rules::net::Direction;
+use palisade_rules::world::{EndpointKind, WorldKind, Worlds};
 
 use super::observe::Connection;
 use super::record::{Party, Traces};
@@ -26,13 +29,14 @@ pub struct Attribution {
 
 /// Decides about a connection in both worlds; `None` if its endpoint is no longer there.
 pub fn attribute(worlds: &Worlds, connection: &Connection) -> Option<Attribution> {
-    let endpoint = worlds
-        .endpoints
-        .iter()
-        .position(|endpoint| endpoint.attachment.is_some() && endpoint.name == *connection.endpoint)
-        .map(EndpointId)?;
+    let endpoint = connection.endpoint.find(worlds)?;
+    let decide = if connection.forwarded {
+        evaluate_forwarded
+    } else {
+        evaluate
+    };
     let [enforced, pending] = WorldKind::BOTH.map(|kind| {
-        evaluate(
+        decide(
             worlds,
             worlds.world(kind),
             endpoint,
@@ -67,19 +71,32 @@ pub fn attribute(worlds: &Worlds, connection: &Connection) -> Option<Attribution
     })
 }
 
-/// Both ends of a connection, by name.
+/// Both ends of a connection, by name. Workloads and services are known by where their packets were seen, all others by
+/// their address: a service has none of its own.
 pub fn parties(worlds: &Worlds, connection: &Connection, addresses: bool) -> (Party, Party) {
-    let party = |address| {
+    let party = |address: IpAddr, direction: Direction| {
         let named = name_of(worlds, address);
-        Party {
-            name: named.name.to_owned(),
+        let mut party = Party {
             kind: named.kind.as_str().to_owned(),
+            namespace: named.namespace.map(str::to_owned),
+            name: named.name.to_owned(),
             labels: named.labels.cloned().unwrap_or_default(),
             ip: addresses.then_some(address),
+        };
+        let here = &connection.endpoint;
+        if connection.direction == direction
+            && here.kind != EndpointKind::Host
+            && let Some(id) = here.find(worlds)
+        {
+            here.kind.as_str().clone_into(&mut party.kind);
+            party.namespace.clone_from(&here.namespace);
+            party.name.clone_from(&here.name);
+            party.labels.clone_from(&worlds.endpoint(id).labels);
         }
+        party
     };
     (
-        party(connection.packet.source),
-        party(connection.packet.destination),
+        party(connection.packet.source, Direction::Egress),
+        party(connection.packet.destination, Direction::Ingress),
     )
 }

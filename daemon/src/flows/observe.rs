@@ -7,6 +7,8 @@ use palisade_rules::evaluate::Packet;
 use palisade_rules::net::{Direction, Protocol};
 use time::OffsetDateTime;
 
+use crate::apply::EndpointKey;
+
 /// Distinct connections that are kept apart: in one interval, and for reports. What comes beyond is counted, not kept.
 const MAX_KEPT: usize = 65_536;
 
@@ -16,10 +18,12 @@ const MAX_GENERATIONS: usize = 8;
 /// What policy can see of a connection at one endpoint.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Connection {
-    /// The name of the local endpoint.
-    pub endpoint: Arc<str>,
+    /// The local endpoint.
+    pub endpoint: Arc<EndpointKey>,
     /// Seen from it.
     pub direction: Direction,
+    /// Whether it only passes through the host.
+    pub forwarded: bool,
     /// The first packet; the source port is 0 where no rule looks at source ports.
     pub packet: Packet,
 }
@@ -219,6 +223,7 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use palisade_rules::world::EndpointKind;
 
     fn connection(port: u16) -> Connection {
         let packet = Packet {
@@ -231,8 +236,13 @@ mod tests {
             icmp_code: 0,
         };
         Connection {
-            endpoint: "eth0".into(),
+            endpoint: Arc::new(EndpointKey {
+                kind: EndpointKind::Host,
+                namespace: None,
+                name: "eth0".to_owned(),
+            }),
             direction: Direction::Ingress,
+            forwarded: false,
             packet,
         }
     }

@@ -1,6 +1,6 @@
 //! The first bytes of a packet, as policies see them.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use etherparse::{LaxNetSlice, LaxSlicedPacket, TransportSlice};
 use palisade_rules::evaluate::Packet;
@@ -70,6 +70,27 @@ pub fn parse(payload: &[u8]) -> Option<(Packet, u64)> {
     Some((packet, length))
 }
 
+/// A packet in a few words, such as `tcp 10.0.0.1:49152 -> 10.0.0.2:80` or `icmp 10.0.0.1 -> 10.0.0.2 type 8 code 0`.
+pub fn phrase(packet: &Packet) -> String {
+    let Packet {
+        source,
+        destination,
+        protocol,
+        ..
+    } = *packet;
+    if protocol.has_ports() {
+        let source = SocketAddr::new(source, packet.source_port);
+        let destination = SocketAddr::new(destination, packet.destination_port);
+        return format!("{protocol} {source} -> {destination}");
+    }
+    let icmp = if protocol == Protocol::icmp_of(packet.family()) {
+        format!(" type {} code {}", packet.icmp_type, packet.icmp_code)
+    } else {
+        String::new()
+    };
+    format!("{protocol} {source} -> {destination}{icmp}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +126,35 @@ mod tests {
         sctp.extend([0, 7, 0, 9, 0, 0, 0, 0, 0, 0, 0, 0]);
         let (packet, length) = parse(&sctp).unwrap();
         assert_eq!((packet.source_port, packet.destination_port, length), (7, 9, 52));
+    }
+
+    #[test]
+    fn a_packet_is_told_in_a_few_words() {
+        let packet = |protocol, source: &str, destination: &str| Packet {
+            source: source.parse().unwrap(),
+            destination: destination.parse().unwrap(),
+            protocol,
+            source_port: 1024,
+            destination_port: 53,
+            icmp_type: 8,
+            icmp_code: 0,
+        };
+        for (packet, words) in [
+            (
+                packet(Protocol::UDP, "fd00::1", "fd00::2"),
+                "udp [fd00::1]:1024 -> [fd00::2]:53",
+            ),
+            (
+                packet(Protocol::ICMP, "10.0.0.1", "10.0.0.2"),
+                "icmp 10.0.0.1 -> 10.0.0.2 type 8 code 0",
+            ),
+            (
+                packet(Protocol(47), "10.0.0.1", "10.0.0.2"),
+                "47 10.0.0.1 -> 10.0.0.2",
+            ),
+        ] {
+            assert_eq!(phrase(&packet), words);
+        }
     }
 
     #[test]

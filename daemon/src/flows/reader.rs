@@ -1,4 +1,4 @@
-//! Reads the NFLOG group: the first packet of each connection, whatever becomes of it.
+//! Reads the NFLOG group: the first packet of each connection, whatever becomes of it, and what Log rules log.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -6,13 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use nix::errno::Errno;
+use nix::net::if_::if_indextoname;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use palisade_nft::{NflogOptions, NflogSocket};
+use palisade_nft::{NflogOptions, NflogPacket, NflogSocket};
 use palisade_rules::net::Direction;
 use tracing::{info, warn};
 
 use super::observe::{Connection, Missing};
 use super::packet;
+use crate::apply::Way;
 use crate::service::Daemon;
 
 /// The kernel hands its copies over after this long at most, if they do not fill a datagram before (the timeout of
@@ -49,7 +51,7 @@ fn follow(daemon: &Daemon, socket: &mut NflogSocket) -> io::Result<()> {
     let mut buffer = vec![0; NflogSocket::BUFFER];
     let mut lost = 0;
     loop {
-        match socket.receive(&mut buffer, |packet| saw(daemon, packet.prefix, packet.payload)) {
+        match socket.receive(&mut buffer, |packet| saw(daemon, &packet)) {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(socket)?,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -78,24 +80,27 @@ fn wait(socket: &NflogSocket) -> io::Result<()> {
     }
 }
 
-fn saw(daemon: &Daemon, prefix: &str, payload: &[u8]) {
-    let Some((direction, generation, place)) = parse_prefix(prefix) else {
-        return;
-    };
-    let seen_by = daemon.generation_by_number(generation);
-    let endpoint = seen_by.endpoint_at(place);
+fn saw(daemon: &Daemon, packet: &NflogPacket<'_>) {
+    match Prefix::parse(packet.prefix) {
+        Some(Prefix::First(first)) => saw_first(daemon, &first, packet.payload),
+        Some(Prefix::Log { policy, rule }) => info!(policy, rule, "{}", logged(policy, rule, packet)),
+        None => {}
+    }
+}
+
+/// Counts the first packet of a connection.
+fn saw_first(daemon: &Daemon, first: &First<'_>, payload: &[u8]) {
+    let seen_by = daemon.generation_by_number(first.generation);
+    let endpoint = seen_by.endpoint_at(first.way, first.place);
     match (packet::parse(payload), endpoint) {
         (Some((packet, bytes)), Some(endpoint)) => {
-            daemon.saw(
-                generation,
-                &seen_by,
-                Connection {
-                    endpoint,
-                    direction,
-                    packet,
-                },
-                bytes,
-            );
+            let connection = Connection {
+                endpoint,
+                direction: first.direction,
+                forwarded: first.way == Way::Forward,
+                packet,
+            };
+            daemon.saw(first.generation, &seen_by, connection, bytes);
         }
         _ => daemon.missed(Missing {
             unreadable: 1,
@@ -104,15 +109,69 @@ fn saw(daemon: &Daemon, prefix: &str, payload: &[u8]) {
     }
 }
 
-/// `palisade/in/12/eth0`: direction, generation, and the place of the endpoint. Log rules have another form.
-fn parse_prefix(prefix: &str) -> Option<(Direction, u64, &str)> {
-    let mut parts = prefix.strip_prefix("palisade/")?.splitn(3, '/');
-    let direction = match parts.next()? {
-        "in" => Direction::Ingress,
-        "out" => Direction::Egress,
-        _ => return None,
+/// What a Log rule has logged, in one line. How often it does is limited in the kernel.
+fn logged(policy: &str, rule: &str, packet: &NflogPacket<'_>) -> String {
+    let mut line = format!("log rule {rule} of policy {policy}: ");
+    line += &match packet::parse(packet.payload) {
+        Some((read, bytes)) => format!("{}, {bytes} bytes", packet::phrase(&read)),
+        None => "a packet that cannot be read".to_owned(),
     };
-    Some((direction, parts.next()?.parse().ok()?, parts.next()?))
+    for (word, interface) in [("in", packet.input_ifindex), ("out", packet.output_ifindex)] {
+        if let Some(interface) = Some(interface).filter(|&index| index != 0) {
+            let name = if_indextoname(interface);
+            let name = name.map_or_else(
+                |_| interface.to_string(),
+                |name| name.to_string_lossy().into_owned(),
+            );
+            line += &format!(", {word} by {name}");
+        }
+    }
+    line
+}
+
+/// What the prefix of a copy says.
+#[derive(Debug, PartialEq, Eq)]
+enum Prefix<'p> {
+    /// The first packet of a connection.
+    First(First<'p>),
+    /// What a Log rule logs: `palisade/log/web/0`, or with the policy's namespace `palisade/log/shop/web/0`.
+    Log { policy: &'p str, rule: &'p str },
+}
+
+/// `palisade/in/12/eth0`: way and direction, generation, place.
+#[derive(Debug, PartialEq, Eq)]
+struct First<'p> {
+    way: Way,
+    direction: Direction,
+    generation: u64,
+    place: &'p str,
+}
+
+impl<'p> Prefix<'p> {
+    /// `None` for what somebody else logs to our group.
+    fn parse(prefix: &'p str) -> Option<Self> {
+        let (word, rest) = prefix.strip_prefix("palisade/")?.split_once('/')?;
+        let (way, direction) = match word {
+            "in" => (Way::Interface, Direction::Ingress),
+            "out" => (Way::Interface, Direction::Egress),
+            "forward-in" => (Way::Forward, Direction::Ingress),
+            "forward-out" => (Way::Forward, Direction::Egress),
+            "service-in" => (Way::Service, Direction::Ingress),
+            "service-out" => (Way::Service, Direction::Egress),
+            "log" => {
+                let (policy, rule) = rest.rsplit_once('/')?;
+                return Some(Prefix::Log { policy, rule });
+            }
+            _ => return None,
+        };
+        let (generation, place) = rest.split_once('/')?;
+        Some(Prefix::First(First {
+            way,
+            direction,
+            generation: generation.parse().ok()?,
+            place,
+        }))
+    }
 }
 
 #[cfg(test)]
@@ -120,16 +179,76 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prefixes_of_flow_records_are_told_from_those_of_log_rules() {
+    fn a_prefix_says_where_a_first_packet_was_seen() {
+        let first = |way, direction, generation, place| {
+            Some(Prefix::First(First {
+                way,
+                direction,
+                generation,
+                place,
+            }))
+        };
+        let (ingress, egress) = (Direction::Ingress, Direction::Egress);
+        for (prefix, says) in [
+            ("palisade/in/12/eth0", first(Way::Interface, ingress, 12, "eth0")),
+            ("palisade/out/7/*", first(Way::Interface, egress, 7, "*")),
+            ("palisade/forward-in/7/*", first(Way::Forward, ingress, 7, "*")),
+            (
+                "palisade/forward-out/7/eth1",
+                first(Way::Forward, egress, 7, "eth1"),
+            ),
+            (
+                "palisade/service-in/3/web",
+                first(Way::Service, ingress, 3, "web"),
+            ),
+            (
+                "palisade/service-out/3/web",
+                first(Way::Service, egress, 3, "web"),
+            ),
+            ("palisade/in/many/eth0", None),
+            ("palisade/sideways/7/eth0", None),
+            ("somebody else", None),
+        ] {
+            assert_eq!(Prefix::parse(prefix), says, "{prefix}");
+        }
+    }
+
+    #[test]
+    fn a_prefix_names_the_log_rule() {
+        for (prefix, policy) in [
+            ("palisade/log/web/0", "web"),
+            ("palisade/log/shop/web/0", "shop/web"),
+        ] {
+            assert_eq!(Prefix::parse(prefix), Some(Prefix::Log { policy, rule: "0" }));
+        }
+        assert_eq!(Prefix::parse("palisade/log/web"), None);
+    }
+
+    #[test]
+    fn a_logged_packet_is_one_line() {
+        let mut payload = vec![
+            0x45, 0, 0, 40, 0, 0, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2,
+        ];
+        payload.extend([
+            0xc0, 0, 0x1f, 0x90, 0, 0, 0, 0, 0, 0, 0, 0, 0x50, 2, 0, 0, 0, 0, 0, 0,
+        ]);
+        let packet = |payload, output_ifindex| NflogPacket {
+            prefix: "",
+            hook: 3,
+            input_ifindex: 0,
+            output_ifindex,
+            mark: 0,
+            uid: None,
+            payload,
+            seq: 0,
+        };
         assert_eq!(
-            parse_prefix("palisade/in/12/eth0"),
-            Some((Direction::Ingress, 12, "eth0"))
+            logged("shop/web", "2", &packet(&payload, 1)),
+            "log rule 2 of policy shop/web: tcp 10.0.0.1:49152 -> 10.0.0.2:8080, 40 bytes, out by lo"
         );
         assert_eq!(
-            parse_prefix("palisade/out/7/*"),
-            Some((Direction::Egress, 7, "*"))
+            logged("web", "0", &packet(&[], 0)),
+            "log rule 0 of policy web: a packet that cannot be read"
         );
-        assert_eq!(parse_prefix("palisade/log/web/0"), None);
-        assert_eq!(parse_prefix("somebody else"), None);
     }
 }

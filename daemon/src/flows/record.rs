@@ -1,6 +1,7 @@
 //! The records in `flows.jsonl`: one JSON object a line, fields named as Calico's Goldmane names them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,7 +9,7 @@ use palisade_rules::analysis::StepReport;
 use palisade_rules::compile::{Counted, CountedBy};
 use palisade_rules::evaluate::Verdict;
 use palisade_rules::net::Direction;
-use palisade_rules::resource::Labels;
+use palisade_rules::resource::{Labels, Policy};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -35,7 +36,7 @@ pub struct FlowRecord {
     /// When it ended.
     #[serde(with = "time::serde::rfc3339")]
     pub end_time: OffsetDateTime,
-    /// `src` where the source is this host, `dst` where the destination is.
+    /// `src` where it was seen at its source, `dst` at its destination, `fwd` on its way through this host.
     pub reporter: String,
     /// `ingress` or `egress`.
     pub direction: String,
@@ -47,9 +48,9 @@ pub struct FlowRecord {
     pub safety_net: SafetyNet,
     /// The source's name.
     pub source_name: String,
-    /// Its namespace; `null` for hosts and networks.
+    /// Its namespace; `null` for what has none.
     pub source_namespace: Option<String>,
-    /// `HostEndpoint`, `NetworkSet` or `Network`.
+    /// `HostEndpoint`, `WorkloadEndpoint`, `ServiceEndpoint`, `NetworkSet` or `Network`.
     pub source_type: String,
     /// Its labels.
     pub source_labels: Labels,
@@ -58,9 +59,9 @@ pub struct FlowRecord {
     pub source_ip: Option<IpAddr>,
     /// The destination's name.
     pub dest_name: String,
-    /// Its namespace; `null` for hosts and networks.
+    /// Its namespace; `null` for what has none.
     pub dest_namespace: Option<String>,
-    /// `HostEndpoint`, `NetworkSet` or `Network`.
+    /// As `source_type`.
     pub dest_type: String,
     /// Its labels.
     pub dest_labels: Labels,
@@ -146,6 +147,8 @@ pub struct CounterRow {
     pub world: String,
     /// `ingress` or `egress`.
     pub direction: String,
+    /// `untracked`, `pre-dnat`, `normal` or `forward`.
+    pub stage: String,
     /// The tier; empty where no tier speaks.
     pub tier: String,
     /// The kind as written, or `EndOfTier`, `Profile`, `Failsafe`, `Invalid`.
@@ -171,14 +174,26 @@ pub struct CounterRow {
 /// A party of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Party {
+    /// `HostEndpoint`, `WorkloadEndpoint`, `ServiceEndpoint`, `NetworkSet` or `Network`.
+    pub kind: String,
+    /// Its namespace; `None` for what has none.
+    pub namespace: Option<String>,
     /// Its name.
     pub name: String,
-    /// `HostEndpoint`, `NetworkSet` or `Network`.
-    pub kind: String,
     /// Its labels.
     pub labels: Labels,
     /// Its address, where it is asked for.
     pub ip: Option<IpAddr>,
+}
+
+/// `namespace/name`, or the name alone.
+impl fmt::Display for Party {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
 }
 
 impl CounterRow {
@@ -188,6 +203,7 @@ impl CounterRow {
             counter: counter.to_owned(),
             world: counted.world.as_str().to_owned(),
             direction: counted.direction.as_str().to_owned(),
+            stage: counted.stage.as_str().to_owned(),
             tier: String::new(),
             kind: String::new(),
             namespace: None,
@@ -225,12 +241,27 @@ impl CounterRow {
                 "EndOfTier".clone_into(&mut row.kind);
                 row.tier.clone_from(tier);
             }
-            CountedBy::Profile(profile) => {
+            CountedBy::Profile {
+                name,
+                rule_index,
+                rule_name,
+                ..
+            } => {
                 "Profile".clone_into(&mut row.kind);
-                row.name = profile.clone().unwrap_or_default();
+                row.name.clone_from(name);
+                row.rule_index = i64::try_from(*rule_index).unwrap_or(i64::MAX);
+                row.rule_name.clone_from(rule_name);
             }
+            CountedBy::NoProfile => "Profile".clone_into(&mut row.kind),
         }
         row
+    }
+
+    /// Whether a rule of this policy counts here.
+    pub fn is_of(&self, policy: &Policy) -> bool {
+        self.kind == policy.written_kind()
+            && self.namespace == policy.id.namespace
+            && self.name == policy.id.name
     }
 }
 
@@ -242,7 +273,7 @@ pub fn flow_records(
     include_addresses: bool,
     generation: impl Fn(u64) -> Arc<Generation>,
 ) -> Vec<FlowRecord> {
-    type Key = (Direction, Party, Party, u16, u8, Attribution);
+    type Key = (Direction, bool, Party, Party, u16, u8, Attribution);
     let mut flows: BTreeMap<Key, Tally> = BTreeMap::new();
     for ((seen_by, connection), tally) in &interval.seen {
         let generation = generation(*seen_by);
@@ -252,10 +283,14 @@ pub fn flow_records(
         };
         let (source, destination) = parties(&generation.worlds, connection, include_addresses);
         let Connection {
-            direction, packet, ..
+            direction,
+            forwarded,
+            packet,
+            ..
         } = connection;
         let key = (
             *direction,
+            *forwarded,
             source,
             destination,
             packet.destination_port,
@@ -274,12 +309,13 @@ pub fn flow_records(
     flows
         .into_iter()
         .map(
-            |((direction, source, destination, dest_port, protocol, attribution), tally)| {
+            |((direction, forwarded, source, destination, dest_port, protocol, attribution), tally)| {
                 let word = |verdict: Verdict| verdict.as_str().to_owned();
-                let (reporter, [packets_in, packets_out, bytes_in, bytes_out]) = match direction {
+                let (seen_at, [packets_in, packets_out, bytes_in, bytes_out]) = match direction {
                     Direction::Ingress => ("dst", [tally.packets, 0, tally.bytes, 0]),
                     Direction::Egress => ("src", [0, tally.packets, 0, tally.bytes]),
                 };
+                let reporter = if forwarded { "fwd" } else { seen_at };
                 FlowRecord {
                     // A clock that was set back must not make an interval end before it begins.
                     start_time: interval.start.min(end),
@@ -294,12 +330,12 @@ pub fn flow_records(
                         pending_action: word(attribution.pending_without_net),
                     },
                     source_name: source.name,
-                    source_namespace: None,
+                    source_namespace: source.namespace,
                     source_type: source.kind,
                     source_labels: source.labels,
                     source_ip: source.ip,
                     dest_name: destination.name,
-                    dest_namespace: None,
+                    dest_namespace: destination.namespace,
                     dest_type: destination.kind,
                     dest_labels: destination.labels,
                     dest_ip: destination.ip,

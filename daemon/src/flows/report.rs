@@ -1,19 +1,19 @@
 //! What staged policies would have done: observed connections, decided by the worlds as they are now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_rules::analysis::StepReport;
 use palisade_rules::evaluate::Verdict;
 use palisade_rules::net::{Direction, Protocol};
 use palisade_rules::resource::{Policy, StagedAction};
-use palisade_rules::world::WorldKind;
+use palisade_rules::world::{EndpointId, WorldKind};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use super::attribute::{Attribution, attribute, parties};
 use super::observe::{Kept, Missing, Tally};
 use super::record::CounterRow;
-use crate::apply::{Generation, StagedSince};
+use crate::apply::{Generation, StagedSince, concerned, is_staged};
 
 /// What one staged policy would have done.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -88,15 +88,18 @@ pub fn staged_reports(
     kept: &Kept,
     counters: &BTreeMap<String, CounterRow>,
 ) -> Vec<StagedReport> {
-    generation
-        .staged()
-        .map(|policy| staged_report(generation, policy, kept, counters))
+    let concerned = concerned(&generation.snapshot, &generation.worlds);
+    let policies = generation.snapshot.policies.iter().zip(&concerned);
+    policies
+        .filter(|(policy, _)| is_staged(policy))
+        .map(|(policy, endpoints)| staged_report(generation, policy, endpoints, kept, counters))
         .collect()
 }
 
 fn staged_report(
     generation: &Generation,
     policy: &Policy,
+    endpoints: &BTreeSet<EndpointId>,
     kept: &Kept,
     counters: &BTreeMap<String, CounterRow>,
 ) -> StagedReport {
@@ -109,21 +112,11 @@ fn staged_report(
             generation: generation.number,
             at: generation.at,
         });
-    let applies = |(id, endpoint, _): (_, &palisade_rules::world::Endpoint, _)| {
-        policy
-            .selector
-            .matches(&endpoint.labels)
-            .then(|| (id, endpoint.name.clone()))
-    };
-    let endpoints: Vec<_> = worlds.local().filter_map(applies).collect();
-    let safety_net = endpoints.iter().any(|(id, _)| {
-        let stands = |direction| {
-            worlds
-                .pending
-                .governing(*id, direction)
-                .any(|policy| policy.safety_net)
-        };
-        Direction::BOTH.into_iter().any(stands)
+    let safety_net = endpoints.iter().any(|id| {
+        let policies = worlds.pending.by_endpoint[id.0].iter();
+        policies
+            .map(|&index| &worlds.pending.policies[index])
+            .any(|policy| policy.safety_net)
     });
     let mut report = StagedReport {
         kind: policy.written_kind().to_owned(),
@@ -138,7 +131,10 @@ fn staged_report(
         .to_owned(),
         source: policy.position.to_string(),
         since: since.at,
-        endpoints: endpoints.into_iter().map(|(_, name)| name).collect(),
+        endpoints: endpoints
+            .iter()
+            .map(|&id| worlds.endpoint(id).to_string())
+            .collect(),
         safety_net,
         would_allow: 0,
         would_deny: 0,
@@ -159,8 +155,8 @@ fn staged_report(
         let (source, destination) = parties(worlds, connection, false);
         let key = StagedKey {
             direction: connection.direction,
-            from: source.name,
-            to: destination.name,
+            from: source.to_string(),
+            to: destination.to_string(),
             protocol: connection.packet.protocol,
             port: connection.packet.destination_port,
             verdicts: [
@@ -195,8 +191,10 @@ fn decided_by<'a>(policy: &Policy, attribution: &'a Attribution) -> Option<&'a S
         policy.written_kind()
     };
     let is_ours = |step: &&StepReport| match &step.trigger {
-        Some(trigger) => trigger.kind == kind && trigger.name == policy.id.name,
-        None => step.kind == kind && step.name == policy.id.name,
+        Some(trigger) => {
+            trigger.kind == kind && trigger.namespace == policy.id.namespace && trigger.name == policy.id.name
+        }
+        None => step.kind == kind && step.namespace == policy.id.namespace && step.name == policy.id.name,
     };
     let (with, without) = if deletes {
         (&traces.enforced, &traces.enforced_without_safety_net)
@@ -217,8 +215,7 @@ fn own_counters(policy: &Policy, counters: &BTreeMap<String, CounterRow>) -> Vec
         .filter(|row| {
             let governs = (row.direction == "ingress" && policy.types.ingress)
                 || (row.direction == "egress" && policy.types.egress);
-            let own = row.kind == policy.written_kind() && row.name == policy.id.name;
-            own || governs && row.kind == "EndOfTier" && row.tier == policy.tier
+            row.is_of(policy) || governs && row.kind == "EndOfTier" && row.tier == policy.tier
         })
         .cloned()
         .collect();

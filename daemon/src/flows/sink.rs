@@ -88,6 +88,7 @@ mod tests {
             counter: counter.to_owned(),
             world: "enforced".to_owned(),
             direction: "ingress".to_owned(),
+            stage: "normal".to_owned(),
             tier: String::new(),
             kind: "Invalid".to_owned(),
             namespace: None,

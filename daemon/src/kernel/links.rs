@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{Stream, StreamExt, TryStreamExt};
 use rtnetlink::packet_route::address::AddressAttribute;
@@ -12,10 +12,13 @@ use rtnetlink::{Handle, MulticastGroup, new_multicast_connection};
 use crate::apply::Interfaces;
 
 /// Changes come in bursts (an interface, its addresses, its flags): wait this long for the rest of one.
-const SETTLE: Duration = Duration::from_millis(30);
+const SETTLE: Duration = Duration::from_millis(5);
 
-/// Some hosts never come to rest: a burst is over after this long.
-const BURST: Duration = Duration::from_secs(1);
+/// What comes first must not wait for the end of a long burst: this is the most that it waits.
+const BURST: Duration = Duration::from_millis(25);
+
+/// How long to wait before the kernel is asked again who has stopped telling.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The kernel lists thousands of interfaces in less; an answer that was lost does not come any more.
 const LISTED_WITHIN: Duration = Duration::from_secs(10);
@@ -108,20 +111,17 @@ impl Links {
         Ok(interfaces)
     }
 
-    /// Waits until something may have changed, and the burst it came in is over.
+    /// Waits until something may have changed, and the burst it came in is over or has lasted a while.
     pub async fn changed(&mut self) {
         if self.changes.next().await.is_none() {
             // Nobody tells us any more: read with another connection, though not in a hurry.
             self.broken = true;
-            tokio::time::sleep(BURST).await;
+            tokio::time::sleep(AGAIN).await;
             return;
         }
-        let began = Instant::now();
-        while began.elapsed() < BURST {
-            match tokio::time::timeout(SETTLE, self.changes.next()).await {
-                Ok(Some(())) => {}
-                Ok(None) | Err(_) => return,
-            }
-        }
+        let settled =
+            async { while let Ok(Some(())) = tokio::time::timeout(SETTLE, self.changes.next()).await {} };
+        // Settled or not: what is still to come is another change.
+        let _ = tokio::time::timeout(BURST, settled).await;
     }
 }

@@ -1,5 +1,6 @@
 //! What the kernel does for us, and how it fails.
 
+pub mod cgroups;
 pub mod links;
 
 use std::error::Error;

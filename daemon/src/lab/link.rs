@@ -11,7 +11,7 @@ use futures::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags};
 use rtnetlink::packet_route::link::{InfoData, InfoVeth, LinkAttribute, State};
-use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth};
+use rtnetlink::{Handle, LinkBridge, LinkUnspec, LinkVeth, RouteMessageBuilder};
 
 use super::{During, Error, Namespace, Result};
 
@@ -166,6 +166,25 @@ pub(super) fn remove_address(namespace: &Namespace, name: &str, address: IpNet) 
             Ok(())
         },
     )
+}
+
+/// Sends what is for a network through a neighbour.
+pub(super) fn add_route(namespace: &Namespace, to: IpNet, via: IpAddr) -> Result<()> {
+    let action = format!("add the route to {to} by {via}");
+    let route = RouteMessageBuilder::<IpAddr>::new()
+        .destination_prefix(to.network(), to.prefix_len())
+        .and_then(|route| route.gateway(via))
+        .map_err(|_| io::Error::from(ErrorKind::InvalidInput))
+        .during(|| action.clone())?
+        .build();
+    converse(namespace, action, async |handle| {
+        handle.route().add(route).execute().await
+    })
+}
+
+/// Reads an address with its prefix length.
+pub(super) fn parse(text: &str) -> Result<IpNet> {
+    text.parse().map_err(|_| Error::Address(text.to_owned()))
 }
 
 /// Talks to the kernel over an rtnetlink socket made inside the namespace.

@@ -1,6 +1,7 @@
 //! A network namespace without a name.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::net::IpAddr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic;
 use std::path::PathBuf;
@@ -50,6 +51,14 @@ impl Namespace {
         // The thread sends exactly once before anything else.
         let net = net.recv().unwrap_or(Err(Error::Privilege))?;
         let namespace = Namespace(Arc::new(Inner { net, keeper }));
+        // Duplicates are not looked for: without a link-local address of its own, which it gets after a second else, a
+        // router does not ask for its IPv6 neighbours.
+        namespace.set(&[
+            ("ipv6/conf/all/accept_dad", "0"),
+            ("ipv6/conf/default/accept_dad", "0"),
+            // Nor are routers: what is sent is what somebody here sends.
+            ("ipv6/conf/default/router_solicitations", "0"),
+        ])?;
         link::bring_up(&namespace, "lo")?;
         Ok(namespace)
     }
@@ -106,6 +115,47 @@ impl Namespace {
     /// A program that is not there shows as exit code 127 and a message on standard error.
     pub fn output(&self, command: &Command, input: &str) -> Result<Output> {
         self.run(|| process::output(command, input))?
+    }
+
+    /// Joins it to another by a cable (a veth pair): `interface` here, `peer` there, both up.
+    pub fn connect(&self, interface: &str, other: &Namespace, peer: &str) -> Result<()> {
+        link::add_veth(self, interface, other, peer)?;
+        link::bring_up(other, peer)?;
+        link::wait_until_up(self, interface)?;
+        link::wait_until_up(other, peer)
+    }
+
+    /// Gives an interface an address with its prefix length, usable at once.
+    ///
+    /// # Errors
+    /// [`Error::Address`] for an address that is not one; the kernel's own error for one it has already.
+    pub fn add_address(&self, interface: &str, address: &str) -> Result<()> {
+        link::add_address(self, interface, link::parse(address)?)
+    }
+
+    /// Sends what is for the network `to` through a neighbour.
+    ///
+    /// # Errors
+    /// [`Error::Address`] for a network that is not one; the kernel's own error where no interface leads to the
+    /// neighbour.
+    pub fn add_route(&self, to: &str, via: IpAddr) -> Result<()> {
+        link::add_route(self, link::parse(to)?, via)
+    }
+
+    /// Makes it a router, for both IP versions.
+    pub fn forward(&self) -> Result<()> {
+        self.set(&[("ipv4/ip_forward", "1"), ("ipv6/conf/all/forwarding", "1")])
+    }
+
+    /// Writes below `/proc/sys/net`, of which every namespace has its own.
+    fn set(&self, values: &[(&str, &str)]) -> Result<()> {
+        self.run(|| {
+            for (name, value) in values {
+                fs::write(format!("/proc/sys/net/{name}"), value)
+                    .during(|| format!("set {name} to {value}"))?;
+            }
+            Ok(())
+        })?
     }
 
     /// A path that stands for the namespace while this process lives, as `nsenter --net=PATH` takes it.

@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::{Error, Namespace, Result, link};
+use super::{Namespace, Result, link};
 
 /// The interface by which every host is on the switch.
 const INTERFACE: &str = "eth0";
@@ -66,7 +66,7 @@ impl Builder {
     /// Builds the network; when this returns, every host can reach every other.
     ///
     /// # Errors
-    /// [`Error::Address`] for an address that is not one, [`Error::Privilege`] without root.
+    /// [`super::Error::Address`] for an address that is not one, [`super::Error::Privilege`] without root.
     pub fn build(self) -> Result<Network> {
         let switch = Namespace::new()?;
         link::add_bridge(&switch, SWITCH)?;
@@ -74,7 +74,7 @@ impl Builder {
         for (number, (name, addresses)) in self.hosts.into_iter().enumerate() {
             let addresses = addresses
                 .iter()
-                .map(|text| parse(text))
+                .map(|text| link::parse(text))
                 .collect::<Result<Vec<_>>>()?;
             let host = Host {
                 name,
@@ -140,17 +140,17 @@ impl Host {
     /// Gives one of its interfaces another address, usable at once.
     ///
     /// # Errors
-    /// [`Error::Address`] for an address that is not one; the kernel's own error for one it has already.
+    /// [`super::Error::Address`] for an address that is not one; the kernel's own error for one it has already.
     pub fn add_address(&self, interface: &str, address: &str) -> Result<()> {
-        link::add_address(&self.namespace, interface, parse(address)?)
+        link::add_address(&self.namespace, interface, link::parse(address)?)
     }
 
     /// Takes an address from one of its interfaces.
     ///
     /// # Errors
-    /// [`Error::Address`] for an address that is not one.
+    /// [`super::Error::Address`] for an address that is not one.
     pub fn remove_address(&self, interface: &str, address: &str) -> Result<()> {
-        link::remove_address(&self.namespace, interface, parse(address)?)
+        link::remove_address(&self.namespace, interface, link::parse(address)?)
     }
 
     /// Adds another interface on the same switch, without addresses.
@@ -162,8 +162,4 @@ impl Host {
         link::wait_until_up(&self.switch, &port)?;
         link::wait_until_up(&self.namespace, interface)
     }
-}
-
-fn parse(text: &str) -> Result<IpNet> {
-    text.parse().map_err(|_| Error::Address(text.to_owned()))
 }

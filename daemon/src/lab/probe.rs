@@ -3,11 +3,14 @@
 use std::fmt;
 use std::io::{self, BufRead, BufReader, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
-use nix::sys::socket::{AddressFamily, SockFlag, SockProtocol, SockType, socket};
+use nix::sys::socket::{
+    AddressFamily, SockFlag, SockProtocol, SockType, SockaddrStorage, bind, setsockopt, socket, sockopt,
+};
 
 use super::{During, Error, Namespace, Result};
 
@@ -65,7 +68,7 @@ pub struct Probe {
 #[derive(Clone, Copy, Debug)]
 enum Question {
     Tcp(SocketAddr),
-    Udp(SocketAddr),
+    Udp { from_port: u16, to: SocketAddr },
     Icmp(IpAddr),
 }
 
@@ -79,7 +82,12 @@ impl Probe {
 
     /// Sends one datagram, and reads the answer of a [`super::UdpServer`].
     pub fn udp(from: &Namespace, to: SocketAddr) -> Self {
-        Probe::new(from, Question::Udp(to))
+        Probe::udp_from(from, 0, to)
+    }
+
+    /// The same from a port of the caller's choice; 0 leaves it to the kernel.
+    pub fn udp_from(from: &Namespace, from_port: u16, to: SocketAddr) -> Self {
+        Probe::new(from, Question::Udp { from_port, to })
     }
 
     /// Sends one echo request, and reads the reply.
@@ -103,7 +111,7 @@ impl Probe {
     pub fn run(&self) -> Result<Outcome> {
         let asked = self.from.run(|| match self.question {
             Question::Tcp(to) => ask_tcp(to, self.timeout),
-            Question::Udp(to) => ask_udp(to, self.timeout),
+            Question::Udp { from_port, to } => ask_udp(from_port, to, self.timeout),
             Question::Icmp(to) => ask_icmp(to, self.timeout),
         })?;
         asked.or_else(|error| outcome(error, &self.question))
@@ -122,7 +130,7 @@ impl fmt::Display for Question {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Question::Tcp(to) => write!(f, "TCP {to}"),
-            Question::Udp(to) => write!(f, "UDP {to}"),
+            Question::Udp { to, .. } => write!(f, "UDP {to}"),
             Question::Icmp(to) => write!(f, "ICMP {to}"),
         }
     }
@@ -184,13 +192,30 @@ fn ask_tcp(to: SocketAddr, timeout: Duration) -> io::Result<Outcome> {
     read_line(&stream, timeout.saturating_sub(started.elapsed())).map(Outcome::Answered)
 }
 
-fn ask_udp(to: SocketAddr, timeout: Duration) -> io::Result<Outcome> {
+fn ask_udp(from_port: u16, to: SocketAddr, timeout: Duration) -> io::Result<Outcome> {
+    let family = if to.is_ipv4() {
+        AddressFamily::Inet
+    } else {
+        AddressFamily::Inet6
+    };
+    let socket = socket(
+        family,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::Udp,
+    )?;
+    // Many may ask from one port: connected, each hears only its own answer.
+    setsockopt(&socket, sockopt::ReuseAddr, &true)?;
     let any: IpAddr = if to.is_ipv4() {
         Ipv4Addr::UNSPECIFIED.into()
     } else {
         Ipv6Addr::UNSPECIFIED.into()
     };
-    let socket = UdpSocket::bind((any, 0))?;
+    bind(
+        socket.as_raw_fd(),
+        &SockaddrStorage::from(SocketAddr::new(any, from_port)),
+    )?;
+    let socket = UdpSocket::from(socket);
     // Connected, so that ICMP errors come back as errors.
     socket.connect(to)?;
     let mut answer = [0; 512];

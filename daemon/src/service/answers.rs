@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use palisade_rules::net::Direction;
-use palisade_rules::resource::StagedAction;
+use palisade_rules::resource::{PolicyStage, StagedAction};
 use palisade_rules::snapshot::Snapshot;
-use palisade_rules::world::{Attachment, WorldKind, Worlds};
+use palisade_rules::world::{Attachment, Endpoint, EndpointId, WorldKind, Worlds};
 use tokio::sync::broadcast;
 
 use super::{Daemon, lock};
 use crate::api::types::{EndpointRow, FlowsStatus, PolicyRow, Status, TableSize};
+use crate::apply::concerned;
 use crate::flows::record::{CounterRow, FlowRecord};
 use crate::flows::report::{StagedReport, staged_reports};
 use crate::kernel::KernelError;
@@ -34,6 +35,7 @@ impl Daemon {
             last_reload: lock(&self.last_reload).clone(),
             panic: self.panic.is_set(),
             endpoints: generation.worlds.local().count(),
+            endpoints_by_kind: endpoints_by_kind(&generation.worlds),
             enforced_policies: generation.worlds.enforced.policies.len(),
             staged_policies: generation.staged().count(),
             safety_net: generation
@@ -120,6 +122,7 @@ pub fn policy_rows(snapshot: &Snapshot, worlds: &Worlds, counters: &[CounterRow]
                 .or_insert((policy.tier, policy.safety_net, policy.place));
         }
     }
+    let concerned = concerned(snapshot, worlds);
     let mut order: Vec<usize> = (0..snapshot.policies.len()).collect();
     order.sort_by_key(|source| places.get(source).copied().unwrap_or((usize::MAX, true, *source)));
     order
@@ -131,9 +134,9 @@ pub fn policy_rows(snapshot: &Snapshot, worlds: &Worlds, counters: &[CounterRow]
             } else {
                 WorldKind::Enforced
             };
-            let own = counters.iter().filter(|row| {
-                row.world == world.as_str() && row.kind == policy.written_kind() && row.name == policy.id.name
-            });
+            let own = counters
+                .iter()
+                .filter(|row| row.world == world.as_str() && row.is_of(policy));
             let types = [(policy.types.ingress, "Ingress"), (policy.types.egress, "Egress")];
             PolicyRow {
                 tier: policy.tier.clone(),
@@ -149,15 +152,25 @@ pub fn policy_rows(snapshot: &Snapshot, worlds: &Worlds, counters: &[CounterRow]
                     Some(StagedAction::Ignore) => "parked (Ignore)",
                 }
                 .to_owned(),
+                stage: match policy.stage {
+                    PolicyStage::Normal {
+                        apply_on_forward: false,
+                    } => "normal",
+                    PolicyStage::Normal {
+                        apply_on_forward: true,
+                    } => "normal and forward",
+                    PolicyStage::PreDnat => "pre-dnat",
+                    PolicyStage::Untracked => "untracked",
+                }
+                .to_owned(),
                 types: types
                     .iter()
                     .filter(|(has, _)| *has)
                     .map(|(_, word)| (*word).to_owned())
                     .collect(),
-                endpoints: worlds
-                    .local()
-                    .filter(|(_, endpoint, _)| policy.selector.matches(&endpoint.labels))
-                    .map(|(_, endpoint, _)| endpoint.name.clone())
+                endpoints: concerned[source]
+                    .iter()
+                    .map(|&id| worlds.endpoint(id).to_string())
                     .collect(),
                 packets: own.map(|row| row.packets_total).sum(),
                 source: policy.position.to_string(),
@@ -168,20 +181,41 @@ pub fn policy_rows(snapshot: &Snapshot, worlds: &Worlds, counters: &[CounterRow]
 
 /// The rows of `palisade endpoints`.
 pub fn endpoint_rows(worlds: &Worlds) -> Vec<EndpointRow> {
-    let row = |(index, endpoint): (usize, &palisade_rules::world::Endpoint)| EndpointRow {
+    let row = |(index, endpoint): (usize, &Endpoint)| EndpointRow {
+        kind: endpoint.kind.as_str().to_owned(),
+        namespace: endpoint.namespace.clone(),
         name: endpoint.name.clone(),
         node: endpoint.node.clone(),
         interfaces: match &endpoint.attachment {
-            None => Vec::new(),
+            None | Some(Attachment::Cgroups(_)) => Vec::new(),
             Some(Attachment::Rest) => vec!["*".to_owned()],
             Some(Attachment::Interfaces(interfaces)) => interfaces.clone(),
         },
+        cgroups: match &endpoint.attachment {
+            Some(Attachment::Cgroups(cgroups)) => cgroups.iter().map(|cgroup| cgroup.path.clone()).collect(),
+            None | Some(Attachment::Rest | Attachment::Interfaces(_)) => Vec::new(),
+        },
         addresses: endpoint.addresses.clone(),
         labels: endpoint.labels.clone(),
-        preview: endpoint.attachment.is_some()
-            && Direction::BOTH
-                .into_iter()
-                .any(|direction| worlds.differs(palisade_rules::world::EndpointId(index), direction)),
+        preview: endpoint.attachment.is_some() && has_preview(worlds, EndpointId(index)),
     };
     worlds.endpoints.iter().enumerate().map(row).collect()
+}
+
+/// Whether staged policies change something for an endpoint.
+fn has_preview(worlds: &Worlds, id: EndpointId) -> bool {
+    let mut stages = worlds.endpoint(id).kind.stages().iter();
+    stages.any(|&stage| {
+        let mut directions = Direction::BOTH.into_iter();
+        directions.any(|direction| worlds.differs(id, direction, stage))
+    })
+}
+
+/// How many local endpoints there are of each kind.
+fn endpoints_by_kind(worlds: &Worlds) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for (_, endpoint, _) in worlds.local() {
+        *counts.entry(endpoint.kind.as_str().to_owned()).or_default() += 1;
+    }
+    counts
 }

@@ -29,7 +29,7 @@ const RECENT: usize = 4_096;
 /// Flow records that one who follows may be behind before some are missed.
 const FOLLOWED: usize = 1_024;
 
-/// Why a change of interfaces is not in force.
+/// Why a change of the host is not in force.
 #[derive(Debug, thiserror::Error)]
 pub enum FollowError {
     /// The new generation could not be brought into force.
@@ -146,15 +146,17 @@ impl Daemon {
         }
     }
 
-    /// Follows the host's interfaces and addresses.
-    pub async fn follow_interfaces(self: &Arc<Self>, interfaces: Interfaces) -> Result<(), FollowError> {
+    /// Follows the host's interfaces and addresses, and the cgroups of its services.
+    pub async fn follow_host(self: &Arc<Self>, interfaces: Interfaces) -> Result<(), FollowError> {
         let daemon = Arc::clone(self);
         let follow = move || -> Result<(), ReloadError> {
-            if let Some(applied) = daemon.change(|engine| engine.follow(interfaces))? {
+            let applied = daemon.change(|engine| engine.follow(interfaces))?;
+            // Most of what comes and goes on a host is nothing to its policies.
+            if let Some(applied) = applied.filter(|applied| applied.changes > 0) {
                 info!(
                     generation = applied.generation,
                     changes = applied.changes,
-                    "interfaces or addresses changed: generation {} is in force, {} changes in the kernel",
+                    "interfaces, addresses or cgroups changed: generation {} is in force, {} changes in the kernel",
                     applied.generation,
                     applied.changes
                 );

@@ -22,6 +22,7 @@ use crate::flows::reader;
 use crate::flows::record::{CounterRow, Record, RuleRecord};
 use crate::flows::sink::FileSink;
 use crate::kernel::KernelError;
+use crate::kernel::cgroups::Cgroups;
 use crate::kernel::links::{Links, LinksError};
 
 /// Why the daemon cannot run.
@@ -65,7 +66,7 @@ impl RunError {
 /// minute, but a policy directory on a network mount may never answer.
 const HUNG: Duration = Duration::from_mins(2);
 
-/// How long to wait before a change of interfaces is followed again after a failure: at first, and at most.
+/// How long to wait before a change of the host is followed again after a failure: at first, and at most.
 const FOLLOW_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
 
 /// Runs until SIGTERM or SIGINT; the rules stay in force.
@@ -79,7 +80,8 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     let config = Config::load(&config_path)?;
     let mut links = Links::open()?;
     let listener = server::listen(&config.socket).await?;
-    let mut engine = Engine::start(config_path, config.clone(), nft)?;
+    let cgroups = Cgroups::new();
+    let mut engine = Engine::start(config_path, config.clone(), nft, Arc::clone(&cgroups))?;
     // What was counted before this daemon: no part of its first interval.
     let counted = engine.counters()?;
     engine.set_interfaces(links.read().await?);
@@ -94,7 +96,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     }
     let daemon = Arc::new(Daemon::new(engine, generation, OffsetDateTime::now_utc()));
     let api = tokio::spawn(server::serve(listener, Arc::clone(&daemon)));
-    tokio::spawn(follow_links(links, Arc::clone(&daemon)));
+    tokio::spawn(follow_host(links, cgroups, Arc::clone(&daemon)));
     tokio::spawn(reload_on_hangup(hangup, Arc::clone(&daemon)));
     tokio::spawn(feed_watchdog(Arc::clone(&daemon)));
     reader::start(Arc::clone(&daemon), config.flows.nflog_group);
@@ -166,14 +168,17 @@ async fn feed_watchdog(daemon: Arc<Daemon>) {
     }
 }
 
-/// Follows the host's interfaces and addresses until the process ends.
-async fn follow_links(mut links: Links, daemon: Arc<Daemon>) {
+/// Follows the host's interfaces and addresses, and the cgroups of its services, until the process ends.
+async fn follow_host(mut links: Links, cgroups: Arc<Cgroups>, daemon: Arc<Daemon>) {
     let [first, most] = FOLLOW_AGAIN;
     loop {
-        links.changed().await;
+        tokio::select! {
+            () = links.changed() => {}
+            () = cgroups.changed() => {}
+        }
         let mut again = first;
         while let Err(error) = follow(&mut links, &daemon).await {
-            warn!(%error, "interfaces or addresses have changed, and the rules do not follow yet; trying again in {again:?}");
+            warn!(%error, "interfaces, addresses or cgroups have changed, and the rules do not follow yet; trying again in {again:?}");
             sleep(again).await;
             again = most.min(again * 2);
         }
@@ -182,7 +187,7 @@ async fn follow_links(mut links: Links, daemon: Arc<Daemon>) {
 
 async fn follow(links: &mut Links, daemon: &Arc<Daemon>) -> Result<(), Box<dyn Error + Send + Sync>> {
     let interfaces = links.read().await?;
-    daemon.follow_interfaces(interfaces).await?;
+    daemon.follow_host(interfaces).await?;
     Ok(())
 }
 

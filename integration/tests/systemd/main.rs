@@ -175,6 +175,47 @@ fn at_boot_it_is_in_force_before_the_network() {
     assert_eq!(String::from_utf8_lossy(&cycles), "");
 }
 
+/// A service that may talk to the neighbour's port 8080 and to nothing else.
+const WEB: &str = "apiVersion: palisade.dev/v1
+kind: ServiceEndpoint
+metadata: {name: web, labels: {role: web}}
+spec: {node: machine, unit: web.service}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: web-out}
+spec:
+  selector: role == 'web'
+  types: [Egress]
+  egress:
+    - {action: Allow, protocol: TCP, destination: {ports: [8080]}}
+";
+
+#[test]
+fn a_unit_is_found_by_its_name_at_each_start() {
+    let machine = Machine::boot();
+    machine.write("/etc/palisade/palisade.yaml", "node: machine\nsafetyNet: false\n");
+    machine.write("/etc/palisade/policy.d/web.yaml", WEB);
+    machine.sh("systemctl start palisade");
+    // Nothing listens there: what is sent is refused.
+    let connect = "until nft list chain inet palisade output-service | grep --quiet 'socket cgroupv2'; do sleep 0.05; done
+         for port in 8080 9090; do
+             timeout 1 bash -c \"exec 3<>/dev/tcp/10.42.0.30/$port\" 2>&1 | grep --quiet refused && echo sent || echo kept
+         done";
+    machine.write("/root/connect", connect);
+    for _ in 0..2 {
+        let output = machine.sh(
+            "timeout 30 systemd-run --quiet --wait --pipe --collect --unit web.service bash /root/connect",
+        );
+        assert_eq!(output, "sent\nkept", "{}", table(&machine));
+        // The unit is gone, and with it the way to its chains.
+        machine.sh("timeout 10 bash -c \"while nft list table inet palisade | grep --quiet 'socket cgroupv2'; do sleep 0.05; done\"");
+    }
+    let others = machine
+        .sh("timeout 1 bash -c 'exec 3<>/dev/tcp/10.42.0.30/9090' 2>&1 | grep --quiet refused && echo sent");
+    assert_eq!(others, "sent", "another process may");
+}
+
 #[test]
 fn the_service_is_confined() {
     let machine = Machine::boot();

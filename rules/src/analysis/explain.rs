@@ -6,10 +6,13 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::StepReport;
-use crate::evaluate::{Decision, Outcome, Packet, Step, StepBy, Verdict, evaluate};
+use super::route::{Ask, Part, Party, Route};
+use crate::evaluate::{
+    Decision, Outcome, Packet, Step, StepBy, Verdict, evaluate, evaluate_arriving, evaluate_forwarded,
+};
 use crate::net::{Direction, Family, Protocol};
 use crate::resource::Action;
-use crate::world::{Attachment, Endpoint, EndpointId, World, WorldKind, Worlds};
+use crate::world::{EndpointId, Stage, World, WorldKind, Worlds};
 
 /// The source port of a query that names none: the first of the ephemeral ones (RFC 6335).
 const EPHEMERAL_PORT: u16 = 49_152;
@@ -112,6 +115,19 @@ pub enum QueryError {
         /// Another pair.
         other: String,
     },
+    /// Several endpoints have the name.
+    #[error("{name:?} is the name of {endpoints}: ask by one of these")]
+    Clash {
+        /// The name.
+        name: String,
+        /// The endpoints, each in words that mean it alone.
+        endpoints: String,
+    },
+    /// The host's interfaces decide differently about what goes through it.
+    #[error(
+        "the answer depends on the interface by which the packet goes through the workload's host: their host endpoints decide differently"
+    )]
+    Interface,
     /// A protocol with ports and no port, or the reverse.
     #[error("{0}")]
     Port(&'static str),
@@ -137,8 +153,9 @@ pub fn explain(worlds: &Worlds, query: &Query) -> Result<Answer, QueryError> {
     let mut answer: Option<(String, [WorldAnswer; 2])> = None;
     for (source, destination) in pairs(&from, &to, query.protocol) {
         let packet = packet(query, source, destination);
-        let both = WorldKind::BOTH
-            .map(|kind| answer_in(worlds, worlds.world(kind), from.endpoint, to.endpoint, &packet));
+        let route = Route::between(worlds, &from, &to, &packet);
+        let answer_in = |kind| answer_in(worlds, kind, &route, &packet);
+        let both = [answer_in(WorldKind::Enforced)?, answer_in(WorldKind::Pending)?];
         let pair = format!("{source} to {destination}");
         match &answer {
             None => answer = Some((pair, both)),
@@ -165,69 +182,6 @@ pub fn explain(worlds: &Worlds, query: &Query) -> Result<Answer, QueryError> {
         enforced,
         pending,
     })
-}
-
-/// One end of a query.
-struct Party {
-    endpoint: Option<EndpointId>,
-    addresses: Vec<IpAddr>,
-}
-
-impl Party {
-    fn find(worlds: &Worlds, text: &str) -> Result<Self, QueryError> {
-        if let Ok(address) = text.parse::<IpAddr>() {
-            return Party::at(worlds, address);
-        }
-        let name = match text.split_once(':') {
-            Some((kind, name)) if ["hostendpoint", "hep"].contains(&kind.to_lowercase().as_str()) => name,
-            _ => text,
-        };
-        let index = worlds
-            .endpoints
-            .iter()
-            .position(|endpoint| endpoint.name == name)
-            .ok_or_else(|| {
-                let names: Vec<&str> = worlds
-                    .endpoints
-                    .iter()
-                    .map(|endpoint| endpoint.name.as_str())
-                    .collect();
-                let known = if names.is_empty() {
-                    "there are no endpoints".to_owned()
-                } else {
-                    format!("there are {}", names.join(", "))
-                };
-                QueryError::Unknown {
-                    name: text.to_owned(),
-                    known,
-                }
-            })?;
-        let addresses = worlds.endpoints[index].addresses.clone();
-        if addresses.is_empty() {
-            return Err(QueryError::NoAddress(name.to_owned()));
-        }
-        Ok(Party {
-            endpoint: Some(EndpointId(index)),
-            addresses,
-        })
-    }
-
-    fn at(worlds: &Worlds, address: IpAddr) -> Result<Self, QueryError> {
-        let has = |(_, endpoint): &(usize, &Endpoint)| endpoint.addresses.contains(&address);
-        let owners: Vec<_> = worlds.endpoints.iter().enumerate().filter(has).collect();
-        if owners.len() > 1 {
-            let endpoints = owners
-                .iter()
-                .map(|(_, endpoint)| endpoint.name.as_str())
-                .collect::<Vec<_>>()
-                .join(" and ");
-            return Err(QueryError::Ambiguous { address, endpoints });
-        }
-        Ok(Party {
-            endpoint: owners.first().map(|(index, _)| EndpointId(*index)),
-            addresses: vec![address],
-        })
-    }
 }
 
 /// Every pair of addresses of one family. ICMP is IPv4's and ICMPv6 is IPv6's, so that where both families would do,
@@ -276,34 +230,47 @@ fn packet(query: &Query, source: IpAddr, destination: IpAddr) -> Packet {
     }
 }
 
-/// Egress at the source and ingress at the destination both decide, whichever node they are on.
+/// The answer of one world. Where the packet may take several ways through a host, it is that of the first, if all agree.
 fn answer_in(
     worlds: &Worlds,
-    world: &World,
-    from: Option<EndpointId>,
-    to: Option<EndpointId>,
+    kind: WorldKind,
+    route: &Route,
     packet: &Packet,
-) -> WorldAnswer {
-    let (source, destination) = match (from, to) {
-        (Some(source), Some(destination))
-            if worlds.endpoint(source).node == worlds.endpoint(destination).node =>
-        {
-            let Some(endpoint) = loopback_endpoint(worlds, source) else {
-                return loopback(worlds, source);
-            };
-            (Some(endpoint), Some(endpoint))
-        }
-        _ => (from, to),
+) -> Result<WorldAnswer, QueryError> {
+    let ways = match route {
+        Route::Loopback(endpoint) => return Ok(loopback(worlds, *endpoint)),
+        Route::Ways(ways) => ways,
     };
-    let asked = [(source, Direction::Egress), (destination, Direction::Ingress)];
+    let mut answer: Option<WorldAnswer> = None;
+    for way in ways {
+        let next = answer_on(worlds, worlds.world(kind), way, packet);
+        let bare = |answer: &WorldAnswer| {
+            let without = answer.without_safety_net.as_ref();
+            without.map(|answer| answer.verdict.clone())
+        };
+        match &answer {
+            None => answer = Some(next),
+            Some(first) if first.verdict == next.verdict && bare(first) == bare(&next) => {}
+            Some(_) => return Err(QueryError::Interface),
+        }
+    }
+    Ok(answer.unwrap_or_else(|| answer_on(worlds, worlds.world(kind), &[], packet)))
+}
+
+/// Everyone on the way decides, up to the first that denies: after it, nothing goes on.
+fn answer_on(worlds: &Worlds, world: &World, way: &[Ask], packet: &Packet) -> WorldAnswer {
     let mut decisions: Vec<Decision> = Vec::new();
-    for (endpoint, direction) in asked {
-        // After a deny at the source, nothing reaches the destination.
-        let denied = |decision: &Decision| decision.outcome.verdict == Verdict::Deny;
-        if let Some(endpoint) = endpoint
-            && !decisions.iter().any(denied)
+    for ask in way {
+        decisions.push(match ask.part {
+            Part::Itself => evaluate(worlds, world, ask.endpoint, ask.direction, packet),
+            Part::Through => evaluate_forwarded(worlds, world, ask.endpoint, ask.direction, packet),
+            Part::Arrival => evaluate_arriving(worlds, world, ask.endpoint, packet),
+        });
+        if decisions
+            .last()
+            .is_some_and(|last| last.outcome.verdict == Verdict::Deny)
         {
-            decisions.push(evaluate(worlds, world, endpoint, direction, packet));
+            break;
         }
     }
     let outcome = join(decisions.iter().map(|decision| &decision.outcome));
@@ -343,29 +310,11 @@ fn join<'a>(outcomes: impl Iterator<Item = &'a Outcome>) -> Outcome {
     joined
 }
 
-/// The endpoint that decides about a host's traffic to itself, if loopback is filtered at all.
-fn loopback_endpoint(worlds: &Worlds, source: EndpointId) -> Option<EndpointId> {
-    if !worlds.host.filter_loopback {
-        return None;
-    }
-    let node = &worlds.endpoint(source).node;
-    let is_named_lo = |endpoint: &Endpoint| match &endpoint.attachment {
-        Some(Attachment::Interfaces(interfaces)) => interfaces.iter().any(|name| name == "lo"),
-        Some(Attachment::Rest) | None => false,
-    };
-    let find = |is_it: &dyn Fn(&Endpoint) -> bool| {
-        let mut endpoints = worlds.endpoints.iter();
-        endpoints.position(|endpoint| endpoint.node == *node && is_it(endpoint))
-    };
-    find(&is_named_lo)
-        .or_else(|| find(&|endpoint| endpoint.wildcard))
-        .map(EndpointId)
-}
-
 fn loopback(worlds: &Worlds, endpoint: EndpointId) -> WorldAnswer {
     let step = Step {
         endpoint,
         direction: Direction::Egress,
+        stage: Stage::Normal,
         by: StepBy::Loopback,
         action: Action::Allow,
         position: None,

@@ -2,6 +2,7 @@
 
 mod explain;
 mod names;
+mod route;
 #[cfg(test)]
 mod tests;
 mod trace;

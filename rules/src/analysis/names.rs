@@ -3,13 +3,15 @@
 use std::net::IpAddr;
 
 use crate::resource::Labels;
-use crate::world::{EndpointId, Worlds};
+use crate::world::{EndpointId, EndpointKind, Worlds};
 
 /// Who an address is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Named<'a> {
     /// What kind of thing it is.
     pub kind: NameKind,
+    /// Its namespace; `None` for what is global.
+    pub namespace: Option<&'a str>,
     /// Its name: of the endpoint or the set, or `private` or `public`.
     pub name: &'a str,
     /// Its labels, if it is known.
@@ -19,8 +21,8 @@ pub struct Named<'a> {
 /// What an address belongs to, in the words of Calico's flow records.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum NameKind {
-    /// A host endpoint.
-    HostEndpoint(EndpointId),
+    /// An endpoint.
+    Endpoint(EndpointKind, EndpointId),
     /// A network set.
     NetworkSet,
     /// Nothing that has a name.
@@ -31,7 +33,7 @@ impl NameKind {
     /// Calico's word.
     pub fn as_str(self) -> &'static str {
         match self {
-            NameKind::HostEndpoint(_) => "HostEndpoint",
+            NameKind::Endpoint(kind, _) => kind.as_str(),
             NameKind::NetworkSet => "NetworkSet",
             NameKind::Network => "Network",
         }
@@ -47,7 +49,8 @@ pub fn name_of(worlds: &Worlds, address: IpAddr) -> Named<'_> {
     if let Some(index) = endpoint {
         let endpoint = &worlds.endpoints[index];
         return Named {
-            kind: NameKind::HostEndpoint(EndpointId(index)),
+            kind: NameKind::Endpoint(endpoint.kind, EndpointId(index)),
+            namespace: endpoint.namespace.as_deref(),
             name: &endpoint.name,
             labels: Some(&endpoint.labels),
         };
@@ -68,6 +71,7 @@ pub fn name_of(worlds: &Worlds, address: IpAddr) -> Named<'_> {
     if let Some((_, network)) = longest {
         return Named {
             kind: NameKind::NetworkSet,
+            namespace: network.namespace.as_deref(),
             name: &network.name,
             labels: Some(&network.labels),
         };
@@ -75,6 +79,7 @@ pub fn name_of(worlds: &Worlds, address: IpAddr) -> Named<'_> {
     let name = if is_private(address) { "private" } else { "public" };
     Named {
         kind: NameKind::Network,
+        namespace: None,
         name,
         labels: None,
     }

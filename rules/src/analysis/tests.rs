@@ -6,6 +6,7 @@ mod examples;
 mod loopback;
 mod names;
 mod protocols;
+mod routes;
 mod steps;
 
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 
 use crate::evaluate::{PolicyRef, Step, StepBy};
-use crate::world::Worlds;
+use crate::world::{Stage, Worlds};
 
 /// One step, as JSON shows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct StepReport {
     pub endpoint: String,
     /// `egress` or `ingress`.
     pub direction: Cow<'static, str>,
+    /// `untracked`, `pre-dnat` or `forward`; `None` at the endpoint itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stage: Option<Cow<'static, str>>,
     /// The tier; empty where no tier spoke.
     pub tier: String,
     /// The kind as written, or `EndOfTier`, `Profile`, `Failsafe`, `Loopback`.
@@ -62,8 +65,9 @@ impl StepReport {
     /// The report of a step.
     pub fn new(worlds: &Worlds, step: &Step) -> Self {
         let mut report = StepReport {
-            endpoint: worlds.endpoint(step.endpoint).name.clone(),
+            endpoint: worlds.endpoint(step.endpoint).to_string(),
             direction: step.direction.as_str().into(),
+            stage: (step.stage != Stage::Normal).then(|| step.stage.as_str().into()),
             tier: String::new(),
             kind: "Profile".into(),
             namespace: None,
@@ -98,11 +102,16 @@ impl StepReport {
                 report.tier.clone_from(tier);
                 report.trigger = Some(trigger.into());
             }
-            StepBy::Profile(Some(name)) => {
+            StepBy::Profile {
+                name,
+                rule_index,
+                rule_name,
+            } => {
                 report.name.clone_from(name);
-                report.rule_index = 0;
+                report.rule_index = i64::try_from(*rule_index).unwrap_or(i64::MAX);
+                report.rule_name.clone_from(rule_name);
             }
-            StepBy::Profile(None) => {}
+            StepBy::NoProfile => {}
         }
         report
     }

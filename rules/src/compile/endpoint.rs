@@ -1,13 +1,13 @@
 //! One endpoint and direction as chains: the table of contents, its tiers, and the preview.
 
 use super::{
-    Compiler, Counted, CountedBy, FlowLog, MARK_DECIDED, MARK_MASK, MARK_PASS, failsafe_chain_name, names,
-    policy, short, tier_end, tier_label,
+    Compiler, Counted, CountedBy, FlowLog, MARK_ACCEPTED, MARK_ALL, MARK_DECIDED_EARLY, MARK_MASK, MARK_PASS,
+    decided_mark, failsafes, names, policy, shed_marks, short,
 };
 use crate::net::Direction;
-use crate::resource::{Action, DEFAULT_ALLOW_PROFILE, TierAction};
+use crate::resource::Action;
 use crate::ruleset::{Chain, Comment, CtState, Log, Match, Name, Op, Rule, Statement};
-use crate::world::{Attachment, Endpoint, EndpointId, WorldKind, WorldPolicy, WorldTier};
+use crate::world::{Attachment, Endpoint, EndpointId, EndpointKind, Stage, WorldKind, WorldProfile, Worlds};
 
 /// Bytes of a packet that a flow record needs: the IPv6 header, two extension headers and the ports.
 pub(super) const SNAPLEN: u32 = 128;
@@ -15,46 +15,68 @@ pub(super) const SNAPLEN: u32 = 128;
 /// Packets that wait in the kernel for a reader to be woken: waking it for each one costs three times as much.
 pub(super) const QUEUE_THRESHOLD: u16 = 64;
 
-/// One place of an endpoint, in one direction.
+/// One place of an endpoint, in one direction and at one stage.
 pub(super) struct EndpointCompiler<'c, 'w> {
     pub(super) compiler: &'c mut Compiler<'w>,
     pub(super) id: EndpointId,
     pub(super) endpoint: &'w Endpoint,
     pub(super) direction: Direction,
-    /// The interface, or `None` for all the others.
-    pub(super) place: Option<&'w str>,
+    pub(super) stage: Stage,
+    pub(super) place: Place<'w>,
 }
 
-/// The places an endpoint hangs at: interfaces, or `None` for all the others.
-pub(super) fn places(attachment: &Attachment) -> Vec<Option<&str>> {
+/// A place at which an endpoint hangs.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place<'w> {
+    /// An interface.
+    Interface(&'w str),
+    /// Every interface that no other host endpoint has.
+    Rest,
+    /// The cgroups of the service endpoint of this name.
+    Service(&'w str),
+}
+
+/// The places of an endpoint.
+pub(super) fn places<'w>(endpoint: &'w Endpoint, attachment: &'w Attachment) -> Vec<Place<'w>> {
     match attachment {
-        Attachment::Interfaces(interfaces) => interfaces.iter().map(|name| Some(name.as_str())).collect(),
-        Attachment::Rest => vec![None],
+        Attachment::Interfaces(interfaces) => interfaces.iter().map(|name| Place::Interface(name)).collect(),
+        Attachment::Rest => vec![Place::Rest],
+        Attachment::Cgroups(_) => vec![Place::Service(&endpoint.name)],
     }
 }
 
 /// The name of the chain of one place. No interface is called `other-interfaces`: 15 characters are the most.
-pub(super) fn chain_name(direction: Direction, place: Option<&str>) -> Name {
-    Name::new(&format!(
-        "{}/{}",
-        short(direction),
-        place.unwrap_or("other-interfaces")
-    ))
+pub(super) fn chain_name(stage: Stage, direction: Direction, place: Place<'_>) -> Name {
+    let name = match place {
+        Place::Interface(name) | Place::Service(name) => name,
+        Place::Rest => "other-interfaces",
+    };
+    Name::new(&format!("{}/{name}", way(stage, direction, place)))
 }
 
-/// The profile that allows everything, if the endpoint has it.
-pub(super) fn allowing_profile(endpoint: &Endpoint) -> Option<&str> {
-    endpoint
-        .profiles
-        .iter()
-        .map(String::as_str)
-        .find(|profile| *profile == DEFAULT_ALLOW_PROFILE)
+/// What a place's chains and log prefixes begin with: the direction, and what sets it apart from the usual.
+fn way(stage: Stage, direction: Direction, place: Place<'_>) -> String {
+    let apart = match (stage, place) {
+        (Stage::Normal, Place::Service(_)) => "service-".to_owned(),
+        (Stage::Normal, Place::Interface(_) | Place::Rest) => String::new(),
+        (stage, _) => format!("{}-", stage.as_str()),
+    };
+    format!("{apart}{}", short(direction))
+}
+
+/// The profiles of an endpoint that have chains: those before the built-in one, which decides about everything where it
+/// stands.
+pub(super) fn reachable_profiles(worlds: &Worlds, id: EndpointId) -> Vec<usize> {
+    let profiles = worlds.endpoint(id).profiles.iter().copied();
+    profiles
+        .take_while(|&profile| !worlds.profiles[profile].is_default_allow())
+        .collect()
 }
 
 impl<'w> EndpointCompiler<'_, 'w> {
     /// The endpoint's own chains, in order of evaluation.
     pub(super) fn chains(mut self) -> Vec<Chain> {
-        let has_preview = self.compiler.worlds.differs(self.id, self.direction);
+        let has_preview = self.compiler.worlds.differs(self.id, self.direction, self.stage);
         let mut chains = vec![self.contents(has_preview)];
         if has_preview {
             chains.push(self.preview());
@@ -66,24 +88,48 @@ impl<'w> EndpointCompiler<'_, 'w> {
 
     /// The table of contents.
     fn contents(&mut self, has_preview: bool) -> Chain {
-        let mut rules = vec![self.invalid()];
-        rules.extend(
-            self.compiler
-                .options
-                .flow_log
-                .map(|flow_log| self.flow_log(flow_log)),
-        );
-        let failsafes = &self.compiler.worlds.host.failsafes;
-        if !failsafes.ports(self.direction).is_empty() || !failsafes.icmpv6_types(self.direction).is_empty() {
-            rules.push(jump(failsafe_chain_name(self.direction), "failsafes"));
+        let has_early = self.has_early();
+        let mut rules = Vec::new();
+        if self.stage.is_early() {
+            if !has_early {
+                rules.push(set_mark(
+                    MARK_ALL,
+                    0,
+                    "no mark yet, whatever the packet came with",
+                ));
+            }
+        } else {
+            rules.push(self.invalid());
+            rules.extend(
+                self.compiler
+                    .options
+                    .flow_log
+                    .map(|flow_log| self.flow_log(flow_log)),
+            );
+        }
+        if self.endpoint.kind == EndpointKind::Host
+            && self.stage != Stage::Forward
+            && self.compiler.has_failsafes(self.stage, self.direction)
+        {
+            rules.push(jump(
+                failsafes::chain_name(self.stage, self.direction),
+                "failsafes",
+            ));
         }
         if has_preview {
             rules.push(jump(
                 self.preview_name(),
                 "preview: what staged policies would do; nothing in it ends a packet",
             ));
-            rules.push(set_mark(MARK_MASK, 0, "preview over: leave no mark"));
-        } else if self.passes(WorldKind::Enforced) {
+        }
+        if has_early {
+            rules.push(self.accepted_early());
+        }
+        // What an early preview has decided stays known until the last stage. Before it there is no other mark.
+        if has_preview && !self.stage.is_early() {
+            let marks = if has_early { MARK_ALL } else { MARK_MASK };
+            rules.push(set_mark(marks, 0, "preview over: leave no mark"));
+        } else if !self.stage.is_early() && self.passes(WorldKind::Enforced) {
             rules.push(set_mark(
                 MARK_PASS,
                 0,
@@ -103,56 +149,112 @@ impl<'w> EndpointCompiler<'_, 'w> {
                 ));
             }
         }
-        let profile = allowing_profile(self.endpoint);
-        let counter = self.profile_counter(WorldKind::Enforced);
-        rules.push(Rule {
-            statements: match profile {
-                Some(_) => vec![Statement::Counter(counter), Statement::Accept],
-                None => vec![Statement::Counter(counter), self.compiler.deny()],
-            },
-            comment: profile_comment(profile, ""),
-            ..Rule::default()
-        });
-        let place = self
-            .place
-            .map_or_else(|| "every other interface".to_owned(), str::to_owned);
+        if self.stage == Stage::Normal {
+            rules.extend(self.profiles());
+        }
+        let place = match self.place {
+            Place::Interface(name) => format!(" of {name}"),
+            Place::Rest => " of every other interface".to_owned(),
+            Place::Service(_) => String::new(),
+        };
+        let stage = match self.stage {
+            Stage::Normal => String::new(),
+            stage => format!("{} ", stage.as_str()),
+        };
         Chain {
-            name: chain_name(self.direction, self.place),
+            name: chain_name(self.stage, self.direction, self.place),
             hook: None,
             comment: Comment::new(&format!(
-                "HostEndpoint {}: {} of {place}",
-                self.endpoint.name, self.direction
+                "{} {}: {stage}{}{place}",
+                self.endpoint.kind, self.endpoint, self.direction
             )),
             rules,
         }
+    }
+
+    /// Whether either world has a policy here at an earlier stage.
+    fn has_early(&self) -> bool {
+        self.compiler.has_early(self.id, self.direction, self.stage)
+    }
+
+    /// What an early policy allowed is not asked again.
+    fn accepted_early(&self) -> Rule {
+        let mut statements = Vec::new();
+        if !self.stage.is_early() {
+            statements.push(shed_marks());
+        }
+        statements.push(Statement::Accept);
+        Rule {
+            matches: vec![has_mark(MARK_ACCEPTED)],
+            statements,
+            comment: Comment::new("allowed at an earlier stage"),
+        }
+    }
+
+    /// The profiles in the enforced world, and what becomes of packets that none decides.
+    fn profiles(&mut self) -> Vec<Rule> {
+        let worlds = self.compiler.worlds;
+        let mut rules: Vec<Rule> = reachable_profiles(worlds, self.id)
+            .into_iter()
+            .map(|profile| {
+                let name = &worlds.profiles[profile].name;
+                let chain = policy::profile_chain_name(WorldKind::Enforced, self.direction, name);
+                jump(chain, &format!("profile {name}"))
+            })
+            .collect();
+        let built_in = self.default_allow();
+        let counter = self.last_counter(WorldKind::Enforced);
+        rules.push(Rule {
+            statements: match built_in {
+                Some(_) => vec![Statement::Counter(counter), Statement::Accept],
+                None => vec![Statement::Counter(counter), self.compiler.deny(self.stage)],
+            },
+            comment: last_comment(built_in, ""),
+            ..Rule::default()
+        });
+        rules
+    }
+
+    /// The built-in profile, if the endpoint has it.
+    fn default_allow(&self) -> Option<&'w str> {
+        let mut profiles = self.compiler.worlds.profiles_of(self.id);
+        let profile = profiles.find(|profile| profile.is_default_allow())?;
+        Some(&profile.name)
     }
 
     /// Packets that belong to no connection: dropped where a policy decides, let be where none does. With nothing but
     /// a safety net in force, palisade must not be what breaks asymmetric routing.
     fn invalid(&mut self) -> Rule {
         let matches = vec![Match::CtState(&[CtState::Invalid])];
-        let enforced = &self.compiler.worlds.enforced;
-        let decided = enforced
-            .governing(self.id, self.direction)
+        let worlds = self.compiler.worlds;
+        let allows_all = || {
+            let first = worlds.profiles_of(self.id).next();
+            first.is_some_and(WorldProfile::is_default_allow)
+        };
+        let decided = worlds
+            .enforced
+            .governing(self.id, self.direction, self.stage)
             .any(|policy| !policy.safety_net)
-            || allowing_profile(self.endpoint).is_none();
+            || (self.stage == Stage::Normal && !allows_all());
         if !decided {
+            let shed = self.has_early().then(shed_marks);
             return Rule {
                 matches,
-                statements: vec![Statement::Accept],
+                statements: shed.into_iter().chain([Statement::Accept]).collect(),
                 comment: Comment::new("no enforced policy here: even invalid packets pass"),
             };
         }
         let counted = Counted {
             world: WorldKind::Enforced,
             direction: self.direction,
+            stage: self.stage,
             by: CountedBy::Invalid,
             action: Action::Deny,
             without_safety_net: false,
         };
         let counter = self
             .compiler
-            .count(names::invalid_counter(self.direction), counted);
+            .count(names::invalid_counter(self.direction, self.stage), counted);
         Rule {
             matches,
             statements: vec![Statement::Counter(counter), Statement::Drop],
@@ -162,11 +264,13 @@ impl<'w> EndpointCompiler<'_, 'w> {
 
     fn flow_log(&self, flow_log: FlowLog) -> Rule {
         let log = Log {
-            prefix: format!(
-                "palisade/{}/{}/{}",
-                short(self.direction),
+            prefix: flow_prefix(
+                &way(self.stage, self.direction, self.place),
                 flow_log.generation,
-                self.place.unwrap_or("*")
+                match self.place {
+                    Place::Interface(name) | Place::Service(name) => name,
+                    Place::Rest => "*",
+                },
             ),
             group: flow_log.group,
             snaplen: SNAPLEN,
@@ -180,32 +284,35 @@ impl<'w> EndpointCompiler<'_, 'w> {
     }
 
     fn preview(&mut self) -> Chain {
-        let mut rules = vec![set_mark(MARK_MASK, 0, "preview begins: undecided")];
+        let mut rules: Vec<Rule> = self.decided_early().into_iter().collect();
+        if !self.stage.is_early() {
+            rules.push(set_mark(MARK_MASK, 0, "preview begins: undecided"));
+        }
         for (index, tier) in self.tiers(WorldKind::Pending) {
             rules.push(jump(
                 self.tier_name(WorldKind::Pending, index),
                 &format!("tier {}", tier.name),
             ));
-            rules.push(Rule {
-                matches: vec![Match::Mark {
-                    mask: MARK_DECIDED,
-                    op: Op::Is,
-                    value: MARK_DECIDED,
-                }],
-                statements: vec![Statement::Return],
-                comment: Comment::new("decided"),
-            });
+            rules.push(self.decided());
             if self.tier_passes(WorldKind::Pending, index) {
                 rules.push(set_mark(MARK_PASS, 0, "passed on to the next tier"));
             }
         }
-        let profile = allowing_profile(self.endpoint);
-        let counter = self.profile_counter(WorldKind::Pending);
-        rules.push(Rule {
-            statements: vec![Statement::Counter(counter)],
-            comment: profile_comment(profile, "would "),
-            ..Rule::default()
-        });
+        if self.stage == Stage::Normal {
+            let worlds = self.compiler.worlds;
+            for profile in reachable_profiles(worlds, self.id) {
+                let name = &worlds.profiles[profile].name;
+                let chain = policy::profile_chain_name(WorldKind::Pending, self.direction, name);
+                rules.push(jump(chain, &format!("profile {name}")));
+                rules.push(self.decided());
+            }
+            let counter = self.last_counter(WorldKind::Pending);
+            rules.push(Rule {
+                statements: vec![Statement::Counter(counter)],
+                comment: last_comment(self.default_allow(), "would "),
+                ..Rule::default()
+            });
+        }
         Chain {
             name: self.preview_name(),
             hook: None,
@@ -214,198 +321,110 @@ impl<'w> EndpointCompiler<'_, 'w> {
         }
     }
 
-    /// A chain for each tier that governs the direction.
-    fn tier_chains(&mut self, world: WorldKind) -> Vec<Chain> {
-        self.tiers(world)
-            .into_iter()
-            .map(|(index, tier)| Chain {
-                name: self.tier_name(world, index),
-                hook: None,
-                comment: Comment::new(&format!(
-                    "tier {} for HostEndpoint {}",
-                    tier.name, self.endpoint.name
-                )),
-                rules: self.tier_rules(world, index, tier),
-            })
-            .collect()
+    /// Back, if the pending world has decided at an earlier stage. Where nothing is staged up to there, it has decided
+    /// what the enforced one has.
+    fn decided_early(&self) -> Option<Rule> {
+        let worlds = self.compiler.worlds;
+        let has_stage = |stage: &&Stage| worlds.has_stage(self.id, self.direction, **stage);
+        let &before = self.stage.early(self.direction).iter().rev().find(has_stage)?;
+        let has_preview = worlds.differs(self.id, self.direction, before);
+        let mark = if has_preview {
+            MARK_DECIDED_EARLY
+        } else {
+            MARK_ACCEPTED
+        };
+        let note = (!has_preview && self.stage.is_early()).then_some(Statement::SetMark {
+            mask: MARK_DECIDED_EARLY,
+            value: MARK_DECIDED_EARLY,
+        });
+        Some(Rule {
+            matches: vec![has_mark(mark)],
+            statements: note.into_iter().chain([Statement::Return]).collect(),
+            comment: Comment::new("decided at an earlier stage"),
+        })
     }
 
-    fn tier_rules(&mut self, world: WorldKind, index: usize, tier: &WorldTier) -> Vec<Rule> {
-        let mut rules = Vec::new();
-        let policies = self.policies(world, index);
-        for policy in &policies {
-            let staged = if policy.staged { "staged " } else { "" };
-            let name = policy::chain_name(self.compiler.worlds, world, self.direction, policy);
-            rules.push(jump(name, &format!("{staged}policy {}", policy.id.name)));
-            let leaves = match world {
-                WorldKind::Enforced if has_pass(policy, self.direction) => MARK_PASS,
-                WorldKind::Pending if decides(policy, self.direction) => MARK_MASK,
-                WorldKind::Enforced | WorldKind::Pending => continue,
-            };
-            rules.push(Rule {
-                matches: vec![Match::Mark {
-                    mask: leaves,
-                    op: Op::IsNot,
-                    value: 0,
-                }],
-                statements: vec![Statement::Return],
-                comment: Comment::new(if leaves == MARK_PASS {
-                    "passed"
-                } else {
-                    "decided or passed"
-                }),
-            });
-        }
-        // Without its safety nets the tier may govern nothing here; then it has no end either.
-        let has_net = policies.iter().any(|policy| policy.safety_net);
-        let ends = match world {
-            WorldKind::Enforced => true,
-            WorldKind::Pending => policies.iter().any(|policy| !policy.safety_net),
-        };
-        if ends {
-            rules.push(self.end_of_tier(world, index, tier, has_net));
-        }
-        rules
-    }
-
-    fn end_of_tier(&mut self, world: WorldKind, index: usize, tier: &WorldTier, has_net: bool) -> Rule {
-        let name = self
-            .compiler
-            .names
-            .in_world(world, names::tier_counter(&tier.name, self.direction));
-        let counted = Counted {
-            world,
-            direction: self.direction,
-            by: CountedBy::EndOfTier(tier.name.clone()),
-            action: tier_end(tier.default_action),
-            without_safety_net: self
-                .compiler
-                .may_be_caught(world, self.direction, |net| net.tier <= index),
-        };
-        let mut statements = vec![Statement::Counter(self.compiler.count(name, counted))];
-        let effect = match (world, tier.default_action) {
-            (WorldKind::Enforced, TierAction::Deny) => {
-                statements.push(self.compiler.deny());
-                if has_net {
-                    "deny, out of reach behind the safety net"
-                } else {
-                    "deny"
-                }
-            }
-            (WorldKind::Pending, TierAction::Deny) => {
-                statements.push(Statement::SetMark {
-                    mask: MARK_DECIDED,
-                    value: MARK_DECIDED,
-                });
-                if has_net {
-                    "without the safety net would deny"
-                } else {
-                    "would deny"
-                }
-            }
-            (_, TierAction::Pass) => "pass",
-        };
+    /// Back, if the pending world has decided.
+    fn decided(&self) -> Rule {
         Rule {
-            statements,
-            comment: Comment::new(&format!("end of tier {}: {effect}", tier.name)),
-            ..Rule::default()
+            matches: vec![has_mark(decided_mark(self.stage))],
+            statements: vec![Statement::Return],
+            comment: Comment::new("decided"),
         }
     }
 
-    fn profile_counter(&mut self, world: WorldKind) -> Name {
-        let profile = allowing_profile(self.endpoint);
+    /// The counter of the built-in profile, or of there being none that decides.
+    fn last_counter(&mut self, world: WorldKind) -> Name {
+        let built_in = self.default_allow();
+        let by = match built_in {
+            Some(name) => CountedBy::Profile {
+                name: name.to_owned(),
+                rule_index: 0,
+                rule_name: None,
+                text: "allow".to_owned(),
+            },
+            None => CountedBy::NoProfile,
+        };
         let counted = Counted {
             world,
             direction: self.direction,
-            by: CountedBy::Profile(profile.map(str::to_owned)),
-            action: if profile.is_some() {
+            stage: self.stage,
+            by,
+            action: if built_in.is_some() {
                 Action::Allow
             } else {
                 Action::Deny
             },
-            without_safety_net: self.compiler.may_be_caught(world, self.direction, |_| true),
+            without_safety_net: self
+                .compiler
+                .may_be_caught(world, self.direction, self.stage, |_| true),
         };
         let name = self
             .compiler
             .names
-            .in_world(world, names::profile_counter(profile, self.direction));
+            .in_world(world, names::profile_counter(built_in, self.direction));
         self.compiler.count(name, counted)
     }
 
-    /// The tiers that govern the direction, with their place.
-    fn tiers(&self, world: WorldKind) -> Vec<(usize, &'w WorldTier)> {
-        let world = self.compiler.worlds.world(world);
-        let mut tiers: Vec<usize> = world
-            .governing(self.id, self.direction)
-            .map(|policy| policy.tier)
-            .collect();
-        tiers.dedup();
-        tiers
-            .into_iter()
-            .map(|index| (index, &world.tiers[index]))
-            .collect()
-    }
-
-    /// The policies of a tier that govern the direction.
-    fn policies(&self, world: WorldKind, tier: usize) -> Vec<&'w WorldPolicy> {
-        let world = self.compiler.worlds.world(world);
-        world
-            .governing(self.id, self.direction)
-            .filter(|policy| policy.tier == tier)
-            .collect()
-    }
-
-    fn tier_passes(&self, world: WorldKind, tier: usize) -> bool {
-        self.policies(world, tier)
-            .iter()
-            .any(|policy| has_pass(policy, self.direction))
-    }
-
-    fn passes(&self, world: WorldKind) -> bool {
-        self.compiler
-            .worlds
-            .world(world)
-            .governing(self.id, self.direction)
-            .any(|policy| has_pass(policy, self.direction))
-    }
-
-    fn preview_name(&self) -> Name {
-        Name::new(&format!("{}/preview", chain_name(self.direction, self.place)))
-    }
-
-    fn tier_name(&self, world: WorldKind, index: usize) -> Name {
-        let parent = match world {
-            WorldKind::Enforced => chain_name(self.direction, self.place),
-            WorldKind::Pending => self.preview_name(),
-        };
-        let label = tier_label(self.compiler.worlds.world(world), index);
-        Name::new(&format!("{parent}/{label}"))
+    pub(super) fn preview_name(&self) -> Name {
+        Name::new(&format!(
+            "{}/preview",
+            chain_name(self.stage, self.direction, self.place)
+        ))
     }
 }
 
-/// Whether a rule of the policy passes.
-fn has_pass(policy: &WorldPolicy, direction: Direction) -> bool {
-    policy
-        .rules(direction)
-        .unwrap_or_default()
-        .iter()
-        .any(|rule| rule.action == Action::Pass)
+/// What a reader of the NFLOG group sees of the first packet of a connection.
+fn flow_prefix(way: &str, generation: u64, place: &str) -> String {
+    format!("palisade/{way}/{generation}/{place}")
 }
 
-/// Whether the policy can decide or pass in the preview.
-fn decides(policy: &WorldPolicy, direction: Direction) -> bool {
-    let rules = policy.rules(direction).unwrap_or_default();
-    !policy.safety_net && rules.iter().any(|rule| rule.action != Action::Log)
+/// Gives the copies for flow records another generation. What Log rules log bears none.
+pub(super) fn renumber(log: &mut Log, generation: u64) {
+    let mut words = log.prefix.splitn(4, '/').skip(1);
+    if let (Some(way), Some(_), Some(place)) = (words.next(), words.next(), words.next())
+        && way != "log"
+    {
+        log.prefix = flow_prefix(way, generation, place);
+    }
 }
 
-fn profile_comment(profile: Option<&str>, would: &str) -> Comment {
+fn has_mark(mark: u32) -> Match {
+    Match::Mark {
+        mask: mark,
+        op: Op::Is,
+        value: mark,
+    }
+}
+
+fn last_comment(profile: Option<&str>, would: &str) -> Comment {
     Comment::new(&match profile {
         Some(profile) => format!("profile {profile}: {would}allow"),
         None => format!("no profile allows: {would}deny"),
     })
 }
 
-fn jump(to: Name, comment: &str) -> Rule {
+pub(super) fn jump(to: Name, comment: &str) -> Rule {
     Rule {
         statements: vec![Statement::Jump(to)],
         comment: Comment::new(comment),

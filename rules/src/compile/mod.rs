@@ -12,22 +12,31 @@
 //!
 //! The preview is a second, complete evaluation, of the pending world, in chains that only count, mark, jump and
 //! return. Because it stands before the enforced tiers, it finishes whatever those do to the packet afterwards.
+//!
+//! Workloads and services hang on base chains of their own (`hooks`), and so do policies of the early stages, before
+//! conntrack and before the destination is translated: what those decide, they leave in the packet's mark for the stage
+//! that would decide otherwise, which takes it off again.
 
+mod conditions;
 mod endpoint;
+mod failsafes;
+mod hooks;
 mod names;
 mod policy;
 mod sets;
 #[cfg(test)]
 mod tests;
+mod tiers;
 
 use std::collections::BTreeMap;
 
 use crate::net::{Direction, Protocol};
-use crate::resource::{Action, TierAction};
-use crate::ruleset::{Chain, Comment, CtState, Hook, HookPoint, Match, Name, Op, Rule, Ruleset, Statement};
-use crate::world::{World, WorldKind, WorldPolicy, Worlds};
+use crate::resource::{Action, DEFAULT_ALLOW_PROFILE, TierAction};
+use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Ruleset, Statement};
+use crate::world::{EndpointKind, Stage, World, WorldKind, WorldPolicy, Worlds};
 
 use endpoint::EndpointCompiler;
+use hooks::{BASES, Base, established};
 use names::CounterNames;
 use sets::SetInterner;
 
@@ -37,14 +46,22 @@ pub const MARK_DECIDED: u32 = 0x1000_0000;
 /// Set by a Pass rule until the rest of its tier is skipped.
 pub const MARK_PASS: u32 = 0x2000_0000;
 
-/// All the bits of the packet mark that palisade uses, and only while a packet is in its own chains.
+/// The bits of the packet mark that one evaluation uses.
 pub const MARK_MASK: u32 = MARK_DECIDED | MARK_PASS;
+
+/// Set where a policy of an early stage allows: the enforced policies that come later are not asked.
+pub const MARK_ACCEPTED: u32 = 0x4000_0000;
+
+/// Set by a preview chain of an early stage once the pending world has decided about the packet. It is not
+/// [`MARK_DECIDED`], for a workload or a service with a preview of its own may come in between.
+pub const MARK_DECIDED_EARLY: u32 = 0x8000_0000;
+
+/// All the bits of the packet mark that palisade uses. They are zero wherever no policy of an early stage has spoken, and
+/// once a packet has passed the last of palisade's chains.
+pub const MARK_ALL: u32 = MARK_MASK | MARK_ACCEPTED | MARK_DECIDED_EARLY;
 
 /// The chain that answers denied packets. No other chain is called so: theirs have a slash, or are base chains.
 const REJECT_CHAIN: &str = "reject";
-
-/// Where palisade's base chains hang: `filter`, after conntrack and NAT.
-const PRIORITY: i32 = 0;
 
 /// What the compiler needs besides the worlds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -83,6 +100,20 @@ pub struct Compiled {
     pub counters: BTreeMap<Name, Counted>,
 }
 
+impl Compiled {
+    /// The same, for another generation to see the packets: what compiling anew with [`FlowLog::generation`] would make.
+    #[must_use]
+    pub fn renumbered(mut self, generation: u64) -> Self {
+        let rules = self.ruleset.chains.iter_mut().flat_map(|chain| &mut chain.rules);
+        for statement in rules.flat_map(|rule| &mut rule.statements) {
+            if let Statement::Log(log) = statement {
+                endpoint::renumber(log, generation);
+            }
+        }
+        self
+    }
+}
+
 /// What a counter counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
@@ -90,6 +121,8 @@ pub struct Counted {
     pub world: WorldKind,
     /// The direction.
     pub direction: Direction,
+    /// Where on the packet's way; a rule that also applies on forward counts there as here.
+    pub stage: Stage,
     /// What decided.
     pub by: CountedBy,
     /// What it does.
@@ -127,8 +160,19 @@ pub enum CountedBy {
     },
     /// The end of a tier.
     EndOfTier(String),
-    /// A profile; `None` where no profile allows.
-    Profile(Option<String>),
+    /// A rule of a profile.
+    Profile {
+        /// The profile.
+        name: String,
+        /// The index of the rule as written.
+        rule_index: usize,
+        /// The rule's name.
+        rule_name: Option<String>,
+        /// What the rule says, in one line.
+        text: String,
+    },
+    /// No rule anywhere.
+    NoProfile,
 }
 
 /// Compiles both worlds into one ruleset.
@@ -140,10 +184,12 @@ pub fn compile(worlds: &Worlds, options: &Options) -> Compiled {
         sets: SetInterner::default(),
         compiled: Compiled::default(),
     };
-    let mut base_chains = Vec::new();
+    let base_chains: Vec<Chain> = BASES
+        .iter()
+        .filter_map(|base| compiler.base_chain(base))
+        .collect();
     let mut chains = Vec::new();
     for direction in Direction::BOTH {
-        base_chains.push(compiler.base_chain(direction));
         chains.extend(compiler.chains(direction));
     }
     let rejects = Statement::Goto(Name::new(REJECT_CHAIN));
@@ -179,7 +225,7 @@ pub fn safety_net_only(policy_name: &str) -> Ruleset {
                     ..Rule::default()
                 },
             ],
-            ..empty_base_chain(direction)
+            ..Base::of_host(direction).chain()
         });
     }
     ruleset
@@ -194,131 +240,73 @@ struct Compiler<'a> {
 }
 
 impl Compiler<'_> {
-    /// The base chain of one direction: what never meets a policy, then a way to each endpoint.
-    fn base_chain(&self, direction: Direction) -> Chain {
-        let interface = |name: &str| match direction {
-            Direction::Ingress => Match::InputInterface(Op::Is, name.to_owned()),
-            Direction::Egress => Match::OutputInterface(Op::Is, name.to_owned()),
-        };
-        let mut rules = Vec::new();
-        if !self.worlds.host.filter_loopback {
-            rules.push(Rule {
-                matches: vec![interface("lo")],
-                statements: vec![Statement::Accept],
-                comment: Comment::new("loopback is exempt"),
-            });
-        }
-        rules.push(established());
-        let mut rest = None;
-        for (_, endpoint, attachment) in self.worlds.local() {
-            let comment = Comment::new(&format!("HostEndpoint {}", endpoint.name));
-            for place in endpoint::places(attachment) {
-                let goto = Statement::Goto(endpoint::chain_name(direction, place));
-                match place {
-                    Some(name) => rules.push(Rule {
-                        matches: vec![interface(name)],
-                        statements: vec![goto],
-                        comment: comment.clone(),
-                    }),
-                    None => {
-                        rest = Some(Rule {
-                            statements: vec![goto],
-                            comment: comment.clone(),
-                            ..Rule::default()
-                        });
-                    }
-                }
-            }
-        }
-        rules.extend(rest);
-        Chain {
-            rules,
-            ..empty_base_chain(direction)
-        }
-    }
-
     /// Every other chain of one direction, in order of evaluation.
     fn chains(&mut self, direction: Direction) -> Vec<Chain> {
-        let mut endpoint_chains = Vec::new();
+        let mut chains = Vec::new();
+        let mut failsafes = Vec::new();
         let mut needed = [const { Vec::new() }; 2];
-        for (id, endpoint, attachment) in self.worlds.local() {
-            for world in WorldKind::BOTH {
-                if world == WorldKind::Enforced || self.worlds.differs(id, direction) {
-                    let policies = self.worlds.world(world).by_endpoint[id.0].iter();
-                    needed[world as usize].extend(policies.copied());
+        let mut profiles = [const { Vec::new() }; 2];
+        for stage in Stage::ALL {
+            for (id, endpoint, attachment) in self.worlds.local() {
+                if !self.is_asked(id, endpoint, direction, stage) {
+                    continue;
+                }
+                if endpoint.kind == EndpointKind::Host && stage != Stage::Forward {
+                    failsafes.push(stage);
+                }
+                for world in WorldKind::BOTH {
+                    if world == WorldKind::Enforced || self.worlds.differs(id, direction, stage) {
+                        let of_world = self.worlds.world(world);
+                        let policies = of_world.by_endpoint[id.0].iter().copied();
+                        needed[world as usize]
+                            .extend(policies.filter(|&index| stage.asks(of_world.policies[index].stage)));
+                        if stage == Stage::Normal {
+                            profiles[world as usize].extend(endpoint::reachable_profiles(self.worlds, id));
+                        }
+                    }
+                }
+                for place in endpoint::places(endpoint, attachment) {
+                    chains.extend(
+                        EndpointCompiler {
+                            compiler: self,
+                            id,
+                            endpoint,
+                            direction,
+                            stage,
+                            place,
+                        }
+                        .chains(),
+                    );
                 }
             }
-            for place in endpoint::places(attachment) {
-                endpoint_chains.extend(
-                    EndpointCompiler {
-                        compiler: self,
-                        id,
-                        endpoint,
-                        direction,
-                        place,
-                    }
-                    .chains(),
-                );
-            }
         }
-        if endpoint_chains.is_empty() {
-            return Vec::new();
-        }
-        let mut chains = vec![];
-        chains.extend(self.failsafe_chain(direction));
-        chains.extend(endpoint_chains);
+        failsafes.dedup();
+        let failsafes = failsafes
+            .into_iter()
+            .filter(|&stage| self.has_failsafes(stage, direction))
+            .collect::<Vec<_>>();
+        let mut all: Vec<Chain> = failsafes
+            .into_iter()
+            .map(|stage| match stage {
+                Stage::Normal | Stage::Forward => self.failsafe_chain(direction),
+                Stage::Untracked | Stage::PreDnat => self.early_failsafe_chain(stage, direction),
+            })
+            .collect();
+        all.extend(chains);
         for world in [WorldKind::Pending, WorldKind::Enforced] {
-            let policies = &mut needed[world as usize];
-            policies.sort_unstable();
-            policies.dedup();
-            chains.extend(
+            let policies = sorted(&mut needed[world as usize]);
+            all.extend(
                 policies
                     .iter()
                     .filter_map(|&index| self.policy_chain(world, direction, index)),
             );
-        }
-        chains
-    }
-
-    /// The failsafes of one direction, or `None` if there are none.
-    fn failsafe_chain(&mut self, direction: Direction) -> Option<Chain> {
-        let failsafes = &self.worlds.host.failsafes;
-        let mut chain = Chain {
-            name: failsafe_chain_name(direction),
-            hook: None,
-            comment: Comment::new("what stays open whatever the policies say"),
-            rules: Vec::new(),
-        };
-        for failsafe in failsafes.ports(direction) {
-            let text = failsafe.to_string();
-            let counter = self.failsafe_counter(direction, &text);
-            chain.rules.push(Rule {
-                matches: policy::failsafe_matches(failsafe, direction),
-                statements: vec![Statement::Counter(counter), Statement::Accept],
-                comment: Comment::new(&format!("failsafe {text}")),
-            });
-        }
-        let types = failsafes.icmpv6_types(direction);
-        if !types.is_empty() {
-            let counter = self.failsafe_counter(direction, "icmpv6");
-            chain.rules.extend(types.iter().map(|&(first, last)| Rule {
-                matches: policy::icmpv6_matches(first, last),
-                statements: vec![Statement::Counter(counter.clone()), Statement::Accept],
-                comment: Comment::new("failsafe icmpv6: neighbour discovery, routers, multicast listeners"),
+            let profiles = sorted(&mut profiles[world as usize]);
+            all.extend(profiles.iter().map(|&index| {
+                let profile = &self.worlds.profiles[index];
+                self.profile_chain(world, direction, profile)
             }));
         }
-        (!chain.rules.is_empty()).then_some(chain)
-    }
-
-    fn failsafe_counter(&mut self, direction: Direction, text: &str) -> Name {
-        let counted = Counted {
-            world: WorldKind::Enforced,
-            direction,
-            by: CountedBy::Failsafe(text.to_owned()),
-            action: Action::Allow,
-            without_safety_net: false,
-        };
-        self.count(names::failsafe_counter(direction, text), counted)
+        all
     }
 
     /// Notes that a counter is used, and what for. Where both worlds use it, the enforced one cannot get there.
@@ -343,6 +331,7 @@ impl Compiler<'_> {
         &self,
         world: WorldKind,
         direction: Direction,
+        stage: Stage,
         before: impl Fn(&WorldPolicy) -> bool,
     ) -> bool {
         world == WorldKind::Pending
@@ -351,14 +340,15 @@ impl Compiler<'_> {
                 .pending
                 .policies
                 .iter()
-                .any(|policy| policy.safety_net && policy.rules(direction).is_some() && before(policy))
+                .filter(|policy| policy.safety_net && stage.asks(policy.stage))
+                .any(|policy| policy.rules(direction).is_some() && before(policy))
     }
 
-    /// What ends a denied packet.
-    fn deny(&self) -> Statement {
+    /// What ends a denied packet. Before conntrack and routing nothing is answered.
+    fn deny(&self, stage: Stage) -> Statement {
         match self.options.deny {
-            DenyAction::Drop => Statement::Drop,
-            DenyAction::Reject => Statement::Goto(Name::new(REJECT_CHAIN)),
+            DenyAction::Reject if !stage.is_early() => Statement::Goto(Name::new(REJECT_CHAIN)),
+            DenyAction::Drop | DenyAction::Reject => Statement::Drop,
         }
     }
 }
@@ -378,10 +368,38 @@ impl Counted {
             } => format!("{name}, rule {rule_name}"),
             CountedBy::Rule { name, text, .. } => format!("{name}, {text}"),
             CountedBy::EndOfTier(tier) => format!("end of tier {tier}"),
-            CountedBy::Profile(Some(profile)) => format!("profile {profile}"),
-            CountedBy::Profile(None) => "no profile allows it".to_owned(),
+            CountedBy::Profile { name, .. } if name == DEFAULT_ALLOW_PROFILE => format!("profile {name}"),
+            CountedBy::Profile {
+                name,
+                rule_name: Some(rule_name),
+                ..
+            } => format!("profile {name}, rule {rule_name}"),
+            CountedBy::Profile { name, text, .. } => format!("profile {name}, {text}"),
+            CountedBy::NoProfile => "no profile allows it".to_owned(),
         };
-        format!("{direction}: {what}")
+        let forwarded = if self.stage == Stage::Forward {
+            " of what is forwarded"
+        } else {
+            ""
+        };
+        format!("{direction}{forwarded}: {what}")
+    }
+}
+
+/// Takes off whatever mark an early stage has left.
+fn shed_marks() -> Statement {
+    Statement::SetMark {
+        mask: MARK_ALL,
+        value: 0,
+    }
+}
+
+/// The mark by which the preview knows that the pending world has decided.
+fn decided_mark(stage: Stage) -> u32 {
+    if stage.is_early() {
+        MARK_DECIDED_EARLY
+    } else {
+        MARK_DECIDED
     }
 }
 
@@ -427,30 +445,9 @@ fn reject_chain() -> Chain {
     }
 }
 
-fn failsafe_chain_name(direction: Direction) -> Name {
-    Name::new(&format!("failsafe/{}", short(direction)))
-}
-
-fn empty_base_chain(direction: Direction) -> Chain {
-    let (name, point) = match direction {
-        Direction::Ingress => ("input", HookPoint::Input),
-        Direction::Egress => ("output", HookPoint::Output),
-    };
-    Chain {
-        name: Name::new(name),
-        hook: Some(Hook {
-            point,
-            priority: PRIORITY,
-        }),
-        comment: Comment::default(),
-        rules: Vec::new(),
-    }
-}
-
-fn established() -> Rule {
-    Rule {
-        matches: vec![Match::CtState(&[CtState::Established, CtState::Related])],
-        statements: vec![Statement::Accept],
-        comment: Comment::new("connections that policy has let in already"),
-    }
+/// Sorted, each once.
+fn sorted(indices: &mut Vec<usize>) -> Vec<usize> {
+    indices.sort_unstable();
+    indices.dedup();
+    std::mem::take(indices)
 }

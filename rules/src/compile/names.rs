@@ -12,7 +12,7 @@ use super::short;
 use crate::net::{Direction, PortRange};
 use crate::resource::PolicyKind;
 use crate::ruleset::{Name, fnv1a};
-use crate::world::{WorldKind, WorldPolicy, WorldRule, Worlds};
+use crate::world::{EndpointId, Stage, WorldKind, WorldPolicy, WorldRule, Worlds};
 
 /// The names under which the enforced world counts.
 pub(super) struct CounterNames {
@@ -23,25 +23,12 @@ impl CounterNames {
     /// Gathers the names under which the enforced world will count.
     pub(super) fn new(worlds: &Worlds) -> Self {
         let mut enforced = BTreeSet::new();
-        let world = &worlds.enforced;
         for (id, endpoint, _) in worlds.local() {
             for direction in Direction::BOTH {
-                let policies: Vec<&WorldPolicy> = world.governing(id, direction).collect();
-                for policy in &policies {
-                    if !policies
-                        .iter()
-                        .any(|other| other.safety_net && other.tier == policy.tier)
-                    {
-                        enforced.insert(tier_counter(&world.tiers[policy.tier].name, direction));
-                    }
-                    for rule in rule_names(policy, direction) {
-                        enforced.insert(policy_rule_counter(policy, direction, &rule));
-                    }
+                for &stage in endpoint.kind.stages() {
+                    enforced.extend(of_stage(worlds, id, direction, stage));
                 }
-                enforced.insert(profile_counter(
-                    super::endpoint::allowing_profile(endpoint),
-                    direction,
-                ));
+                enforced.extend(of_profiles(worlds, id, direction));
             }
         }
         CounterNames { enforced }
@@ -57,18 +44,64 @@ impl CounterNames {
     }
 }
 
-/// The counter of the end of a tier.
-pub(super) fn tier_counter(tier: &str, direction: Direction) -> Name {
-    Name::new(&format!("tier/{tier}/{}/end", short(direction)))
+/// What the enforced world counts at one stage of an endpoint.
+fn of_stage(worlds: &Worlds, id: EndpointId, direction: Direction, stage: Stage) -> Vec<Name> {
+    let world = &worlds.enforced;
+    let policies: Vec<&WorldPolicy> = world.governing(id, direction, stage).collect();
+    let mut names = Vec::new();
+    for policy in &policies {
+        let is_caught = policies
+            .iter()
+            .any(|other| other.safety_net && other.tier == policy.tier);
+        if !is_caught && !stage.is_early() {
+            names.push(tier_counter(&world.tiers[policy.tier].name, direction, stage));
+        }
+        let rules = rule_names(policy.rules(direction).unwrap_or_default());
+        names.extend(
+            rules
+                .iter()
+                .map(|rule| policy_rule_counter(policy, direction, rule)),
+        );
+    }
+    names
 }
 
-/// The counter of a profile, or of there being none that allows.
+fn of_profiles(worlds: &Worlds, id: EndpointId, direction: Direction) -> Vec<Name> {
+    let mut names = Vec::new();
+    for profile in worlds.profiles_of(id) {
+        if profile.is_default_allow() {
+            names.push(profile_counter(Some(&profile.name), direction));
+            return names;
+        }
+        let rules = rule_names(profile.rules(direction));
+        names.extend(
+            rules
+                .iter()
+                .map(|rule| profile_rule_counter(&profile.name, direction, rule)),
+        );
+    }
+    names.push(profile_counter(None, direction));
+    names
+}
+
+/// The counter of the end of a tier.
+pub(super) fn tier_counter(tier: &str, direction: Direction, stage: Stage) -> Name {
+    let forward = if stage == Stage::Forward { "forward-" } else { "" };
+    Name::new(&format!("tier/{tier}/{forward}{}/end", short(direction)))
+}
+
+/// The counter of the built-in profile, or of there being none that decides.
 pub(super) fn profile_counter(profile: Option<&str>, direction: Direction) -> Name {
     Name::new(&format!(
         "profile/{}/{}",
         profile.unwrap_or("none"),
         short(direction)
     ))
+}
+
+/// The counter of a rule of a profile, by the rule's name among its profile's rules.
+pub(super) fn profile_rule_counter(profile: &str, direction: Direction, rule: &str) -> Name {
+    Name::new(&format!("profile/{profile}/{}/{rule}", short(direction)))
 }
 
 /// The counter of a failsafe.
@@ -78,14 +111,17 @@ pub(super) fn failsafe_counter(direction: Direction, text: &str) -> Name {
 }
 
 /// The counter of packets that conntrack calls invalid.
-pub(super) fn invalid_counter(direction: Direction) -> Name {
-    Name::new(&format!("invalid/{}", short(direction)))
+pub(super) fn invalid_counter(direction: Direction, stage: Stage) -> Name {
+    let forward = if stage == Stage::Forward { "forward-" } else { "" };
+    Name::new(&format!("invalid/{forward}{}", short(direction)))
 }
 
 /// The counter of a rule, by the rule's name among its policy's rules.
 pub(super) fn policy_rule_counter(policy: &WorldPolicy, direction: Direction, rule: &str) -> Name {
     let kind = match policy.id.kind {
         PolicyKind::GlobalNetworkPolicy => "gnp",
+        PolicyKind::NetworkPolicy => "np",
+        PolicyKind::KubernetesNetworkPolicy => "knp",
     };
     policy_counter(
         kind,
@@ -110,13 +146,11 @@ pub(super) fn policy_counter(
     Name::new(&format!("{kind}/{namespace}{name}/{}/{rule}", short(direction)))
 }
 
-/// What each rule of one direction is called among its fellows, in order: its own name, or what it says. Rules that
-/// say the same are told apart by number.
-pub(super) fn rule_names(policy: &WorldPolicy, direction: Direction) -> Vec<String> {
+/// What each of these rules is called among its fellows, in order: its own name, or what it says. Rules that say the
+/// same are told apart by number.
+pub(super) fn rule_names(rules: &[WorldRule]) -> Vec<String> {
     let mut seen: BTreeMap<String, usize> = BTreeMap::new();
-    policy
-        .rules(direction)
-        .unwrap_or_default()
+    rules
         .iter()
         .map(|rule| {
             let name = rule.name.clone().unwrap_or_else(|| content_name(rule));
@@ -138,7 +172,7 @@ fn content_name(rule: &WorldRule) -> String {
     let mut words = vec![rule.action.as_str().to_lowercase()];
     words.extend(rule.protocol.map(|protocol| protocol.to_string()));
     if let Some(ports) = &rule.destination.ports {
-        words.extend(ports.iter().take(3).map(PortRange::to_string));
+        words.extend(ports.ranges.iter().take(3).map(PortRange::to_string));
     }
     if rule.text != words[0] {
         words.push(format!("{:08x}", fnv1a(&rule.text) >> 32));

@@ -1,13 +1,13 @@
 //! Named sets: equal ones are shared, and their names say what they hold.
 
 use std::collections::BTreeMap;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::net::{Family, PortRange};
 use crate::ruleset::{Comment, Elements, Name, Set, fnv1a};
-use crate::world::AddressSet;
+use crate::world::{AddressSet, NamedPortSet};
 
 /// The longest readable part of a set's name.
 const MAX_SLUG: usize = 48;
@@ -33,6 +33,32 @@ impl SetInterner {
         self.intern(&text, address_elements(nets.iter().copied(), family))
     }
 
+    /// The addresses and ports of one family that named ports stand for. As with addresses, the name does not depend on
+    /// the members.
+    pub(super) fn named_ports(&mut self, set: &NamedPortSet, family: Family) -> Name {
+        let protocol = set.protocol;
+        let members = set.of_family(family);
+        let elements = match family {
+            Family::V4 => Elements::Ipv4NamedPorts(
+                members
+                    .filter_map(|(address, port)| match address {
+                        IpAddr::V4(address) => Some((address, protocol, port)),
+                        IpAddr::V6(_) => None,
+                    })
+                    .collect(),
+            ),
+            Family::V6 => Elements::Ipv6NamedPorts(
+                members
+                    .filter_map(|(address, port)| match address {
+                        IpAddr::V6(address) => Some((address, protocol, port)),
+                        IpAddr::V4(_) => None,
+                    })
+                    .collect(),
+            ),
+        };
+        self.intern(&set.text, elements)
+    }
+
     /// The set of these ports.
     pub(super) fn ports(&mut self, ranges: &[PortRange]) -> Name {
         let text = ranges
@@ -55,6 +81,8 @@ impl SetInterner {
             Elements::Ipv4Nets(_) => "net4",
             Elements::Ipv6Nets(_) => "net6",
             Elements::Ports(_) => "ports",
+            Elements::Ipv4NamedPorts(_) => "named4",
+            Elements::Ipv6NamedPorts(_) => "named6",
         };
         let identity = format!("{kind} {text}");
         if let Some(name) = self.by_identity.get(&identity) {

@@ -1,7 +1,9 @@
 //! What the compiler promises about names, counters and single chains. That the ruleset means what the evaluator says,
 //! and the shape of it, is tested with random policies in `tests/ruleset`.
 
+mod conditions;
 mod ends;
+mod hooks;
 mod identity;
 mod sets;
 
@@ -267,6 +269,24 @@ mod flow_log {
             ["counter name \"gnp/p/in/log\""]
         );
     }
+}
+
+#[test]
+fn another_number_is_all_that_another_generation_is() {
+    let worlds = network(&[policy(
+        "p",
+        "ingress: [{action: Log}, {action: Allow}], types: [Ingress]",
+    )]);
+    let of = |generation| {
+        let flow_log = FlowLog { group: 5, generation };
+        let options = Options {
+            flow_log: Some(flow_log),
+            ..Options::default()
+        };
+        compile(&worlds, &options)
+    };
+    assert_ne!(of(7), of(8));
+    assert_eq!(of(7).renumbered(8), of(8));
 }
 
 #[test]

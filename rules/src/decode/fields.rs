@@ -2,9 +2,11 @@
 //! single values. Every reader reports what is wrong and goes on.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ops::RangeInclusive;
 
 use crate::diagnostic::{Diagnostic, Diagnostics, quoted, shortened};
+use crate::schema::{self, Object, Shape};
 use crate::source::{Files, Position, Span};
 use crate::yaml::{Core, Node, Value};
 
@@ -25,28 +27,59 @@ pub struct Field<'n> {
     pub value: &'n Node,
 }
 
+/// What an object is: one that the schema knows, or, for files that have no schema, a few words with an article.
+#[derive(Clone, Copy)]
+pub enum Subject {
+    /// An object of the schema.
+    Known(&'static Object),
+    /// Any other.
+    Named(&'static str),
+}
+
+impl From<&'static Object> for Subject {
+    fn from(object: &'static Object) -> Self {
+        Subject::Known(object)
+    }
+}
+
+impl From<&'static str> for Subject {
+    fn from(what: &'static str) -> Self {
+        Subject::Named(what)
+    }
+}
+
 /// The fields of one object. It remembers which were asked for; [`Fields::finish`] reports all others.
+///
+/// Of an object of the schema every field must be asked for, and no other: where code and schema disagree, debug
+/// builds panic. Fields that the schema refuses, or gives no meaning, are dealt with here and never asked for.
 pub struct Fields<'n> {
-    what: &'static str,
+    subject: Subject,
     place: Span,
     entries: &'n [(Node, Node)],
-    known: Vec<&'static str>,
+    asked: Vec<&'static str>,
+    misplaced: Vec<&'static str>,
 }
 
 impl<'n> Fields<'n> {
-    /// The fields of a mapping. `what` names the object in messages, with an article (`a rule`); `place` is
-    /// pointed at when something is missing.
-    pub fn of(context: &mut Context<'_>, node: &'n Node, what: &'static str, place: Span) -> Option<Self> {
+    /// The fields of a mapping; `place` is pointed at when something is missing.
+    pub fn of(
+        context: &mut Context<'_>,
+        node: &'n Node,
+        subject: impl Into<Subject>,
+        place: Span,
+    ) -> Option<Self> {
+        let fields = Fields {
+            subject: subject.into(),
+            place,
+            entries: &[],
+            asked: Vec::new(),
+            misplaced: Vec::new(),
+        };
         let Value::Mapping(entries) = &node.value else {
-            context.wrong_type(node, &format!("the fields of {what}"));
+            context.wrong_type(node, &format!("the fields of {}", fields.what()));
             return None;
         };
-        Some(Fields {
-            what,
-            place,
-            entries,
-            known: Vec::new(),
-        })
+        Some(Fields { entries, ..fields })
     }
 
     /// What is pointed at for the object as a whole.
@@ -55,14 +88,19 @@ impl<'n> Fields<'n> {
     }
 
     /// A field, even if its value is `null`.
+    ///
+    /// # Panics
+    /// In debug builds, if the schema has no such field here, or one that no decoder reads.
     pub fn written(&mut self, name: &'static str) -> Option<Field<'n>> {
-        if !self.known.contains(&name) {
-            self.known.push(name);
+        if let Subject::Known(object) = self.subject {
+            debug_assert!(
+                object.field(name).is_some_and(|field| field.shape.is_read()),
+                "the schema of {} has no `{name}` to be read",
+                object.what
+            );
         }
-        self.entries
-            .iter()
-            .find(|(key, _)| key.text() == Some(name))
-            .map(|(key, value)| Field { key, value })
+        self.asked.push(name);
+        self.find(name)
     }
 
     /// A field; one that is `null` is not there.
@@ -76,62 +114,134 @@ impl<'n> Fields<'n> {
         match written {
             Some(field) if !field.value.is_null() => return Some(field),
             Some(field) => context.report(
-                Diagnostic::error("missing-field", format!("`{name}` of {} has no value", self.what))
-                    .at(field.key.span, "nothing behind it"),
+                Diagnostic::error(
+                    "missing-field",
+                    format!("`{name}` of {} has no value", self.what()),
+                )
+                .at(field.key.span, "nothing behind it")
+                .help(self.about(name)),
             ),
             None => context.report(
-                Diagnostic::error("missing-field", format!("{} needs `{name}`", self.what))
-                    .at(self.place, format!("`{name}` is missing here")),
+                Diagnostic::error("missing-field", format!("{} needs `{name}`", self.what()))
+                    .at(self.place, format!("`{name}` is missing here"))
+                    .help(self.about(name)),
             ),
         }
         None
     }
 
-    /// Fields that may be there and mean nothing to palisade.
-    pub fn ignored(&mut self, names: &[&'static str]) {
-        self.known.extend_from_slice(names);
+    /// Every field that is written and has not been asked for, if the schema knows it; all fields count as asked for
+    /// then. For objects in which some fields rule out all others.
+    pub fn rest(&mut self) -> Vec<Field<'n>> {
+        let Subject::Known(object) = self.subject else {
+            return Vec::new();
+        };
+        let unread = object
+            .fields
+            .iter()
+            .filter(|field| field.shape.is_read() && !self.asked.contains(&field.name));
+        let unread: Vec<&'static str> = unread.map(|field| field.name).collect();
+        unread.into_iter().filter_map(|name| self.written(name)).collect()
     }
 
-    /// A field that is known and not enforced: an error unless it has the value that changes nothing
-    /// (`false`, empty or `null`). `why` is a sentence.
-    pub fn unsupported(&mut self, context: &mut Context<'_>, name: &'static str, why: &str) {
-        if let Some(field) = self.written(name)
-            && !is_default(field.value)
-        {
+    /// Reports a field that has no place here, in better words than an unknown field gets. `message` and `help` are
+    /// sentences.
+    pub fn misplaced(&mut self, context: &mut Context<'_>, name: &'static str, message: &str, help: &str) {
+        self.misplaced.push(name);
+        if let Some(field) = self.find(name) {
             context.report(
-                Diagnostic::error(
-                    "unsupported",
-                    format!("palisade does not enforce `{name}` of {}", self.what),
-                )
-                .at(field.key.span, "not enforced")
-                .help(why),
+                Diagnostic::error("unknown-field", message)
+                    .at(field.key.span, "not a field here")
+                    .help(help),
             );
         }
     }
 
-    /// Reports every field that was never asked for, with the name that was probably meant.
+    /// Reports every field that has no place here, with the name that was probably meant, and every field that is
+    /// known and not enforced unless its value changes nothing.
+    ///
+    /// # Panics
+    /// In debug builds, if a field of the schema was not asked for.
     pub fn finish(self, context: &mut Context<'_>) {
-        for (key, _) in self.entries {
-            let written = key.text().unwrap_or_default();
-            if self.known.contains(&written) {
-                continue;
+        if let Subject::Known(object) = self.subject {
+            for field in object.fields {
+                debug_assert!(
+                    !field.shape.is_read() || self.asked.contains(&field.name),
+                    "`{}` of {} is in the schema, and is not read",
+                    field.name,
+                    object.what
+                );
             }
-            let mut known = self.known.clone();
-            known.sort_unstable();
-            let allowed = known.join(", ");
-            let help = match nearest(written, self.known.iter().copied()) {
-                Some(name) => format!("did you mean `{name}`? The fields here are {allowed}"),
-                None => format!("the fields here are {allowed}"),
-            };
-            context.report(
-                Diagnostic::error(
-                    "unknown-field",
-                    format!("unknown field {} in {}", quoted(written), self.what),
-                )
-                .at(key.span, "not a field here")
-                .help(help),
-            );
         }
+        for (key, value) in self.entries {
+            let written = key.text().unwrap_or_default();
+            match self.known(written).map(|field| field.shape) {
+                Some(Shape::Refused(why)) if !is_default(value) => context.report(
+                    Diagnostic::error(
+                        "unsupported",
+                        format!("palisade does not enforce `{written}` of {}", self.what()),
+                    )
+                    .at(key.span, "not enforced")
+                    .help(why),
+                ),
+                Some(_) => {}
+                None if self.asked.contains(&written) || self.misplaced.contains(&written) => {}
+                None => self.unknown(context, key, written),
+            }
+        }
+    }
+
+    fn unknown(&self, context: &mut Context<'_>, key: &Node, written: &str) {
+        let mut names = match self.subject {
+            Subject::Known(object) => object.fields.iter().map(|field| field.name).collect(),
+            Subject::Named(_) => self.asked.clone(),
+        };
+        let near = nearest(written, names.iter().copied());
+        names.retain(|name| self.known(name).is_none_or(|field| field.shape.is_read()));
+        names.sort_unstable();
+        names.dedup();
+        let allowed = names.join(", ");
+        let help = match near {
+            Some(name) => format!("did you mean `{name}`? The fields here are {allowed}"),
+            None => format!("the fields here are {allowed}"),
+        };
+        context.report(
+            Diagnostic::error(
+                "unknown-field",
+                format!("unknown field {} in {}", quoted(written), self.what()),
+            )
+            .at(key.span, "not a field here")
+            .help(help),
+        );
+    }
+
+    fn what(&self) -> &'static str {
+        match self.subject {
+            Subject::Known(object) => object.what,
+            Subject::Named(what) => what,
+        }
+    }
+
+    fn known(&self, name: &str) -> Option<&'static schema::Field> {
+        match self.subject {
+            Subject::Known(object) => object.field(name),
+            Subject::Named(_) => None,
+        }
+    }
+
+    /// What to write for a field that is missing.
+    fn about(&self, name: &str) -> String {
+        match self.known(name) {
+            Some(field) => format!("add `{name}`: {}", field.meaning),
+            None => format!("add `{name}`"),
+        }
+    }
+
+    fn find(&self, name: &str) -> Option<Field<'n>> {
+        self.entries
+            .iter()
+            .find(|(key, _)| key.text() == Some(name))
+            .map(|(key, value)| Field { key, value })
     }
 }
 
@@ -223,10 +333,15 @@ impl<'a> Context<'a> {
 
     /// A whole number in a range.
     pub fn integer(&mut self, node: &Node, range: RangeInclusive<i64>) -> Option<i64> {
+        if let Value::Scalar(scalar) = &node.value
+            && let Core::Integer(value) = scalar.core()
+            && range.contains(&value)
+        {
+            return Some(value);
+        }
         let expected = format!("a whole number from {} to {}", range.start(), range.end());
         match &node.value {
             Value::Scalar(scalar) => match scalar.core() {
-                Core::Integer(value) if range.contains(&value) => return Some(value),
                 Core::Integer(_) | Core::Float(_) => self.report(
                     Diagnostic::error(
                         "out-of-range",
@@ -315,17 +430,21 @@ impl<K: Ord> Unique<K> {
 
     /// Whether `key` was not there before; if it was, both places are reported.
     pub fn insert(&mut self, context: &mut Context<'_>, key: K, node: &Node) -> bool {
-        if let Some(&first) = self.first.get(&key) {
-            let shown = quoted(node.text().unwrap_or_default());
-            context.report(
-                Diagnostic::error("duplicate-entry", format!("{shown} is there twice"))
-                    .at(node.span, "again here")
-                    .related(first, "first written here"),
-            );
-            return false;
+        match self.first.entry(key) {
+            Entry::Vacant(place) => {
+                place.insert(node.span);
+                true
+            }
+            Entry::Occupied(first) => {
+                let shown = quoted(node.text().unwrap_or_default());
+                context.report(
+                    Diagnostic::error("duplicate-entry", format!("{shown} is there twice"))
+                        .at(node.span, "again here")
+                        .related(*first.get(), "first written here"),
+                );
+                false
+            }
         }
-        self.first.insert(key, node.span);
-        true
     }
 }
 

@@ -1,16 +1,18 @@
 //! `HostEndpoint`.
 
-use super::fields::{Context, Field, Fields, Unique};
+use super::fields::{Context, Field, Fields, Unique, is_default};
 use super::metadata::Metadata;
-use super::{names, net};
-use crate::diagnostic::{Diagnostic, quoted};
-use crate::resource::{DEFAULT_ALLOW_PROFILE, HostEndpoint, InterfaceName};
+use super::{Found, endpoint, net};
+use crate::diagnostic::Diagnostic;
+use crate::resource::{HostEndpoint, InterfaceName};
+use crate::schema;
 use crate::yaml::Node;
 
 pub(super) fn host_endpoint(
     context: &mut Context<'_>,
     metadata: &Metadata<'_>,
     spec: Option<Field<'_>>,
+    found: &mut Found,
 ) -> HostEndpoint {
     let mut endpoint = HostEndpoint {
         name: metadata.name.clone().unwrap_or_default(),
@@ -19,10 +21,11 @@ pub(super) fn host_endpoint(
         interface: None,
         expected_ips: Vec::new(),
         profiles: Vec::new(),
+        ports: Vec::new(),
         position: metadata.position.clone(),
     };
     let fields =
-        spec.and_then(|spec| Fields::of(context, spec.value, "the spec of a HostEndpoint", spec.key.span));
+        spec.and_then(|spec| Fields::of(context, spec.value, &schema::HOST_ENDPOINT_SPEC, spec.key.span));
     let Some(mut fields) = fields else {
         return endpoint;
     };
@@ -32,13 +35,8 @@ pub(super) fn host_endpoint(
         .filter(|interface| interface.value.text() != Some(""));
     let expected_ips = fields.optional("expectedIPs");
     let profiles = fields.optional("profiles");
-    fields.unsupported(
-        context,
-        "ports",
-        "named ports are not read: write port numbers in the rules, and remove this",
-    );
-    if interface.is_none() && expected_ips.is_none_or(|addresses| super::fields::is_default(addresses.value))
-    {
+    let ports = fields.optional("ports");
+    if interface.is_none() && expected_ips.is_none_or(|addresses| is_default(addresses.value)) {
         context.report(
             Diagnostic::error(
                 "missing-field",
@@ -50,7 +48,7 @@ pub(super) fn host_endpoint(
     }
     fields.finish(context);
 
-    if let Some(node) = node.and_then(|node| self::node(context, node.value)) {
+    if let Some(node) = node.and_then(|node| endpoint::node(context, node.value)) {
         endpoint.node = node;
     }
     endpoint.interface = interface.and_then(|interface| self::interface(context, interface.value));
@@ -65,58 +63,18 @@ pub(super) fn host_endpoint(
         }
     }
     if let Some(profiles) = profiles {
-        endpoint.profiles = self::profiles(context, profiles.value);
+        endpoint.profiles = endpoint::profiles(context, profiles.value, found);
+    }
+    if let Some(ports) = ports {
+        endpoint.ports = endpoint::ports(context, ports.value, &schema::NAMED_PORT);
     }
     endpoint
 }
 
-/// Reads the name of a host, as HostEndpoints have it in `node`.
-pub fn node(context: &mut Context<'_>, node: &Node) -> Option<String> {
-    let text = context.text(node, "the name of a host")?;
-    if !names::is_node(text) {
-        context.invalid(
-            "invalid-name",
-            node,
-            format!("{} is not a name of a host", quoted(text)),
-            "it has 1 to 253 letters, digits, `-`, `_` and `.`",
-        );
-    }
-    Some(text.to_owned())
-}
-
 fn interface(context: &mut Context<'_>, node: &Node) -> Option<InterfaceName> {
-    let text = context.text(node, "a name of an interface")?;
-    if text == "*" {
+    if node.text() == Some("*") {
         return Some(InterfaceName::Any);
     }
-    if !names::is_interface(text) {
-        context.invalid(
-            "invalid-name",
-            node,
-            format!("{} is not a name of an interface", quoted(text)),
-            "it is `*`, or 1 to 15 letters, digits, `-`, `_` and `.`",
-        );
-    }
-    Some(InterfaceName::Named(text.to_owned()))
-}
-
-fn profiles(context: &mut Context<'_>, node: &Node) -> Vec<String> {
-    let mut profiles = Vec::new();
-    let mut unique = Unique::new();
-    for node in context.list(node, "a list of names of profiles") {
-        let Some(name) = context.text(node, "a name of a profile") else {
-            continue;
-        };
-        if name != DEFAULT_ALLOW_PROFILE {
-            context.invalid(
-                "unknown-profile",
-                node,
-                format!("there is no profile {}", quoted(name)),
-                format!("the only profile that exists is `{DEFAULT_ALLOW_PROFILE}`"),
-            );
-        } else if unique.insert(context, name, node) {
-            profiles.push(name.to_owned());
-        }
-    }
-    profiles
+    let help = "it is `*`, or 1 to 15 letters, digits, `-`, `_` and `.`";
+    endpoint::interface(context, node, help).map(InterfaceName::Named)
 }

@@ -6,28 +6,32 @@
 
 pub mod fields;
 
+mod endpoint;
 mod entity;
+mod found;
 mod host_endpoint;
+mod kubernetes;
 mod metadata;
 mod names;
 mod net;
 mod network_set;
 mod policy;
+mod profile;
 mod resource;
 mod rule;
 mod selector;
+mod service_endpoint;
 mod tier;
+mod workload_endpoint;
 
-use std::collections::BTreeMap;
-
-pub use self::host_endpoint::node;
+pub use self::endpoint::node;
 pub use self::metadata::endpoint_labels;
 
-use self::fields::{Context, nearest};
-use crate::diagnostic::{Diagnostic, Diagnostics, quoted};
-use crate::resource::{GlobalNetworkSet, HostEndpoint, Policy, Tier};
+use self::fields::Context;
+use self::found::Found;
+use crate::diagnostic::Diagnostics;
 use crate::snapshot::Snapshot;
-use crate::source::{FileId, Files, Span};
+use crate::source::{FileId, Files};
 use crate::yaml::Documents;
 
 /// Reads the resources in these files.
@@ -50,99 +54,11 @@ pub fn decode(files: &Files, ids: &[FileId]) -> (Option<Snapshot>, Diagnostics) 
     }
     // What a broken file would have held is not known, and must not be called missing.
     if whole {
-        found.check_tiers(&mut context);
+        found.check_uses(&mut context);
     }
     let diagnostics = context.diagnostics.sorted();
     let snapshot = (!diagnostics.has_errors()).then(|| found.snapshot());
     (snapshot, diagnostics)
-}
-
-/// What the files hold.
-#[derive(Default)]
-struct Found {
-    tiers: Vec<Tier>,
-    policies: Vec<Policy>,
-    network_sets: Vec<GlobalNetworkSet>,
-    host_endpoints: Vec<HostEndpoint>,
-    /// Every object by kind and name, and where its name is.
-    objects: BTreeMap<(&'static str, String), Span>,
-    /// Every tier that a policy names.
-    tier_uses: Vec<TierUse>,
-}
-
-/// A policy names its tier.
-struct TierUse {
-    tier: String,
-    span: Span,
-    kind: &'static str,
-    policy: Option<String>,
-}
-
-impl Found {
-    /// Remembers an object; the same one twice is an error.
-    fn register(&mut self, context: &mut Context<'_>, kind: &'static str, name: &str, span: Span) {
-        let key = (kind, name.to_owned());
-        if let Some(&first) = self.objects.get(&key) {
-            context.report(
-                Diagnostic::error(
-                    "duplicate-object",
-                    format!("{kind} {} is there twice", quoted(name)),
-                )
-                .at(span, "again here")
-                .related(first, "first written here")
-                .help("remove one of the two, or give it another name"),
-            );
-            return;
-        }
-        self.objects.insert(key, span);
-    }
-
-    fn check_tiers(&self, context: &mut Context<'_>) {
-        let built_in = Tier::built_in();
-        let mut known: Vec<&str> = built_in.iter().map(|tier| tier.name.as_str()).collect();
-        let written = self.objects.keys().filter(|(kind, _)| *kind == "Tier");
-        known.extend(written.map(|(_, name)| name.as_str()));
-        known.sort_unstable();
-        known.dedup();
-        for used in &self.tier_uses {
-            if known.binary_search(&used.tier.as_str()).is_ok() {
-                continue;
-            }
-            let exist = known.join(", ");
-            let help = match nearest(&used.tier, known.iter().copied()) {
-                Some(tier) => format!("did you mean `{tier}`? These tiers exist: {exist}"),
-                None => format!("these tiers exist: {exist}"),
-            };
-            let problem =
-                Diagnostic::error("unknown-tier", format!("there is no tier {}", quoted(&used.tier)))
-                    .at(used.span, "no such tier")
-                    .help(help);
-            context.report(Diagnostic {
-                kind: Some(used.kind.to_owned()),
-                name: used.policy.clone(),
-                path: Some("spec.tier".to_owned()),
-                ..problem
-            });
-        }
-    }
-
-    fn snapshot(self) -> Snapshot {
-        let mut snapshot = Snapshot::empty();
-        let tiers = self.tiers.into_iter().map(|tier| (tier.name.clone(), tier));
-        snapshot.tiers.extend(tiers);
-        snapshot.policies = self.policies;
-        snapshot.network_sets = self
-            .network_sets
-            .into_iter()
-            .map(|set| (set.name.clone(), set))
-            .collect();
-        snapshot.host_endpoints = self
-            .host_endpoints
-            .into_iter()
-            .map(|endpoint| (endpoint.name.clone(), endpoint))
-            .collect();
-        snapshot
-    }
 }
 
 #[cfg(test)]

@@ -10,6 +10,11 @@ pub(super) fn is_subdomain(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_any_label)
 }
 
+/// A DNS subdomain of at most two labels.
+pub(super) fn is_two_labels(text: &str) -> bool {
+    is_subdomain(text) && text.matches('.').count() <= 1
+}
+
 /// A label key: an optional prefix that is a subdomain, a slash, and a name.
 pub(super) fn is_qualified(text: &str) -> bool {
     match text.split_once('/') {
@@ -47,6 +52,32 @@ pub(super) fn is_port_name(text: &str) -> bool {
         && is_any_label(text)
         && !text.contains("--")
         && text.bytes().any(|byte| byte.is_ascii_lowercase())
+}
+
+/// A name of a policy in a namespace: one or two labels, or any subdomain behind a prefix that tells what it was
+/// copied from.
+pub(super) fn is_namespaced_policy(text: &str) -> bool {
+    let copied = ["knp.default.", "ossg.default."]
+        .iter()
+        .find_map(|prefix| text.strip_prefix(prefix));
+    is_two_labels(text) || (text.len() <= 253 && copied.is_some_and(is_subdomain))
+}
+
+/// A name of a systemd unit (systemd.unit(5)), whatever its type.
+pub(super) fn is_unit(text: &str) -> bool {
+    let inner =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'-' | b'_' | b'.' | b'\\' | b'@');
+    (1..=255).contains(&text.len()) && text.bytes().all(inner)
+}
+
+/// A path of a control group: names with one slash between them, none of them `.` or `..`.
+pub(super) fn is_cgroup(text: &str) -> bool {
+    let is_name = |name: &str| {
+        !matches!(name, "" | "." | "..")
+            && name.len() <= 255
+            && !name.chars().any(|c| c.is_whitespace() || c.is_control())
+    };
+    text.len() <= 4095 && text.split('/').all(is_name)
 }
 
 fn is_any_label(text: &str) -> bool {

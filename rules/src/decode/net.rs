@@ -46,6 +46,28 @@ pub(super) fn prefix_or_address(context: &mut Context<'_>, node: &Node) -> Optio
     parse(context, node, text).map(|net| net.trunc())
 }
 
+/// An address, or a prefix that holds only one.
+pub(super) fn host_prefix(context: &mut Context<'_>, node: &Node) -> Option<IpAddr> {
+    let text = context.text(node, "an address such as 10.0.0.1/32 or fd00::1/128")?;
+    if text.parse::<IpAddr>().is_ok() {
+        return address(context, node);
+    }
+    let net = parse(context, node, text)?;
+    if net.prefix_len() != net.max_prefix_len() {
+        context.invalid(
+            "invalid-net",
+            node,
+            format!("{} is more than one address", quoted(text)),
+            format!(
+                "write `{}`: an endpoint has single addresses",
+                IpNet::from(net.addr())
+            ),
+        );
+        return None;
+    }
+    Some(net.addr())
+}
+
 /// A single address.
 pub(super) fn address(context: &mut Context<'_>, node: &Node) -> Option<IpAddr> {
     let text = context.text(node, "an address such as 10.0.0.1 or fd00::1")?;

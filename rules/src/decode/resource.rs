@@ -2,41 +2,20 @@
 
 use super::fields::{Context, Field, Fields, nearest};
 use super::metadata::Metadata;
-use super::{Found, host_endpoint, network_set, policy, tier};
+use super::{
+    Found, host_endpoint, kubernetes, names, network_set, policy, profile, service_endpoint, tier,
+    workload_endpoint,
+};
 use crate::diagnostic::{Diagnostic, quoted};
+use crate::resource::ObjectName;
+use crate::schema::{self, KINDS, Kind, Names};
 use crate::source::Span;
 use crate::yaml::{Node, Value};
 
-/// The group and version of Calico's resources.
-const API_VERSION: &str = "projectcalico.org/v3";
-
-/// The kinds that are enforced.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
-    GlobalNetworkPolicy,
-    StagedGlobalNetworkPolicy,
-    Tier,
-    GlobalNetworkSet,
-    HostEndpoint,
-}
-
-const KINDS: [(&str, Kind); 5] = [
-    ("GlobalNetworkPolicy", Kind::GlobalNetworkPolicy),
-    ("StagedGlobalNetworkPolicy", Kind::StagedGlobalNetworkPolicy),
-    ("Tier", Kind::Tier),
-    ("GlobalNetworkSet", Kind::GlobalNetworkSet),
-    ("HostEndpoint", Kind::HostEndpoint),
-];
-
 /// Kinds that hold policy, and that palisade does not enforce.
-const POLICY_KINDS: [&str; 8] = [
-    "NetworkPolicy",
-    "StagedNetworkPolicy",
-    "StagedKubernetesNetworkPolicy",
-    "NetworkSet",
-    "WorkloadEndpoint",
-    "Profile",
-    "ServiceEndpoint",
+const POLICY_KINDS: [&str; 3] = [
+    "AdminNetworkPolicy",
+    "BaselineAdminNetworkPolicy",
     "ClusterNetworkPolicy",
 ];
 
@@ -80,114 +59,189 @@ struct Inherited<'n> {
     api_version: Option<&'n str>,
 }
 
-fn resource(
+fn resource<'n>(
     context: &mut Context<'_>,
-    node: &Node,
+    node: &'n Node,
     before: usize,
-    inherited: Inherited<'_>,
+    inherited: Inherited<'n>,
     found: &mut Found,
 ) {
     let own = context.diagnostics.len();
-    let Some(mut fields) = Fields::of(context, node, "a resource", node.span) else {
-        return;
+    let (kind, name) = read(context, node, before, inherited, found);
+    complete(context, node, own, before, kind, name.as_deref());
+}
+
+/// Reads an object or a list; gives its kind as written, and its name.
+fn read<'n>(
+    context: &mut Context<'_>,
+    node: &'n Node,
+    before: usize,
+    inherited: Inherited<'n>,
+    found: &mut Found,
+) -> (Option<&'n str>, Option<String>) {
+    let as_list = node.get("kind").and_then(Node::text).and_then(list_of);
+    let object = match as_list {
+        Some(_) => &schema::LIST,
+        None => &schema::RESOURCE,
+    };
+    let Some(mut fields) = Fields::of(context, node, object, node.span) else {
+        return (None, None);
     };
     let api_version = text_field(context, &mut fields, "apiVersion", inherited.api_version);
-    let Some((kind, place)) = text_field(context, &mut fields, "kind", inherited.kind) else {
-        return;
+    let Some((word, place)) = text_field(context, &mut fields, "kind", inherited.kind) else {
+        return (None, name_of(node));
     };
-    if let Some(inherited) = list_of(kind) {
+    if let Some(inherited) = as_list {
         list(context, fields, api_version, before, inherited, found);
-        return;
+        return (Some(word), None);
     }
-    let name = if let Some(&(kind, variant)) = KINDS.iter().find(|(known, _)| *known == kind) {
-        check_api_version(context, api_version, kind);
-        known(context, fields, kind, variant, place, found)
-    } else {
-        unknown(context, kind, place);
-        let name = node.get("metadata").and_then(|metadata| metadata.get("name"));
-        name.and_then(Node::text).map(str::to_owned)
+    let Some(kind) = kind(context, api_version, word, place) else {
+        return (Some(word), name_of(node));
     };
-    complete(context, node, own, before, kind, name.as_deref());
+    let errors = context.diagnostics.error_count();
+    let uses = found.uses_so_far();
+    let id = known(context, fields, kind, place, found);
+    found.is_partial |= gives_names(kind) && context.diagnostics.error_count() > errors;
+    let name = id.map(|id| id.name);
+    found.complete_uses(uses, node, kind, name.as_deref());
+    (Some(word), name)
+}
+
+/// The name of an object of a kind that is not known.
+fn name_of(node: &Node) -> Option<String> {
+    let name = node.get("metadata")?.get("name")?.text()?;
+    Some(name.to_owned())
+}
+
+/// Whether other objects may name what is written in one of this kind.
+fn gives_names(kind: &Kind) -> bool {
+    matches!(kind.word, "HostEndpoint" | "WorkloadEndpoint" | "Profile")
 }
 
 /// Reads an object of a kind that is enforced; gives its name.
 fn known(
     context: &mut Context<'_>,
     mut fields: Fields<'_>,
-    kind: &'static str,
-    variant: Kind,
+    kind: &'static Kind,
     place: Span,
     found: &mut Found,
-) -> Option<String> {
+) -> Option<ObjectName> {
     let metadata = fields
         .required(context, "metadata")
         .and_then(|field| Metadata::read(context, field, kind));
-    let spec = match variant {
-        Kind::Tier | Kind::GlobalNetworkSet => fields.optional("spec"),
-        _ => fields.required(context, "spec"),
+    let spec = if kind.spec_required {
+        fields.required(context, "spec")
+    } else {
+        fields.optional("spec")
     };
-    fields.ignored(&["status"]);
     fields.finish(context);
 
     let metadata = metadata.unwrap_or_else(|| Metadata::nameless(context, place));
-    if let Some(name) = &metadata.name {
-        found.register(context, kind, name, metadata.span);
-    }
-    match variant {
-        Kind::GlobalNetworkPolicy | Kind::StagedGlobalNetworkPolicy => {
-            metadata.check_name(context, "at most two labels with a dot between them", |name| {
-                super::names::is_subdomain(name) && name.matches('.').count() <= 1
-            });
-            let staged = variant == Kind::StagedGlobalNetworkPolicy;
-            let policy = policy::policy(context, &metadata, spec, kind, staged, found);
-            found.policies.push(policy);
-        }
-        Kind::Tier => {
-            metadata.check_name(
-                context,
-                "one label of at most 63 characters, without a dot",
-                super::names::is_label,
-            );
+    check_name(context, &metadata, kind);
+    let mut id = metadata.id();
+    match kind.word {
+        "Tier" => {
             let tier = tier::tier(context, &metadata, spec);
             found.tiers.push(tier);
         }
-        Kind::GlobalNetworkSet => {
-            check_addressed(context, &metadata, kind);
-            let set = network_set::network_set(context, &metadata, spec);
+        "GlobalNetworkSet" | "NetworkSet" => {
+            metadata.check_reserved_labels(context, kind.name);
+            let set = network_set::network_set(context, &metadata, spec, kind);
             found.network_sets.push(set);
         }
-        Kind::HostEndpoint => {
-            check_addressed(context, &metadata, kind);
-            let endpoint = host_endpoint::host_endpoint(context, &metadata, spec);
+        "HostEndpoint" => {
+            metadata.check_reserved_labels(context, kind.name);
+            let endpoint = host_endpoint::host_endpoint(context, &metadata, spec, found);
             found.host_endpoints.push(endpoint);
         }
+        "WorkloadEndpoint" => {
+            let endpoint = workload_endpoint::workload_endpoint(context, &metadata, spec, found);
+            found.workload_endpoints.push(endpoint);
+        }
+        "ServiceEndpoint" => {
+            metadata.check_reserved_labels(context, kind.name);
+            let endpoint = service_endpoint::service_endpoint(context, &metadata, spec, found);
+            found.service_endpoints.push(endpoint);
+        }
+        "Profile" => {
+            let profile = profile::profile(context, &metadata, spec, found);
+            found.profiles.push(profile);
+        }
+        _ => {
+            let policy = if kind.is_kubernetes() {
+                kubernetes::policy(context, &metadata, spec, kind, found)
+            } else {
+                policy::policy(context, &metadata, spec, kind, found)
+            };
+            // A server may keep the object under another name than the one it was written with.
+            id.name.clone_from(&policy.id.name);
+            found.policies.push(policy);
+        }
     }
-    metadata.name
+    metadata.name.as_ref()?;
+    found.register(context, kind, &id, metadata.span);
+    Some(id)
 }
 
-/// What holds for every kind that gives selectors addresses: its name, and labels it must not pretend to have.
-fn check_addressed(context: &mut Context<'_>, metadata: &Metadata<'_>, kind: &str) {
-    metadata.check_name(
-        context,
-        "labels with dots between them",
-        super::names::is_subdomain,
-    );
-    metadata.check_reserved_labels(context, kind);
+/// Reports a name that is not what its kind allows.
+fn check_name(context: &mut Context<'_>, metadata: &Metadata<'_>, kind: &Kind) {
+    match kind.names {
+        Names::Label => metadata.check_name(
+            context,
+            "one label of at most 63 characters, without a dot",
+            names::is_label,
+        ),
+        Names::TwoLabels => {
+            metadata.check_name(
+                context,
+                "at most two labels with a dot between them",
+                names::is_two_labels,
+            );
+        }
+        Names::NamespacedPolicy => metadata.check_name(
+            context,
+            "at most two labels with a dot between them, or any behind `knp.default.` or `ossg.default.`",
+            names::is_namespaced_policy,
+        ),
+        // It is compared with the fields it is made of.
+        Names::Workload => {}
+        Names::Subdomain => {
+            metadata.check_name(context, "labels with dots between them", names::is_subdomain);
+        }
+    }
 }
 
-fn list(
+fn list<'n>(
     context: &mut Context<'_>,
-    mut fields: Fields<'_>,
-    api_version: Option<(&str, Span)>,
+    mut fields: Fields<'n>,
+    api_version: Option<(&'n str, Span)>,
     before: usize,
-    inherited: Inherited<'_>,
+    inherited: Inherited<'n>,
     found: &mut Found,
 ) {
-    if api_version.is_none_or(|(version, _)| version != "v1") {
-        check_api_version(context, api_version, "List");
+    let of_kind = inherited.kind.and_then(|kind| Kind::api_versions(kind).next());
+    if let Some((version, place)) = api_version
+        && version != "v1"
+        && !KINDS.iter().any(|kind| kind.api_version == version)
+    {
+        let expected = of_kind.unwrap_or(schema::CALICO);
+        context.report(
+            Diagnostic::error(
+                "unknown-api-version",
+                format!("there is no list of {}", quoted(version)),
+            )
+            .at(place, "not an apiVersion of a list")
+            .help(format!("write `apiVersion: v1` or `apiVersion: {expected}`")),
+        );
     }
+    let inherited = Inherited {
+        api_version: api_version
+            .map(|(version, _)| version)
+            .filter(|version| *version != "v1")
+            .or(of_kind),
+        ..inherited
+    };
     let items = fields.required(context, "items");
-    fields.ignored(&["metadata"]);
     fields.finish(context);
     if let Some(Field { value, .. }) = items {
         for item in context.list(value, "a list of resources") {
@@ -202,12 +256,12 @@ fn list_of(kind: &str) -> Option<Inherited<'_>> {
     if item.is_empty() {
         return Some(Inherited::default());
     }
-    let is_known = KINDS.iter().any(|(known, _)| *known == item)
+    let is_known = KINDS.iter().any(|known| known.name == item)
         || POLICY_KINDS.contains(&item)
         || CLUSTER_KINDS.contains(&item);
     is_known.then_some(Inherited {
         kind: Some(item),
-        api_version: Some(API_VERSION),
+        api_version: None,
     })
 }
 
@@ -226,31 +280,56 @@ fn text_field<'n>(
     Some((text, field.value.span))
 }
 
-fn check_api_version(context: &mut Context<'_>, api_version: Option<(&str, Span)>, kind: &str) {
-    if let Some((version, place)) = api_version
-        && version != API_VERSION
-    {
+/// The kind of this name; one that is unknown, or not of this group and version, is reported.
+fn kind(
+    context: &mut Context<'_>,
+    api_version: Option<(&str, Span)>,
+    name: &str,
+    place: Span,
+) -> Option<&'static Kind> {
+    let versions: Vec<&str> = Kind::api_versions(name).collect();
+    let Some(first) = versions.first() else {
+        unknown(context, name, place);
+        return None;
+    };
+    // Several kinds have this name, or just the one.
+    let only = || Kind::find(first, name).filter(|_| versions.len() == 1);
+    // Where none is written, that has been reported.
+    let Some((version, place)) = api_version else {
+        return only();
+    };
+    let kind = Kind::find(version, name);
+    if kind.is_none() {
+        let allowed = versions.join(" or ");
+        let help: Vec<String> = versions
+            .iter()
+            .map(|version| format!("`apiVersion: {version}`"))
+            .collect();
         context.report(
             Diagnostic::error(
                 "unknown-api-version",
-                format!("{kind} is a kind of {API_VERSION}, not of {}", quoted(version)),
+                format!("{name} is a kind of {allowed}, not of {}", quoted(version)),
             )
             .at(place, "not an apiVersion of this kind")
-            .help(format!("write `apiVersion: {API_VERSION}`")),
+            .help(format!("write {}", help.join(" or "))),
         );
     }
+    kind.or_else(only)
 }
 
 fn unknown(context: &mut Context<'_>, kind: &str, place: Span) {
     let shown = quoted(kind);
     if POLICY_KINDS.contains(&kind) {
         context.report(
-            Diagnostic::error("unsupported", format!("palisade does not enforce the kind {shown}"))
-                .at(place, "not enforced")
-                .help(
-                    "remove the object: to leave it in without effect would look like protection. \
-                     GlobalNetworkPolicy, its staged form, Tier, GlobalNetworkSet and HostEndpoint are enforced",
-                ),
+            Diagnostic::error(
+                "unsupported",
+                format!("palisade does not enforce the kind {shown}"),
+            )
+            .at(place, "not enforced")
+            .help(
+                "remove the object: to leave it in without effect would look like protection. \
+                     GlobalNetworkPolicy and NetworkPolicy are enforced",
+            ),
         );
     } else if CLUSTER_KINDS.contains(&kind) {
         context.report(
@@ -259,9 +338,13 @@ fn unknown(context: &mut Context<'_>, kind: &str, place: Span) {
                 .help("remove the object: it says nothing about who may reach whom"),
         );
     } else {
-        let kinds = KINDS.iter().map(|(known, _)| *known);
-        let allowed = kinds.clone().collect::<Vec<_>>().join(", ");
-        let help = match nearest(kind, kinds.chain(POLICY_KINDS)) {
+        let mut kinds: Vec<&str> = KINDS.iter().map(|known| known.name).collect();
+        kinds.dedup();
+        let near = nearest(kind, kinds.iter().copied().chain(POLICY_KINDS));
+        kinds.sort_unstable();
+        kinds.dedup();
+        let allowed = kinds.join(", ");
+        let help = match near {
             Some(near) => format!("did you mean `{near}`? It is one of {allowed}, List"),
             None => format!("it is one of {allowed}, List"),
         };
@@ -280,16 +363,16 @@ fn complete(
     node: &Node,
     own: usize,
     before: usize,
-    kind: &str,
+    kind: Option<&str>,
     name: Option<&str>,
 ) {
     for (index, problem) in context.diagnostics.since(before).iter_mut().enumerate() {
         let Some(span) = problem.span else { continue };
         let inside = span.file == node.span.file && (node.span.start..=node.span.end).contains(&span.start);
-        if problem.kind.is_some() || !(inside || before + index >= own) {
+        if problem.path.is_some() || !(inside || before + index >= own) {
             continue;
         }
-        problem.kind = Some(kind.to_owned());
+        problem.kind = kind.map(str::to_owned);
         problem.name = name.map(str::to_owned);
         problem.path = Some(node.path_to(span));
     }

@@ -1,10 +1,13 @@
 //! Rules.
 
+use super::entity::{self, Seen};
 use super::fields::{Context, Field, Fields, Unique};
-use super::{entity, metadata, names};
+use super::found::Found;
+use super::{metadata, names};
 use crate::diagnostic::{Diagnostic, quoted};
 use crate::net::{Family, Protocol};
 use crate::resource::{Action, Entity, IcmpMatch, ProtocolMatch, Rule};
+use crate::schema::{self, Object};
 use crate::source::Span;
 use crate::yaml::{Core, Node, Value};
 
@@ -21,14 +24,24 @@ const ACTIONS: [(&str, Action); 4] = [
     ("Log", Action::Log),
 ];
 
-/// Fields that are known and not enforced, and what to do instead.
-const UNSUPPORTED: [(&str, &str); 1] = [(
-    "http",
-    "a packet filter does not see methods and paths: remove the rule, or match the port alone",
-)];
+/// Reads `ingress` or `egress` of a policy or a profile; `namespace` is the policy's.
+pub(super) fn rules(
+    context: &mut Context<'_>,
+    field: Field<'_>,
+    namespace: Option<&str>,
+    found: &mut Found,
+) -> Vec<Rule> {
+    let mut names = Unique::new();
+    let nodes = nodes(context, field);
+    let rules = nodes.iter().enumerate().filter_map(|(index, node)| {
+        let rule = rule(context, node, namespace, &mut names, found)?;
+        Some(Rule { index, ..rule })
+    });
+    rules.collect()
+}
 
-/// Reads `ingress` or `egress`.
-pub(super) fn rules(context: &mut Context<'_>, field: Field<'_>) -> Vec<Rule> {
+/// The items of a list of rules that is not too long.
+pub(super) fn nodes<'n>(context: &mut Context<'_>, field: Field<'n>) -> &'n [Node] {
     let nodes = context.list(field.value, "a list of rules");
     if nodes.len() > MAX_RULES {
         context.report(
@@ -39,17 +52,19 @@ pub(super) fn rules(context: &mut Context<'_>, field: Field<'_>) -> Vec<Rule> {
             .at(field.key.span, "too many rules")
             .help("split the policy"),
         );
-        return Vec::new();
+        return &[];
     }
-    let mut names = Unique::new();
     nodes
-        .iter()
-        .filter_map(|node| rule(context, node, &mut names))
-        .collect()
 }
 
-fn rule(context: &mut Context<'_>, node: &Node, names: &mut Unique<String>) -> Option<Rule> {
-    let mut fields = Fields::of(context, node, "a rule", node.span)?;
+fn rule(
+    context: &mut Context<'_>,
+    node: &Node,
+    namespace: Option<&str>,
+    names: &mut Unique<String>,
+    found: &mut Found,
+) -> Option<Rule> {
+    let mut fields = Fields::of(context, node, &schema::RULE, node.span)?;
     let action = fields
         .required(context, "action")
         .and_then(|action| context.choice(action.value, "an action", &ACTIONS))
@@ -62,22 +77,19 @@ fn rule(context: &mut Context<'_>, node: &Node, names: &mut Unique<String>) -> O
     let source = fields.optional("source");
     let destination = fields.optional("destination");
     let metadata = fields.optional("metadata");
-    for (name, why) in UNSUPPORTED {
-        fields.unsupported(context, name, why);
-    }
     fields.finish(context);
 
     let ip_version = version.and_then(|version| ip_version(context, version.value));
     let protocol_match = protocol.and_then(|protocol| self::protocol(context, protocol.value));
     let not_protocol_match = not_protocol.and_then(|protocol| self::protocol(context, protocol.value));
-    let mut seen = entity::Seen::default();
-    let mut side = |field: Option<Field<'_>>, what| {
+    let mut seen = Seen::default();
+    let mut side = |field: Option<Field<'_>>, object: &'static Object| {
         field.map_or_else(Entity::default, |field| {
-            entity::entity(context, field, what, &mut seen)
+            entity::entity(context, field, object, namespace, &mut seen, found)
         })
     };
-    let source = side(source, "a `source`");
-    let destination = side(destination, "a `destination`");
+    let source = side(source, &schema::SOURCE);
+    let destination = side(destination, &schema::DESTINATION);
 
     check_families(context, ip_version.zip(version), &seen);
     for (written, field) in [(protocol_match, protocol), (not_protocol_match, not_protocol)] {
@@ -87,8 +99,8 @@ fn rule(context: &mut Context<'_>, node: &Node, names: &mut Unique<String>) -> O
             check_icmp_version(context, written.protocol, field.value, family, version);
         }
     }
-    let icmp_match = icmp.and_then(|icmp| icmp_match(context, icmp));
-    let not_icmp_match = not_icmp.and_then(|icmp| self::icmp_match(context, icmp));
+    let icmp_match = icmp.and_then(|icmp| icmp_match(context, icmp, &schema::ICMP));
+    let not_icmp_match = not_icmp.and_then(|icmp| self::icmp_match(context, icmp, &schema::NOT_ICMP));
     if let Some(icmp) = icmp
         && (protocol.is_none() || protocol_match.is_some())
     {
@@ -97,7 +109,13 @@ fn rule(context: &mut Context<'_>, node: &Node, names: &mut Unique<String>) -> O
     // A protocol that could not be read may well be one with ports.
     if protocol.is_none() || protocol_match.is_some() {
         check_ports(context, protocol_match.zip(protocol), &seen);
+        let protocol = protocol_match.map_or(Protocol::TCP, |written| written.protocol);
+        for (name, span) in seen.names.iter().filter(|_| protocol.has_ports()) {
+            found.uses_port(name, protocol, *span);
+        }
     }
+    let (name, annotations) =
+        metadata.map_or_else(Default::default, |metadata| annotations(context, metadata, names));
     Some(Rule {
         action,
         ip_version,
@@ -107,7 +125,9 @@ fn rule(context: &mut Context<'_>, node: &Node, names: &mut Unique<String>) -> O
         not_icmp: not_icmp_match,
         source,
         destination,
-        name: metadata.and_then(|metadata| name(context, metadata, names)),
+        name,
+        annotations,
+        index: 0,
         position: context.position(node),
     })
 }
@@ -165,8 +185,8 @@ fn protocol(context: &mut Context<'_>, node: &Node) -> Option<ProtocolMatch> {
 }
 
 /// `icmp` or `notICMP`: a type, and perhaps a code of it.
-fn icmp_match(context: &mut Context<'_>, field: Field<'_>) -> Option<IcmpMatch> {
-    let mut fields = Fields::of(context, field.value, "a match on ICMP", field.key.span)?;
+fn icmp_match(context: &mut Context<'_>, field: Field<'_>, object: &'static Object) -> Option<IcmpMatch> {
+    let mut fields = Fields::of(context, field.value, object, field.key.span)?;
     let icmp_type = fields.required(context, "type");
     let code = fields.optional("code");
     fields.finish(context);
@@ -199,7 +219,7 @@ fn check_icmp_protocol(
 }
 
 /// A rule is about one family where it names addresses of one.
-fn check_families(context: &mut Context<'_>, version: Option<(Family, Field<'_>)>, seen: &entity::Seen) {
+fn check_families(context: &mut Context<'_>, version: Option<(Family, Field<'_>)>, seen: &Seen) {
     if let Some((family, version)) = version {
         for &(net, span) in seen.families.iter().filter(|(net, _)| *net != family) {
             context.report(
@@ -250,47 +270,75 @@ fn check_icmp_version(
     }
 }
 
-fn check_ports(context: &mut Context<'_>, protocol: Option<(ProtocolMatch, Field<'_>)>, seen: &entity::Seen) {
-    let Some(&ports) = seen.ports.first() else {
-        return;
-    };
-    let problem = match protocol {
-        None => ports_problem(ports, "ports need a protocol that has ports")
-            .help("add `protocol: TCP`, `UDP` or `SCTP` to the rule"),
-        Some((written, _)) if written.protocol.has_ports() => return,
-        Some((written, field)) => {
-            ports_problem(ports, format!("the protocol {} has no ports", written.protocol))
-                .related(field.value.span, "the protocol")
-                .help("ports go with `protocol: TCP`, `UDP` or `SCTP`")
+/// Ports belong to a protocol that has them. Names alone need none: then they mean TCP.
+fn check_ports(context: &mut Context<'_>, protocol: Option<(ProtocolMatch, Field<'_>)>, seen: &Seen) {
+    let problem =
+        |span: Span, message: String| Diagnostic::error("ports-without-protocol", message).at(span, "ports");
+    match protocol {
+        None => {
+            if let Some(&ports) = seen.numbers.first() {
+                context.report(
+                    problem(ports, "ports need a protocol that has ports".to_owned())
+                        .help("add `protocol: TCP`, `UDP` or `SCTP` to the rule"),
+                );
+            }
         }
+        Some((written, field)) => {
+            if let Some(&ports) = seen.ports.first()
+                && !written.protocol.has_ports()
+            {
+                let message = format!("the protocol {} has no ports", written.protocol);
+                context.report(
+                    problem(ports, message)
+                        .related(field.value.span, "the protocol")
+                        .help("ports go with `protocol: TCP`, `UDP` or `SCTP`"),
+                );
+            }
+        }
+    }
+}
+
+/// The name of a rule, from its annotations, and the others, sorted.
+fn annotations(
+    context: &mut Context<'_>,
+    field: Field<'_>,
+    names: &mut Unique<String>,
+) -> (Option<String>, Vec<(String, String)>) {
+    let Some(mut fields) = Fields::of(context, field.value, &schema::RULE_METADATA, field.key.span) else {
+        return Default::default();
     };
-    context.report(problem);
-}
-
-fn ports_problem(span: Span, message: impl Into<String>) -> Diagnostic {
-    Diagnostic::error("ports-without-protocol", message).at(span, "ports")
-}
-
-/// The name of a rule, from its annotations.
-fn name(context: &mut Context<'_>, field: Field<'_>, names: &mut Unique<String>) -> Option<String> {
-    let mut fields = Fields::of(context, field.value, "the metadata of a rule", field.key.span)?;
     let annotations = fields.optional("annotations");
     fields.finish(context);
-    let annotations = metadata::annotations(context, annotations?.value);
-    let (_, value) = annotations
-        .into_iter()
-        .find(|(key, _)| key.text() == Some(RULE_NAME))?;
-    let name = value.text()?;
+    let Some(annotations) = annotations else {
+        return Default::default();
+    };
+    let mut rule_name = None;
+    let mut others = Vec::new();
+    for (key, value) in metadata::annotations(context, annotations.value) {
+        let (Some(key), Some(text)) = (key.text(), value.text()) else {
+            continue;
+        };
+        if key == RULE_NAME {
+            rule_name = name(context, value, text, names);
+        } else {
+            others.push((key.to_owned(), text.to_owned()));
+        }
+    }
+    others.sort();
+    (rule_name, others)
+}
+
+fn name(context: &mut Context<'_>, node: &Node, name: &str, names: &mut Unique<String>) -> Option<String> {
     if !names::is_rule_name(name) {
         context.invalid(
             "invalid-name",
-            value,
+            node,
             format!("{} is not a valid name of a rule", quoted(name)),
             "it has at most 63 lower-case letters, digits, `-` and `.`, with a letter or digit at both ends",
         );
         return None;
     }
     names
-        .insert(context, name.to_owned(), value)
+        .insert(context, name.to_owned(), node)
         .then(|| name.to_owned())
 }

@@ -4,6 +4,7 @@ use super::fields::{Context, Field, Fields};
 use super::metadata::Metadata;
 use crate::diagnostic::{Diagnostic, quoted};
 use crate::resource::{Order, Tier, TierAction};
+use crate::schema;
 
 /// The order of a tier that is written without one; Calico's.
 const DEFAULT_ORDER: f64 = 1_000_000.0;
@@ -19,7 +20,7 @@ pub(super) fn tier(context: &mut Context<'_>, metadata: &Metadata<'_>, spec: Opt
     };
     let mut readable = true;
     if let Some(spec) = spec {
-        match Fields::of(context, spec.value, "the spec of a Tier", spec.key.span) {
+        match Fields::of(context, spec.value, &schema::TIER_SPEC, spec.key.span) {
             Some(fields) => readable = read(context, fields, &mut tier),
             None => readable = false,
         }

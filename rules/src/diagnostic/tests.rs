@@ -133,22 +133,22 @@ fn one_line_and_record_name_the_place() {
 fn the_collection_sorts_counts_and_has_a_limit() {
     let (files, file) = files();
     let mut all = Diagnostics::default();
-    all.push(Diagnostic::warning("b", "later").at(span(file, "spec"), ""));
+    all.push(Diagnostic::warning("unused-rules", "later").at(span(file, "spec"), ""));
     assert!(!all.has_errors());
-    all.push(Diagnostic::error("a", "earlier").at(span(file, "kind"), ""));
+    all.push(Diagnostic::error("empty-list", "earlier").at(span(file, "kind"), ""));
     let all = all.sorted();
     assert!(all.has_errors());
     let codes: Vec<_> = all.iter().map(|diagnostic| diagnostic.code).collect();
-    assert_eq!(codes, ["a", "b"]);
+    assert_eq!(codes, ["empty-list", "unused-rules"]);
 
     let mut many = Diagnostics::default();
     for _ in 0..Diagnostics::LIMIT {
-        many.push(Diagnostic::warning("w", "warning"));
+        many.push(Diagnostic::warning("unused-rules", "warning"));
     }
-    many.push(Diagnostic::error("e", "error"));
+    many.push(Diagnostic::error("empty-list", "error"));
     assert_eq!((many.len(), many.omitted(), many.error_count()), (1_000, 1, 1));
     assert!(
-        many.iter().any(|kept| kept.code == "e"),
+        many.iter().any(|kept| kept.code == "empty-list"),
         "an error displaces a warning"
     );
     assert!(many.render(&files, false).ends_with("... and 1 more\n"));

@@ -3,17 +3,24 @@
 //! All packets come to or leave the endpoint `web` of [`crate::testing::NETWORK`], which has the default-allow profile.
 
 mod failsafes;
+mod forwarding;
+mod named_ports;
+mod namespaces;
 mod order;
 mod policies;
 mod profiles;
 mod rules;
 mod safety_nets;
+mod stages;
 mod staging;
 mod tiers;
 
 use super::*;
 use crate::failsafe::Failsafes;
-use crate::testing::{NETWORK, ask, ask_at, host, network, policy, safety_net, snapshot, staged, tier};
+use crate::testing::{
+    NETWORK, ask, ask_at, ask_forwarded, host, namespaced, network, object, policy, safety_net, service,
+    snapshot, staged, tier, workload,
+};
 use crate::world::{Host, WorldKind, resolve};
 
 /// Checks the enforced world.

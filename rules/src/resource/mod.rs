@@ -2,16 +2,20 @@
 //!
 //! Names of kinds and fields are Calico's (`projectcalico.org/v3`).
 
+mod endpoint;
 mod policy;
 mod rule;
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use ipnet::IpNet;
 
-pub use policy::{Order, Policy, PolicyId, PolicyKind, PolicyTypes, StagedAction};
-pub use rule::{Action, Entity, IcmpMatch, ProtocolMatch, Rule};
+pub use endpoint::{HostEndpoint, InterfaceName, NamedPort, ServiceEndpoint, ServiceUnit, WorkloadEndpoint};
+pub use policy::{Order, Policy, PolicyId, PolicyKind, PolicyStage, PolicyTypes, StagedAction};
+pub use rule::{Action, Entity, IcmpMatch, Ports, ProtocolMatch, Rule};
 
+use crate::net::Direction;
 use crate::source::Position;
 
 /// Labels of an endpoint or a set.
@@ -22,6 +26,40 @@ pub const DEFAULT_TIER: &str = "default";
 
 /// The profile that allows everything both ways; it exists without being written.
 pub const DEFAULT_ALLOW_PROFILE: &str = "projectcalico-default-allow";
+
+/// The label that says which namespace an endpoint or set is in.
+pub const NAMESPACE_LABEL: &str = "projectcalico.org/namespace";
+
+/// The label that says what made a workload endpoint: `k8s`, `cni`, `libnetwork`.
+pub const ORCHESTRATOR_LABEL: &str = "projectcalico.org/orchestrator";
+
+/// The label that says which service account a workload endpoint runs as.
+pub const SERVICE_ACCOUNT_LABEL: &str = "projectcalico.org/serviceaccount";
+
+/// What the keys of a namespace's labels begin with on the endpoints and sets in it.
+pub const NAMESPACE_PREFIX: &str = "pcns.";
+
+/// What the keys of a service account's labels begin with on the workload endpoints that run as it.
+pub const SERVICE_ACCOUNT_PREFIX: &str = "pcsa.";
+
+/// Which object of a kind: its name, and its namespace if the kind has one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ObjectName {
+    /// The namespace; `None` for a global kind.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+}
+
+/// `namespace/name`, or the name alone.
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
 
 /// A `Tier`: policies that are decided together, before those of the next tier.
 #[derive(Clone, Debug, PartialEq)]
@@ -62,12 +100,12 @@ pub enum TierAction {
     Pass,
 }
 
-/// A `GlobalNetworkSet`: addresses with labels, so that selectors find them.
+/// A `GlobalNetworkSet` or `NetworkSet`: addresses with labels, so that selectors find them.
 #[derive(Clone, Debug, PartialEq)]
-pub struct GlobalNetworkSet {
-    /// The set's name.
-    pub name: String,
-    /// Its labels.
+pub struct NetworkSet {
+    /// Its name, with the namespace for a `NetworkSet`.
+    pub id: ObjectName,
+    /// Its own labels.
     pub labels: Labels,
     /// Its prefixes, host bits cleared.
     pub nets: Vec<IpNet>,
@@ -75,30 +113,46 @@ pub struct GlobalNetworkSet {
     pub position: Position,
 }
 
-/// A `HostEndpoint`: one or all interfaces of one host.
+/// A `Profile`: labels for the endpoints that name it, and rules for what no policy decides.
 #[derive(Clone, Debug, PartialEq)]
-pub struct HostEndpoint {
-    /// The endpoint's name.
+pub struct Profile {
+    /// Its name.
     pub name: String,
-    /// Its labels.
-    pub labels: Labels,
-    /// The host it is on.
-    pub node: String,
-    /// Its interface; `None` means the one that has an expected address.
-    pub interface: Option<InterfaceName>,
-    /// The addresses it is known by.
-    pub expected_ips: Vec<std::net::IpAddr>,
-    /// Names of profiles, in order.
-    pub profiles: Vec<String>,
-    /// Where it was written.
-    pub position: Position,
+    /// `labelsToApply`: labels that its endpoints inherit.
+    pub labels_to_apply: Labels,
+    /// Rules for packets towards the endpoint.
+    pub ingress: Vec<Rule>,
+    /// Rules for packets from the endpoint.
+    pub egress: Vec<Rule>,
+    /// Where it was written; `None` for the built-in one.
+    pub position: Option<Position>,
 }
 
-/// The interface of a host endpoint.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum InterfaceName {
-    /// `*`: every interface that no other endpoint of the host names.
-    Any,
-    /// One interface, 1 to 15 characters.
-    Named(String),
+impl Profile {
+    /// `projectcalico-default-allow`: exists unwritten, and cannot be written.
+    pub fn default_allow() -> Self {
+        let allow = Rule::unconditional(
+            Action::Allow,
+            Position {
+                file: "(built in)".into(),
+                line: 1,
+                column: 1,
+            },
+        );
+        Profile {
+            name: DEFAULT_ALLOW_PROFILE.to_owned(),
+            labels_to_apply: Labels::new(),
+            ingress: vec![allow.clone()],
+            egress: vec![allow],
+            position: None,
+        }
+    }
+
+    /// The rules of one direction, in order.
+    pub fn rules(&self, direction: Direction) -> &[Rule] {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use super::{Action, DEFAULT_TIER, Entity, Rule};
+use super::{Action, DEFAULT_TIER, Rule};
 use crate::net::Direction;
 use crate::selector::Selector;
 use crate::source::Position;
@@ -19,8 +19,11 @@ pub struct Policy {
     pub tier: String,
     /// Lower is earlier; a policy without order comes after every number.
     pub order: Option<Order>,
-    /// The endpoints it applies to.
+    /// The endpoints it applies to: `selector`, `namespaceSelector`, `serviceAccountSelector` and its own namespace in
+    /// one (reference 2.4).
     pub selector: Selector,
+    /// Where on its way it meets a packet.
+    pub stage: PolicyStage,
     /// The directions it governs.
     pub types: PolicyTypes,
     /// Rules for packets towards the endpoint.
@@ -39,18 +42,7 @@ impl Policy {
             line: 1,
             column: 1,
         };
-        let allow = Rule {
-            action: Action::Allow,
-            ip_version: None,
-            protocol: None,
-            not_protocol: None,
-            icmp: None,
-            not_icmp: None,
-            source: Entity::default(),
-            destination: Entity::default(),
-            name: None,
-            position: position.clone(),
-        };
+        let allow = Rule::unconditional(Action::Allow, position.clone());
         Policy {
             id: PolicyId {
                 kind: PolicyKind::GlobalNetworkPolicy,
@@ -61,6 +53,9 @@ impl Policy {
             tier: DEFAULT_TIER.to_owned(),
             order: Some(Order::new(100_000.0)),
             selector: Selector::all(),
+            stage: PolicyStage::Normal {
+                apply_on_forward: false,
+            },
             types: PolicyTypes {
                 ingress: true,
                 egress: true,
@@ -76,6 +71,10 @@ impl Policy {
         match (self.id.kind, self.staged.is_some()) {
             (PolicyKind::GlobalNetworkPolicy, false) => "GlobalNetworkPolicy",
             (PolicyKind::GlobalNetworkPolicy, true) => "StagedGlobalNetworkPolicy",
+            (PolicyKind::NetworkPolicy, false) => "NetworkPolicy",
+            (PolicyKind::NetworkPolicy, true) => "StagedNetworkPolicy",
+            (PolicyKind::KubernetesNetworkPolicy, false) => "KubernetesNetworkPolicy",
+            (PolicyKind::KubernetesNetworkPolicy, true) => "StagedKubernetesNetworkPolicy",
         }
     }
 
@@ -119,11 +118,25 @@ impl PolicyId {
     }
 }
 
+/// `namespace/name`, or the name alone.
+impl fmt::Display for PolicyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
 /// A kind of policy, after promotion.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PolicyKind {
     /// `GlobalNetworkPolicy`.
     GlobalNetworkPolicy,
+    /// Calico's `NetworkPolicy`.
+    NetworkPolicy,
+    /// The `NetworkPolicy` of `networking.k8s.io/v1`.
+    KubernetesNetworkPolicy,
 }
 
 impl PolicyKind {
@@ -131,6 +144,8 @@ impl PolicyKind {
     pub fn as_str(self) -> &'static str {
         match self {
             PolicyKind::GlobalNetworkPolicy => "GlobalNetworkPolicy",
+            PolicyKind::NetworkPolicy => "NetworkPolicy",
+            PolicyKind::KubernetesNetworkPolicy => "KubernetesNetworkPolicy",
         }
     }
 }
@@ -139,6 +154,20 @@ impl fmt::Display for PolicyKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
+}
+
+/// Where on its way a policy meets a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PolicyStage {
+    /// At the endpoint itself, after conntrack and NAT.
+    Normal {
+        /// `applyOnForward`: at a host endpoint, also what goes through the host.
+        apply_on_forward: bool,
+    },
+    /// `preDNAT`: at a host endpoint, what comes in, before its destination is translated.
+    PreDnat,
+    /// `doNotTrack`: at a host endpoint, before conntrack; what it allows is not tracked.
+    Untracked,
 }
 
 /// What a staged object stands for in the pending world.

@@ -29,8 +29,43 @@ pub struct Rule {
     pub destination: Entity,
     /// The annotation `palisade.dev/rule-name`: a name that outlives edits of the rule.
     pub name: Option<String>,
+    /// The other annotations, sorted: they go into the rule's comment in the kernel.
+    pub annotations: Vec<(String, String)>,
+    /// Its index among the rules as written. One rule of a Kubernetes policy becomes several, with the same index.
+    pub index: usize,
     /// Where it was written.
     pub position: Position,
+}
+
+impl Rule {
+    /// The rule that matches every packet.
+    pub fn unconditional(action: Action, position: Position) -> Self {
+        Rule {
+            action,
+            ip_version: None,
+            protocol: None,
+            not_protocol: None,
+            icmp: None,
+            not_icmp: None,
+            source: Entity::default(),
+            destination: Entity::default(),
+            name: None,
+            annotations: Vec::new(),
+            index: 0,
+            position,
+        }
+    }
+
+    /// Whether it matches every packet.
+    pub fn is_unconditional(&self) -> bool {
+        self.ip_version.is_none()
+            && self.protocol.is_none()
+            && self.not_protocol.is_none()
+            && self.icmp.is_none()
+            && self.not_icmp.is_none()
+            && self.source == Entity::default()
+            && self.destination == Entity::default()
+    }
 }
 
 /// What a rule does.
@@ -104,12 +139,32 @@ pub struct Entity {
     pub nets: Option<Vec<IpNet>>,
     /// `notNets`: the address is in none of these.
     pub not_nets: Option<Vec<IpNet>>,
-    /// `selector`: the address belongs to an endpoint or set that this selects.
+    /// The address belongs to an endpoint or set that this selects: `selector`, `namespaceSelector`, `serviceAccounts`
+    /// and the policy's own namespace in one (reference 2.4).
     pub selector: Option<Selector>,
     /// `notSelector`: with `selector`, narrows its objects; alone, excludes addresses.
     pub not_selector: Option<Selector>,
     /// `ports`.
-    pub ports: Option<Vec<PortRange>>,
+    pub ports: Option<Ports>,
     /// `notPorts`.
-    pub not_ports: Option<Vec<PortRange>>,
+    pub not_ports: Option<Ports>,
+}
+
+/// Ports by number and by name; at least one.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ports {
+    /// Ranges of numbers.
+    pub ranges: Vec<PortRange>,
+    /// Names: each is the port of that name, of the rule's protocol, of every endpoint that the entity's selectors
+    /// select. A rule without a protocol means TCP, as in Calico.
+    pub names: Vec<String>,
+}
+
+/// As a rule's text has it: `80,8000-8059,http`.
+impl fmt::Display for Ports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ranges = self.ranges.iter().map(PortRange::to_string);
+        let all: Vec<String> = ranges.chain(self.names.iter().cloned()).collect();
+        f.write_str(&all.join(","))
+    }
 }

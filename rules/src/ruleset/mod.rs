@@ -7,6 +7,7 @@ pub mod text;
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -124,15 +125,19 @@ pub struct Set {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Elements {
     /// `type ipv4_addr`, single addresses (hash).
-    Ipv4Addresses(Vec<std::net::Ipv4Addr>),
+    Ipv4Addresses(Vec<Ipv4Addr>),
     /// `type ipv6_addr`, single addresses (hash).
-    Ipv6Addresses(Vec<std::net::Ipv6Addr>),
+    Ipv6Addresses(Vec<Ipv6Addr>),
     /// `type ipv4_addr; flags interval`. Never holds `0.0.0.0/0`: that is no condition.
     Ipv4Nets(Vec<Ipv4Net>),
     /// `type ipv6_addr; flags interval`. Never holds `::/0`.
     Ipv6Nets(Vec<Ipv6Net>),
     /// `type inet_service; flags interval`.
     Ports(Vec<PortRange>),
+    /// `type ipv4_addr . inet_proto . inet_service` (hash).
+    Ipv4NamedPorts(Vec<(Ipv4Addr, Protocol, u16)>),
+    /// `type ipv6_addr . inet_proto . inet_service` (hash).
+    Ipv6NamedPorts(Vec<(Ipv6Addr, Protocol, u16)>),
 }
 
 impl Elements {
@@ -152,6 +157,8 @@ impl Elements {
             Elements::Ipv4Nets(elements) => elements.len(),
             Elements::Ipv6Nets(elements) => elements.len(),
             Elements::Ports(elements) => elements.len(),
+            Elements::Ipv4NamedPorts(elements) => elements.len(),
+            Elements::Ipv6NamedPorts(elements) => elements.len(),
         }
     }
 
@@ -246,6 +253,11 @@ pub enum Match {
     Port(Side, Op, PortRange),
     /// `th dport @set`. Stands behind a [`Match::Protocol`] that has ports.
     PortSet(Side, Op, Name),
+    /// `ip daddr . meta l4proto . th dport @set` and the like: an address with a protocol and port of its own. Stands
+    /// behind a [`Match::Family`], and behind no [`Match::Protocol`] that asks for a protocol without ports: what nft
+    /// lists then, it cannot load, and for GRE it aborts. A packet that ends before a port could stand there does not
+    /// match, negated or not.
+    NamedPortSet(Side, Op, Family, Name),
     /// `icmp type`, `icmpv6 type`: an inclusive range. Stands behind a [`Match::Protocol`] of that family's ICMP and
     /// a [`Match::Family`].
     IcmpType(Family, Op, u8, u8),
@@ -259,6 +271,19 @@ pub enum Match {
         op: Op,
         /// What they are compared with.
         value: u32,
+    },
+    /// `socket cgroupv2 level N "path"`: the socket on this host that the packet comes from or goes to was made by a
+    /// process in this cgroup or below. The kernel takes it where only prerouting, input and output lead. It finds the
+    /// socket of any packet that leaves, and of TCP and UDP that arrive; but while a TCP handshake is answered, the
+    /// answer and the ACK that follows have none.
+    SocketCgroup {
+        /// How deep the cgroup lies below the root of the hierarchy that palisaded sees; 1 to 255.
+        level: u32,
+        /// The inode number of its directory: all that the kernel compares besides the level.
+        id: u64,
+        /// Its path below the root of the hierarchy, without a slash at either end. Where the hierarchy is mounted at
+        /// `/sys/fs/cgroup`, nft shows this for the id, and finds the id by it when it loads the text.
+        path: String,
     },
 }
 
@@ -284,6 +309,17 @@ pub enum Statement {
     Counter(Name),
     /// `log group ...`: a copy for user space.
     Log(Log),
+    /// `limit rate 10/second burst 5 packets`: the rule goes on for so many packets, and ends here for the others.
+    /// Stands before a [`Statement::Log`]. What is counted starts anew when the rule is made anew.
+    Limit {
+        /// Packets a second; at least 1.
+        per_second: u32,
+        /// Packets at once after a pause; at least 1, for the kernel takes 0 for 5. With 5, nft does not say so.
+        burst: u32,
+    },
+    /// `notrack`: conntrack never sees the packet. It does so in base chains at prerouting and output of a priority
+    /// below conntrack's -200, and nothing anywhere else; the kernel takes it everywhere.
+    Notrack,
     /// `meta mark set meta mark & ~mask | value`: only the bits of `mask` change.
     SetMark {
         /// The bits that change.

@@ -19,6 +19,9 @@ use super::{
 };
 use crate::net::{Family, Protocol};
 
+/// The burst that nft takes where none is given, and so leaves out.
+const DEFAULT_BURST: u32 = 5;
+
 /// The whole table, with a line break at the end.
 impl Display for Ruleset {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -89,6 +92,14 @@ impl Display for Statement {
                 }
                 Ok(())
             }
+            Statement::Limit { per_second, burst } => {
+                write!(f, "limit rate {per_second}/second")?;
+                if *burst != DEFAULT_BURST {
+                    write!(f, " burst {burst} packets")?;
+                }
+                Ok(())
+            }
+            Statement::Notrack => f.write_str("notrack"),
             Statement::SetMark { mask, value } => write_set_mark(f, *mask, value & mask),
             Statement::Accept => f.write_str("accept"),
             Statement::Drop => f.write_str("drop"),
@@ -112,6 +123,8 @@ fn write_set(f: &mut Formatter<'_>, name: &Name, set: &Set) -> fmt::Result {
         Elements::Ipv4Addresses(_) | Elements::Ipv4Nets(_) => "ipv4_addr",
         Elements::Ipv6Addresses(_) | Elements::Ipv6Nets(_) => "ipv6_addr",
         Elements::Ports(_) => "inet_service",
+        Elements::Ipv4NamedPorts(_) => "ipv4_addr . inet_proto . inet_service",
+        Elements::Ipv6NamedPorts(_) => "ipv6_addr . inet_proto . inet_service",
     };
     writeln!(f, "\tset {name} {{\n\t\ttype {kind}")?;
     if set.elements.is_interval() {
@@ -126,6 +139,18 @@ fn write_set(f: &mut Formatter<'_>, name: &Name, set: &Set) -> fmt::Result {
             Elements::Ipv4Nets(elements) => write_elements(f, 2, elements.iter().map(|&net| Net(net.into()))),
             Elements::Ipv6Nets(elements) => write_elements(f, 1, elements.iter().map(|&net| Net(net.into()))),
             Elements::Ports(elements) => write_elements(f, 5, elements),
+            Elements::Ipv4NamedPorts(elements) => write_named_ports(
+                f,
+                elements
+                    .iter()
+                    .map(|&(a, protocol, port)| (a.octets(), a, protocol, port)),
+            ),
+            Elements::Ipv6NamedPorts(elements) => write_named_ports(
+                f,
+                elements
+                    .iter()
+                    .map(|&(a, protocol, port)| (a.octets(), Ipv6(a), protocol, port)),
+            ),
         }?;
         f.write_str(" }\n")?;
     }
@@ -148,6 +173,24 @@ fn write_elements<T: Display>(
         element.fmt(f)?;
     }
     Ok(())
+}
+
+/// nft sorts concatenations by their bytes read as one number in the order of the host, little-endian: the last byte
+/// weighs most.
+fn write_named_ports<A: Display, const N: usize>(
+    f: &mut Formatter<'_>,
+    elements: impl Iterator<Item = ([u8; N], A, Protocol, u16)>,
+) -> fmt::Result {
+    let mut sorted: Vec<_> = elements
+        .map(|(mut octets, address, protocol, port)| {
+            octets.reverse();
+            let name = names::protocol(protocol.0).map_or_else(|| protocol.0.to_string(), str::to_owned);
+            let key = (port.swap_bytes(), protocol.0, octets);
+            (key, format!("{address} . {name} . {port}"))
+        })
+        .collect();
+    sorted.sort_unstable();
+    write_elements(f, 1, sorted.into_iter().map(|(_, text)| text))
 }
 
 fn write_chain(f: &mut Formatter<'_>, chain: &Chain) -> fmt::Result {
@@ -193,13 +236,19 @@ fn implies(later: &Match, earlier: &Match) -> bool {
         (Match::Family(family), Match::Address(_, _, net)) => Family::of_net(*net) == *family,
         (
             Match::Family(family),
-            Match::AddressSet(_, _, other, _) | Match::IcmpType(other, ..) | Match::IcmpCode(other, ..),
+            Match::AddressSet(_, _, other, _)
+            | Match::NamedPortSet(_, _, other, _)
+            | Match::IcmpType(other, ..)
+            | Match::IcmpCode(other, ..),
         ) => other == family,
         (Match::Family(family), Match::Protocol(Op::Is, protocol))
         | (Match::Protocol(Op::Is, protocol), Match::IcmpType(family, ..) | Match::IcmpCode(family, ..)) => {
             *protocol == Protocol::icmp_of(*family)
         }
-        (Match::Protocol(Op::Is, protocol), Match::Port(..) | Match::PortSet(..)) => protocol.has_ports(),
+        (
+            Match::Protocol(Op::Is, protocol),
+            Match::Port(..) | Match::PortSet(..) | Match::NamedPortSet(..),
+        ) => protocol.has_ports(),
         _ => false,
     }
 }
@@ -237,6 +286,11 @@ fn write_match(f: &mut Formatter<'_>, condition: &Match, before: &[Match]) -> fm
             write_port(f, before, *side)?;
             write!(f, "{}@{set}", not(*op))
         }
+        Match::NamedPortSet(side, op, family, set) => {
+            write!(f, "{} {} . meta l4proto . ", ip(*family), addr(*side))?;
+            write_port(f, before, *side)?;
+            write!(f, "{}@{set}", not(*op))
+        }
         Match::IcmpType(family, op, first, last) => {
             write!(f, "{} type {}", Protocol::icmp_of(*family), not(*op))?;
             match names::icmp_type(*family, *first) {
@@ -264,6 +318,7 @@ fn write_match(f: &mut Formatter<'_>, condition: &Match, before: &[Match]) -> fm
             };
             write!(f, "meta mark & {mask:#010x} {sign} {value:#010x}")
         }
+        Match::SocketCgroup { level, path, .. } => write!(f, "socket cgroupv2 level {level} \"{path}\""),
     }
 }
 

@@ -13,7 +13,9 @@
 //! double or single quotes and has no escapes. Operator words are operators only behind a label, so a label may be
 //! called `in`; `startswith`, `endswith` and `notin` are written in one word too.
 
+mod compose;
 mod help;
+mod index;
 mod lex;
 mod node;
 mod parse;
@@ -22,6 +24,9 @@ mod tests;
 
 use std::fmt;
 use std::ops::Range;
+
+pub use compose::Condition;
+pub use index::LabelIndex;
 
 use crate::resource::Labels;
 use node::Node;

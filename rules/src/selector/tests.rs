@@ -3,7 +3,7 @@ use proptest::sample::select;
 
 use super::*;
 
-fn labels(pairs: &[(&str, &str)]) -> Labels {
+pub(super) fn labels(pairs: &[(&str, &str)]) -> Labels {
     pairs
         .iter()
         .map(|&(key, value)| (key.to_owned(), value.to_owned()))
@@ -347,7 +347,7 @@ fn hostile_megabytes_are_dealt_with_in_one_pass() {
 }
 
 /// Selectors as people might write them: odd spacing, redundant parentheses, either quote.
-fn any_selector() -> impl Strategy<Value = String> {
+pub(super) fn any_selector() -> impl Strategy<Value = String> {
     let label = || select(vec!["a", "b", "in", "not", "has", "x.y/z-1"]);
     let string = || {
         select(vec![
@@ -391,7 +391,7 @@ fn any_selector() -> impl Strategy<Value = String> {
     })
 }
 
-fn any_labels() -> impl Strategy<Value = Labels> {
+pub(super) fn any_labels() -> impl Strategy<Value = Labels> {
     let value = select(vec!["", "a", "b", "ab", "\"", "'", "a\nb", "é\\"]).prop_map(str::to_owned);
     let label = select(vec!["a", "b", "in", "not", "has", "x.y/z-1"]).prop_map(str::to_owned);
     proptest::collection::btree_map(label, value, 0..5)

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-use super::{Endpoint, Network};
+use super::objects::Objects;
 use crate::net::{Family, merge_nets};
 use crate::selector::Selector;
 
@@ -31,23 +31,19 @@ pub struct AddressSet {
 
 impl AddressSets {
     /// The set of a selector, made from the objects it selects if it is not there yet.
-    pub fn intern(
-        &mut self,
-        selector: &Selector,
-        endpoints: &[Endpoint],
-        networks: &[Network],
-    ) -> AddressSetId {
+    pub(super) fn intern(&mut self, selector: &Selector, objects: &Objects<'_>) -> AddressSetId {
         if let Some(&id) = self.by_selector.get(selector) {
             return id;
         }
-        let addresses = endpoints
-            .iter()
-            .filter(|endpoint| selector.matches(&endpoint.labels))
-            .flat_map(|endpoint| endpoint.addresses.iter().map(|&address| IpNet::from(address)));
+        let endpoints = objects.endpoints_by_label.matching(selector);
+        let addresses = endpoints.into_iter().flat_map(|index| {
+            let addresses = objects.endpoints[index].addresses.iter();
+            addresses.map(|&address| IpNet::from(address))
+        });
+        let networks = objects.networks_by_label.matching(selector);
         let nets = networks
-            .iter()
-            .filter(|network| selector.matches(&network.labels))
-            .flat_map(|network| network.nets.iter().copied());
+            .into_iter()
+            .flat_map(|index| objects.networks[index].nets.iter().copied());
         let nets = merge_nets(&addresses.chain(nets).collect::<Vec<_>>());
         let id = AddressSetId(self.sets.len());
         self.sets.push(AddressSet {

@@ -5,21 +5,31 @@
 //! and no selector that would have to be asked again.
 
 mod address_set;
+mod endpoints;
+mod labels;
+mod named_ports;
+mod objects;
 mod resolve;
+mod rule;
+mod rule_text;
 #[cfg(test)]
 mod tests;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
 pub use address_set::{AddressSet, AddressSetId, AddressSets};
+pub use named_ports::{NamedPortSet, NamedPortSetId, NamedPortSets};
 pub use resolve::resolve;
+pub use rule::{WorldEntity, WorldPorts, WorldRule};
 
 use crate::failsafe::Failsafes;
-use crate::net::{Direction, Family, PortRange, Protocol};
-use crate::resource::{Action, IcmpMatch, Labels, Order, PolicyId, TierAction};
+use crate::net::Direction;
+use crate::resource::{DEFAULT_ALLOW_PROFILE, Labels, NamedPort, Order, PolicyId, PolicyStage, TierAction};
 use crate::source::Position;
 
 /// What is known of the host besides its policies.
@@ -29,6 +39,8 @@ pub struct Host {
     pub node: Option<String>,
     /// Its interfaces and their addresses, loopback included; empty offline.
     pub interfaces: BTreeMap<String, Vec<IpAddr>>,
+    /// The ids of its cgroups (v2) by path below the root, without a slash at either end; empty offline.
+    pub cgroups: BTreeMap<String, u64>,
     /// Labels of the endpoint that is made where no HostEndpoint names this node.
     pub labels: Labels,
     /// What stays open.
@@ -48,6 +60,10 @@ pub struct Worlds {
     pub networks: Vec<Network>,
     /// The addresses that selectors stand for, in both worlds.
     pub address_sets: AddressSets,
+    /// The addresses and ports that named ports stand for, in both worlds.
+    pub named_ports: NamedPortSets,
+    /// Profiles, which are the same in both worlds.
+    pub profiles: Vec<WorldProfile>,
     /// Staged objects absent.
     pub enforced: World,
     /// Staged objects applied.
@@ -76,32 +92,105 @@ impl Worlds {
         &self.endpoints[id.0]
     }
 
-    /// Whether any rule of either world looks at source ports: only then do they tell connections apart.
-    pub fn looks_at_source_ports(&self) -> bool {
-        WorldKind::BOTH
-            .into_iter()
-            .flat_map(|kind| &self.world(kind).policies)
-            .any(|policy| {
-                let rules = Direction::BOTH
-                    .into_iter()
-                    .filter_map(|direction| policy.rules(direction))
-                    .flatten();
-                rules
-                    .into_iter()
-                    .any(|rule| rule.source.ports.is_some() || rule.source.not_ports.is_some())
-            })
+    /// The profiles of an endpoint, in order.
+    pub fn profiles_of(&self, endpoint: EndpointId) -> impl Iterator<Item = &WorldProfile> {
+        let profiles = self.endpoint(endpoint).profiles.iter();
+        profiles.map(|&profile| &self.profiles[profile])
     }
 
-    /// Whether a staged object changes which policies an endpoint has in one direction: only there a preview is
-    /// needed, for elsewhere the worlds are one.
-    pub fn differs(&self, endpoint: EndpointId, direction: Direction) -> bool {
-        let sources = |world: &World| {
-            world
-                .governing(endpoint, direction)
-                .map(|policy| (policy.tier, policy.source))
-                .collect::<Vec<_>>()
+    /// Whether any rule of either world looks at source ports: only then do they tell connections apart.
+    pub fn looks_at_source_ports(&self) -> bool {
+        let policies = WorldKind::BOTH
+            .into_iter()
+            .flat_map(|kind| &self.world(kind).policies)
+            .flat_map(|policy| Direction::BOTH.map(|direction| policy.rules(direction).unwrap_or_default()));
+        let profiles = self
+            .profiles
+            .iter()
+            .flat_map(|profile| Direction::BOTH.map(|direction| profile.rules(direction)));
+        policies
+            .chain(profiles)
+            .flatten()
+            .any(|rule| rule.source.ports.is_some() || rule.source.not_ports.is_some())
+    }
+
+    /// Whether a staged object changes which policies an endpoint has in one direction, at a stage or at one before it:
+    /// only there a preview is needed, for elsewhere the worlds are one.
+    pub fn differs(&self, endpoint: EndpointId, direction: Direction, stage: Stage) -> bool {
+        let at = |stage| {
+            let sources = |world: &World| {
+                world
+                    .governing(endpoint, direction, stage)
+                    .map(|policy| (policy.tier, policy.source))
+                    .collect::<Vec<_>>()
+            };
+            sources(&self.enforced) != sources(&self.pending)
         };
-        sources(&self.enforced) != sources(&self.pending)
+        stage.early(direction).iter().any(|&early| at(early)) || at(stage)
+    }
+
+    /// Whether either world has a policy for one direction of an endpoint at a stage.
+    pub fn has_stage(&self, endpoint: EndpointId, direction: Direction, stage: Stage) -> bool {
+        let is_met = self.endpoint(endpoint).kind.stages().contains(&stage);
+        is_met
+            && WorldKind::BOTH.into_iter().any(|kind| {
+                let mut governing = self.world(kind).governing(endpoint, direction, stage);
+                governing.next().is_some()
+            })
+    }
+}
+
+/// Where on its way a packet is decided about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Before conntrack, at a host endpoint: `doNotTrack` policies.
+    Untracked,
+    /// Before the destination is translated, towards a host endpoint: `preDNAT` policies.
+    PreDnat,
+    /// At the endpoint itself.
+    Normal,
+    /// At a host endpoint, through its host: `applyOnForward` policies.
+    Forward,
+}
+
+impl Stage {
+    /// Every stage, in the order in which a packet meets them; it meets one of the last two.
+    pub const ALL: [Stage; 4] = [Stage::Untracked, Stage::PreDnat, Stage::Normal, Stage::Forward];
+
+    /// The word that records use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Untracked => "untracked",
+            Stage::PreDnat => "pre-dnat",
+            Stage::Normal => "normal",
+            Stage::Forward => "forward",
+        }
+    }
+
+    /// Whether it comes before the one that must decide: what is undecided goes on.
+    pub fn is_early(self) -> bool {
+        matches!(self, Stage::Untracked | Stage::PreDnat)
+    }
+
+    /// The stages at which a packet of this direction has been before. What is forwarded out of a host did not come from
+    /// it, and nothing leaves before its destination is translated.
+    pub fn early(self, direction: Direction) -> &'static [Stage] {
+        match (self, direction) {
+            (Stage::Untracked, _) | (Stage::Forward, Direction::Egress) => &[],
+            (Stage::PreDnat, _) | (Stage::Normal, Direction::Egress) => &[Stage::Untracked],
+            (Stage::Normal | Stage::Forward, Direction::Ingress) => &[Stage::Untracked, Stage::PreDnat],
+        }
+    }
+
+    /// Whether policies of a kind of stage are asked here.
+    pub fn asks(self, stage: PolicyStage) -> bool {
+        match stage {
+            PolicyStage::Normal { apply_on_forward } => {
+                self == Stage::Normal || (self == Stage::Forward && apply_on_forward)
+            }
+            PolicyStage::PreDnat => self == Stage::PreDnat,
+            PolicyStage::Untracked => self == Stage::Untracked,
+        }
     }
 }
 
@@ -134,17 +223,23 @@ pub struct EndpointId(pub usize);
 /// An endpoint with its addresses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
+    /// What it is.
+    pub kind: EndpointKind,
+    /// Its namespace; `None` for a global kind.
+    pub namespace: Option<String>,
     /// Its name.
     pub name: String,
     /// The node it is on.
     pub node: String,
-    /// Its labels.
+    /// Its labels, inherited ones included.
     pub labels: Labels,
-    /// The addresses it is known by.
+    /// The addresses it is known by. A service has none: its host has them.
     pub addresses: Vec<IpAddr>,
-    /// Names of its profiles.
-    pub profiles: Vec<String>,
-    /// Whether it stands for every interface that no other endpoint of its node names, loopback among them.
+    /// Its named ports.
+    pub ports: Vec<NamedPort>,
+    /// Its profiles in order: indices into [`Worlds::profiles`].
+    pub profiles: Vec<usize>,
+    /// Whether it stands for every interface that no other host endpoint of its node names, loopback among them.
     pub wildcard: bool,
     /// Where it hangs on this host; `None` for an endpoint elsewhere.
     pub attachment: Option<Attachment>,
@@ -152,24 +247,116 @@ pub struct Endpoint {
     pub position: Option<Position>,
 }
 
-/// The interfaces of a local endpoint.
+/// `namespace/name`, or the name alone.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.namespace {
+            Some(namespace) => write!(f, "{namespace}/{}", self.name),
+            None => f.write_str(&self.name),
+        }
+    }
+}
+
+/// What an endpoint is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum EndpointKind {
+    /// Interfaces of a host: `HostEndpoint`.
+    Host,
+    /// The interface of a container or virtual machine: `WorkloadEndpoint`.
+    Workload,
+    /// A systemd unit or slice: `ServiceEndpoint`.
+    Service,
+}
+
+impl EndpointKind {
+    /// The kind of its resource.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            EndpointKind::Host => "HostEndpoint",
+            EndpointKind::Workload => "WorkloadEndpoint",
+            EndpointKind::Service => "ServiceEndpoint",
+        }
+    }
+
+    /// The stages at which its policies are asked.
+    pub fn stages(self) -> &'static [Stage] {
+        match self {
+            EndpointKind::Host => &Stage::ALL,
+            EndpointKind::Workload | EndpointKind::Service => &[Stage::Normal],
+        }
+    }
+}
+
+impl fmt::Display for EndpointKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where a local endpoint hangs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Attachment {
-    /// Exactly these, whether or not they exist at the moment.
+    /// Exactly these interfaces, whether or not they exist at the moment.
     Interfaces(Vec<String>),
-    /// Every interface that no other endpoint has.
+    /// Every interface that no other host endpoint has.
     Rest,
+    /// The cgroups of a service that exist at the moment.
+    Cgroups(Vec<Cgroup>),
+}
+
+/// A cgroup (v2) of this host.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cgroup {
+    /// Its path below the root.
+    pub path: String,
+    /// Its id.
+    pub id: u64,
+}
+
+impl Cgroup {
+    /// How many steps it is below the root.
+    pub fn level(&self) -> u32 {
+        u32::try_from(self.path.split('/').count()).unwrap_or(u32::MAX)
+    }
 }
 
 /// A named set of networks, for naming addresses.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Network {
-    /// The name of the GlobalNetworkSet.
+    /// The namespace; `None` for a GlobalNetworkSet.
+    pub namespace: Option<String>,
+    /// The name of the set.
     pub name: String,
-    /// Its labels.
+    /// Its labels, inherited ones included.
     pub labels: Labels,
     /// Its prefixes.
     pub nets: Vec<IpNet>,
+}
+
+/// A profile, resolved.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WorldProfile {
+    /// Its name.
+    pub name: String,
+    /// Rules towards the endpoint.
+    pub ingress: Vec<WorldRule>,
+    /// Rules from the endpoint.
+    pub egress: Vec<WorldRule>,
+}
+
+impl WorldProfile {
+    /// The rules of one direction.
+    pub fn rules(&self, direction: Direction) -> &[WorldRule] {
+        match direction {
+            Direction::Ingress => &self.ingress,
+            Direction::Egress => &self.egress,
+        }
+    }
+
+    /// Whether it is `projectcalico-default-allow`, which nobody can write.
+    pub fn is_default_allow(&self) -> bool {
+        self.name == DEFAULT_ALLOW_PROFILE
+    }
 }
 
 /// One world: tiers and policies in order of evaluation.
@@ -184,16 +371,17 @@ pub struct World {
 }
 
 impl World {
-    /// The policies that govern one direction of an endpoint, in order.
+    /// The policies that govern one direction of an endpoint at a stage, in order.
     pub fn governing(
         &self,
         endpoint: EndpointId,
         direction: Direction,
+        stage: Stage,
     ) -> impl Iterator<Item = &WorldPolicy> {
         self.by_endpoint[endpoint.0]
             .iter()
             .map(|&index| &self.policies[index])
-            .filter(move |policy| policy.rules(direction).is_some())
+            .filter(move |policy| stage.asks(policy.stage) && policy.rules(direction).is_some())
     }
 }
 
@@ -217,6 +405,8 @@ pub struct WorldPolicy {
     pub tier: usize,
     /// Its place in the tier, from 0.
     pub place: usize,
+    /// Where on its way it meets a packet.
+    pub stage: PolicyStage,
     /// Its order.
     pub order: Option<Order>,
     /// Which policy of the snapshot it is.
@@ -226,9 +416,9 @@ pub struct WorldPolicy {
     /// Whether it is a safety net: what it allows carries a second verdict, without it.
     pub safety_net: bool,
     /// Rules towards the endpoint; `None` if it does not govern ingress.
-    pub ingress: Option<Vec<WorldRule>>,
+    pub ingress: Option<Arc<[WorldRule]>>,
     /// Rules from the endpoint; `None` if it does not govern egress.
-    pub egress: Option<Vec<WorldRule>>,
+    pub egress: Option<Arc<[WorldRule]>>,
     /// Where it was written.
     pub position: Position,
 }
@@ -240,66 +430,5 @@ impl WorldPolicy {
             Direction::Ingress => self.ingress.as_deref(),
             Direction::Egress => self.egress.as_deref(),
         }
-    }
-}
-
-/// A rule without labels.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WorldRule {
-    /// The index of the rule as written.
-    pub index: usize,
-    /// Its name, if it has one.
-    pub name: Option<String>,
-    /// What it does.
-    pub action: Action,
-    /// The only family it can match.
-    pub family: Option<Family>,
-    /// The protocol.
-    pub protocol: Option<Protocol>,
-    /// The protocol it must not be.
-    pub not_protocol: Option<Protocol>,
-    /// The ICMP type and code it must be, of the packet's own family.
-    pub icmp: Option<IcmpMatch>,
-    /// ICMP of the packet's own family, and not this type and code.
-    pub not_icmp: Option<IcmpMatch>,
-    /// The source.
-    pub source: WorldEntity,
-    /// The destination.
-    pub destination: WorldEntity,
-    /// What it says, in one canonical line: equal rules say the same.
-    pub text: String,
-    /// Where it was written.
-    pub position: Position,
-}
-
-/// One side of a rule without labels. `None` is "no condition".
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct WorldEntity {
-    /// In one of these.
-    pub nets: Option<Vec<IpNet>>,
-    /// In none of these.
-    pub not_nets: Option<Vec<IpNet>>,
-    /// In this address set.
-    pub set: Option<AddressSetId>,
-    /// Not in this address set.
-    pub not_set: Option<AddressSetId>,
-    /// One of these ports.
-    pub ports: Option<Vec<PortRange>>,
-    /// None of these ports.
-    pub not_ports: Option<Vec<PortRange>>,
-}
-
-impl WorldRule {
-    /// Whether the rule exists for packets of a family: one whose nets, or notNets, hold no entry of it is absent
-    /// there.
-    pub fn exists_for(&self, family: Family) -> bool {
-        let has = |nets: &Option<Vec<IpNet>>| {
-            nets.as_ref()
-                .is_none_or(|nets| nets.iter().any(|net| Family::of_net(*net) == family))
-        };
-        self.family.is_none_or(|only| only == family)
-            && [&self.source, &self.destination]
-                .iter()
-                .all(|side| has(&side.nets) && has(&side.not_nets))
     }
 }

@@ -3,23 +3,26 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::net::merge_nets;
+use crate::net::{Family, merge_nets};
 use crate::resource::DEFAULT_ALLOW_PROFILE;
 use crate::snapshot::Snapshot;
-use crate::testing::{endpoint, host, network, object, policy, safety_net, snapshot, staged, tier};
+use crate::testing::{
+    endpoint, host, labelled, namespaced, network, object, policy, safety_net, service, snapshot, staged,
+    tier, workload,
+};
+
+mod labels;
+mod named_ports;
+mod namespaces;
+mod services;
+mod stages;
 
 fn host_endpoint(name: &str, labels: &str, spec: &str) -> String {
-    object("HostEndpoint", name, spec).replace(
-        &format!("{{name: {name}}}"),
-        &format!("{{name: {name}, labels: {{{labels}}}}}"),
-    )
+    labelled("HostEndpoint", name, labels, spec)
 }
 
 fn network_set(name: &str, labels: &str, nets: &str) -> String {
-    object("GlobalNetworkSet", name, &format!("nets: [{nets}]")).replace(
-        &format!("{{name: {name}}}"),
-        &format!("{{name: {name}, labels: {{{labels}}}}}"),
-    )
+    labelled("GlobalNetworkSet", name, labels, &format!("nets: [{nets}]"))
 }
 
 fn read(resources: &[String]) -> Snapshot {
@@ -53,6 +56,10 @@ fn attached(worlds: &Worlds) -> Vec<String> {
         let places = match &endpoint.attachment {
             Some(Attachment::Interfaces(interfaces)) => interfaces.join(" "),
             Some(Attachment::Rest) => "rest".to_owned(),
+            Some(Attachment::Cgroups(cgroups)) => {
+                let paths: Vec<&str> = cgroups.iter().map(|cgroup| cgroup.path.as_str()).collect();
+                paths.join(" ")
+            }
             None => "nowhere".to_owned(),
         };
         let addresses: Vec<String> = endpoint.addresses.iter().map(ToString::to_string).collect();
@@ -184,7 +191,12 @@ mod attachment {
             ]
         );
         let auto = worlds.endpoint(endpoint(&worlds, "one-auto-hep"));
-        assert_eq!(auto.profiles, [DEFAULT_ALLOW_PROFILE]);
+        let profiles: Vec<&str> = auto
+            .profiles
+            .iter()
+            .map(|&profile| worlds.profiles[profile].name.as_str())
+            .collect();
+        assert_eq!(profiles, [DEFAULT_ALLOW_PROFILE]);
         assert_eq!(auto.labels["role"], "auto");
         assert_eq!(auto.position, None);
 
@@ -382,7 +394,7 @@ mod differing {
         for (name, expected) in [("web", web), ("bare", bare)] {
             let differs: Vec<&str> = Direction::BOTH
                 .into_iter()
-                .filter(|&direction| worlds.differs(endpoint(&worlds, name), direction))
+                .filter(|&direction| worlds.differs(endpoint(&worlds, name), direction, Stage::Normal))
                 .map(Direction::as_str)
                 .collect();
             assert_eq!(differs.join(" "), expected, "{name} with\n{}", resources.concat());

@@ -6,6 +6,7 @@
 //! and aliases work, merge keys (`<<`) and custom tags are refused, and so is a key that is there twice. Escapes of
 //! JSON that are halves of one character (`\ud83d\ude00`) are refused too: write the character itself.
 
+mod input;
 mod parse;
 mod schema;
 mod text;

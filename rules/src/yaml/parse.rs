@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, StrInput, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, ScanError, Tag};
 
+use super::input::Text;
+use super::schema::is_null;
 use super::{Node, Scalar, Value};
 use crate::diagnostic::{Diagnostic, Diagnostics, quoted};
 use crate::source::{FileId, Files, Span};
@@ -24,7 +26,9 @@ pub const MAX_REPEATED: usize = 100_000;
 pub struct Documents<'a> {
     files: &'a Files,
     file: FileId,
-    parser: Parser<'a, StrInput<'a>>,
+    parser: Parser<'a, Text<'a>>,
+    /// Where the last event begins: which character it is, and at which byte.
+    last: (usize, usize),
     anchors: BTreeMap<usize, Anchor>,
     nodes: usize,
     pub(super) max_nodes: usize,
@@ -66,7 +70,8 @@ impl<'a> Documents<'a> {
         Documents {
             files,
             file,
-            parser: Parser::new_from_str(files.text(file)),
+            parser: Parser::new(Text::new(files.text(file))),
+            last: (0, 0),
             anchors: BTreeMap::new(),
             nodes: 0,
             max_nodes: MAX_NODES,
@@ -121,15 +126,12 @@ impl<'a> Documents<'a> {
                 Event::Scalar(text, style, anchor, tag) => {
                     self.count(span)?;
                     let plain = style == ScalarStyle::Plain && !is_tagged(tag.as_deref(), "str", span)?;
-                    let scalar = Scalar {
-                        text: text.into_owned(),
-                        plain,
-                    };
-                    let weight = 1 + scalar.text.len() / 64;
-                    let value = if scalar.core() == super::Core::Null {
+                    let weight = 1 + text.len() / 64;
+                    let value = if plain && is_null(&text) {
                         Value::Null
                     } else {
-                        Value::Scalar(scalar)
+                        let text = text.into_owned();
+                        Value::Scalar(Scalar { text, plain })
                     };
                     self.done(Node { span, value }, anchor, weight)?
                 }
@@ -349,11 +351,14 @@ impl<'a> Documents<'a> {
         })
     }
 
-    fn span(&self, start: usize, end: usize) -> Span {
+    /// The bytes of these characters.
+    fn span(&mut self, start: usize, end: usize) -> Span {
+        let byte_of = |character, known| self.files.byte_of_character_near(self.file, character, known);
+        self.last = (start, byte_of(start, self.last));
         Span {
             file: self.file,
-            start: self.files.byte_of_character(self.file, start),
-            end: self.files.byte_of_character(self.file, end.max(start)),
+            start: self.last.1,
+            end: byte_of(end.max(start), self.last),
         }
     }
 }
@@ -383,6 +388,9 @@ fn is_tagged(tag: Option<&Tag>, allowed: &str, span: Span) -> Result<bool, Box<D
 
 /// The entries of a mapping without those whose key was there before, which are reported.
 fn unique(entries: Vec<(Node, Node)>, diagnostics: &mut Diagnostics) -> Vec<(Node, Node)> {
+    if entries.len() <= FEW && !has_repeated_key(&entries) {
+        return entries;
+    }
     let mut first: BTreeMap<&str, Span> = BTreeMap::new();
     let mut again = BTreeSet::new();
     for (index, (key, _)) in entries.iter().enumerate() {
@@ -410,6 +418,17 @@ fn unique(entries: Vec<(Node, Node)>, diagnostics: &mut Diagnostics) -> Vec<(Nod
         .enumerate()
         .filter(|(index, _)| !again.contains(index));
     kept.map(|(_, entry)| entry).collect()
+}
+
+/// Keys among which a repeated one is sooner found by comparing each with each than in a tree.
+const FEW: usize = 16;
+
+fn has_repeated_key(entries: &[(Node, Node)]) -> bool {
+    let is_repeated = |(index, (key, _)): (usize, &(Node, Node))| {
+        let earlier = &entries[..index];
+        earlier.iter().any(|(other, _)| other.text() == key.text())
+    };
+    entries.iter().enumerate().any(is_repeated)
 }
 
 /// What to do about the mistakes that people make most.

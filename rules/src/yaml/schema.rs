@@ -19,7 +19,7 @@ impl<'a> Core<'a> {
     /// What a scalar without quotes is (YAML 1.2.2, section 10.3.2).
     pub fn of_plain(text: &'a str) -> Self {
         match text {
-            "" | "~" | "null" | "Null" | "NULL" => Core::Null,
+            _ if is_null(text) => Core::Null,
             "true" | "True" | "TRUE" => Core::Bool(true),
             "false" | "False" | "FALSE" => Core::Bool(false),
             _ => number(text).unwrap_or(Core::Text(text)),
@@ -27,7 +27,17 @@ impl<'a> Core<'a> {
     }
 }
 
+/// Whether a value without quotes is nothing.
+pub(super) fn is_null(text: &str) -> bool {
+    matches!(text, "" | "~" | "null" | "Null" | "NULL")
+}
+
 fn number(text: &str) -> Option<Core<'_>> {
+    // Nearly all values are words, and what begins a word begins no number.
+    let first = *text.as_bytes().first()?;
+    if !first.is_ascii_digit() && !matches!(first, b'-' | b'+' | b'.') {
+        return None;
+    }
     if let Some(digits) = text.strip_prefix("0o") {
         return radix(digits, 8);
     }
@@ -67,6 +77,11 @@ fn radix(digits: &str, radix: u32) -> Option<Core<'_>> {
 /// `( \. [0-9]+ | [0-9]+ ( \. [0-9]* )? ) ( [eE] [-+]? [0-9]+ )?`
 fn is_float(unsigned: &str) -> bool {
     let digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    // Most that begin with a digit are addresses, which hold something else soon.
+    let in_number = |byte: u8| byte.is_ascii_digit() || matches!(byte, b'.' | b'e' | b'E' | b'+' | b'-');
+    if !unsigned.bytes().all(in_number) {
+        return false;
+    }
     let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
         Some((mantissa, exponent)) => (mantissa, Some(exponent)),
         None => (unsigned, None),

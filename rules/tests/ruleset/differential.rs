@@ -1,33 +1,48 @@
 //! The ruleset does to every packet, and counts of it, exactly what the evaluator says of both worlds.
 
-use std::fmt::Write as _;
+use std::env;
 
-use palisade_rules::compile::{Compiled, Counted, CountedBy, DenyAction, MARK_MASK, compile};
-use palisade_rules::evaluate::{Decision, Outcome, Step, StepBy, Verdict, evaluate};
+use palisade_rules::analysis::{Query, explain};
+use palisade_rules::compile::{Compiled, Counted, DenyAction, MARK_ALL, compile};
+use palisade_rules::evaluate::{Decision, Packet, Verdict, evaluate, evaluate_forwarded};
 use palisade_rules::net::Direction;
-use palisade_rules::resource::{Action, DEFAULT_ALLOW_PROFILE, Policy, StagedAction};
-use palisade_rules::ruleset::{CtState, Name};
+use palisade_rules::resource::{Policy, StagedAction};
+use palisade_rules::ruleset::Name;
 use palisade_rules::snapshot::Snapshot;
-use palisade_rules::world::{Attachment, EndpointId, World, WorldKind, WorldPolicy, Worlds, resolve};
+use palisade_rules::world::{EndpointId, EndpointKind, Stage, World, WorldKind, Worlds, resolve};
 use proptest::prelude::*;
 
+use crate::events::{describe, event};
+use crate::expected::expected;
 use crate::generate::{Case, case};
-use crate::interpreter::{Arrival, End, Run, run};
+use crate::interpreter::{End, Journey, Run, run};
 use crate::shape;
 
-/// How many random hosts; each is asked about two dozen packets.
+/// How many random hosts, unless `PROPTEST_CASES` says; each is asked about two dozen packets.
 const CASES: u32 = 400;
 
+/// The configuration of the random tests.
+pub(crate) fn config() -> ProptestConfig {
+    let cases = env::var("PROPTEST_CASES")
+        .ok()
+        .and_then(|cases| cases.parse().ok());
+    ProptestConfig {
+        cases: cases.unwrap_or(CASES),
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: CASES, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     #[test]
     fn the_ruleset_means_what_the_evaluator_says(case in case()) {
         let worlds = resolve(&case.snapshot, case.host.clone());
         let compiled = compile(&worlds, &case.options);
         shape::assert_well_formed(&compiled);
-        for arrival in &case.arrivals {
-            Checked { case: &case, worlds: &worlds, compiled: &compiled, arrival }.check();
+        for journey in &case.journeys {
+            Checked { case: &case, worlds: &worlds, compiled: &compiled, journey }.check();
         }
     }
 
@@ -36,18 +51,16 @@ proptest! {
         let worlds = resolve(&case.snapshot, case.host.clone());
         let promoted = resolve(&promoted(&case.snapshot), case.host.clone());
         prop_assert_eq!(&worlds.endpoints, &promoted.endpoints);
-        for arrival in &case.arrivals {
-            for endpoint in (0..worlds.endpoints.len()).map(EndpointId) {
-                let ask = |worlds: &Worlds, world: &World| {
-                    let decision = evaluate(worlds, world, endpoint, arrival.direction, &arrival.packet);
-                    let without = decision.without_safety_net.as_ref();
-                    (describe(&decision.outcome), without.map(describe))
-                };
-                let predicted = ask(&worlds, &worlds.pending);
-                prop_assert_eq!(&predicted, &ask(&promoted, &promoted.enforced));
-                // And then there is nothing left to preview.
-                prop_assert_eq!(&predicted, &ask(&promoted, &promoted.pending));
-                prop_assert!(!promoted.differs(endpoint, arrival.direction));
+        for endpoint in (0..worlds.endpoints.len()).map(EndpointId) {
+            for direction in Direction::BOTH {
+                for journey in &case.journeys {
+                    let predicted = decisions(&worlds, &worlds.pending, endpoint, direction, &journey.packet);
+                    let ask = |world| decisions(&promoted, world, endpoint, direction, &journey.packet);
+                    prop_assert_eq!(&predicted, &ask(&promoted.enforced));
+                    // And then there is nothing left to preview.
+                    prop_assert_eq!(&predicted, &ask(&promoted.pending));
+                }
+                prop_assert!(Stage::ALL.iter().all(|&stage| !promoted.differs(endpoint, direction, stage)));
             }
         }
         let before = compile(&worlds, &case.options);
@@ -61,11 +74,70 @@ proptest! {
         without.policies.retain(|policy| policy.staged.is_none());
         let compiled = |snapshot: &Snapshot| compile(&resolve(snapshot, case.host.clone()), &case.options);
         let (staged, bare) = (compiled(&case.snapshot), compiled(&without));
-        prop_assert_eq!(shape::enforced_chains(&staged), shape::enforced_chains(&bare));
+        shape::assert_only_preview_is_more(&staged, &bare);
         // The preview of a directory without staged objects is nothing at all.
         prop_assert!(bare.counters.values().all(|counted| counted.world == WorldKind::Enforced));
         prop_assert!(bare.ruleset.chains.iter().all(|chain| !shape::is_preview(chain)));
+        for journey in &case.journeys {
+            let [staged, bare] = [&staged, &bare].map(|compiled| {
+                let run = run(&compiled.ruleset, journey);
+                (run.end, decided(compiled, &run))
+            });
+            prop_assert_eq!(staged, bare, "{:?}", journey);
+        }
     }
+
+    #[test]
+    fn the_same_resources_give_the_same_bytes(case in case()) {
+        let say = |snapshot: &Snapshot| {
+            let worlds = resolve(snapshot, case.host.clone());
+            let ruleset = compile(&worlds, &case.options).ruleset.to_string();
+            let answers: Vec<String> = case.journeys.iter().map(|journey| answer(&worlds, &journey.packet)).collect();
+            (ruleset, answers)
+        };
+        let said = say(&case.snapshot);
+        prop_assert_eq!(&said, &say(&case.snapshot));
+        // Nor does it matter in which order policies were read.
+        let mut reversed = case.snapshot.clone();
+        reversed.policies.reverse();
+        prop_assert_eq!(&said, &say(&reversed));
+    }
+}
+
+/// What `explain` says of a packet, as JSON or in words.
+fn answer(worlds: &Worlds, packet: &Packet) -> String {
+    let query = Query {
+        from: packet.source.to_string(),
+        to: packet.destination.to_string(),
+        protocol: packet.protocol,
+        port: packet.protocol.has_ports().then_some(packet.destination_port),
+        source_port: None,
+        icmp_type: Some(packet.icmp_type),
+        icmp_code: Some(packet.icmp_code),
+    };
+    match explain(worlds, &query) {
+        Ok(answer) => serde_json::to_string(&answer).unwrap(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// What one endpoint says of a packet to or from itself and, if it is a host's, through it: with the safety net, and
+/// without.
+fn decisions(
+    worlds: &Worlds,
+    world: &World,
+    endpoint: EndpointId,
+    direction: Direction,
+    packet: &Packet,
+) -> Vec<(String, Option<String>)> {
+    let say = |decision: Decision| {
+        let without = decision.without_safety_net.as_ref();
+        (describe(&decision.outcome), without.map(describe))
+    };
+    let itself = say(evaluate(worlds, world, endpoint, direction, packet));
+    let through = (worlds.endpoint(endpoint).kind == EndpointKind::Host)
+        .then(|| say(evaluate_forwarded(worlds, world, endpoint, direction, packet)));
+    [itself].into_iter().chain(through).collect()
 }
 
 /// The directory after every staged object was promoted; what is parked stays parked.
@@ -109,298 +181,99 @@ fn assert_series_go_on(before: &Compiled, after: &Compiled) {
     }
 }
 
+/// What the enforced world counted, but for the built-in profile: it decides nothing that would not pass without it.
+fn decided(compiled: &Compiled, run: &Run) -> Vec<String> {
+    let counted = hits(compiled, run, false);
+    let events = counted.iter().map(|(counted, _)| event(counted));
+    events
+        .filter(|event| !event.starts_with("profile projectcalico-default-allow"))
+        .collect()
+}
+
+/// What was counted in the preview, or outside of it.
+fn hits<'a>(compiled: &'a Compiled, run: &Run, in_preview: bool) -> Vec<(&'a Counted, String)> {
+    run.hits
+        .iter()
+        .filter(|(chain, _)| shape::is_preview_name(chain) == in_preview)
+        .map(|(_, counter)| (&compiled.counters[&Name::new(counter)], counter.clone()))
+        .collect()
+}
+
 /// One packet on one host.
 struct Checked<'a> {
     case: &'a Case,
     worlds: &'a Worlds,
     compiled: &'a Compiled,
-    arrival: &'a Arrival,
+    journey: &'a Journey,
 }
 
 impl Checked<'_> {
     fn check(&self) {
-        let run = run(&self.compiled.ruleset, self.arrival);
-        self.check_mark(&run);
-        let decided_by_policy = matches!(self.arrival.state, CtState::New | CtState::Untracked);
-        match self.endpoint() {
-            Some(endpoint) if decided_by_policy => {
-                self.check_enforced(endpoint, &run);
-                self.check_preview(endpoint, &run);
-            }
-            Some(endpoint) if self.arrival.state == CtState::Invalid => self.check_invalid(endpoint, &run),
-            _ => assert_eq!(
-                (run.end, run.hits.len()),
-                (End::Accept, 0),
-                "{}",
-                self.context(&run)
-            ),
-        }
-    }
-
-    /// Whose packet it is; `None` where no endpoint has the interface.
-    fn endpoint(&self) -> Option<EndpointId> {
-        let interface = self.arrival.interface;
-        if interface == "lo" && !self.worlds.host.filter_loopback {
-            return None;
-        }
-        let has_it = |attachment: &Attachment| match attachment {
-            Attachment::Interfaces(interfaces) => interfaces.iter().any(|name| name == interface),
-            Attachment::Rest => false,
-        };
-        let find = |is_it: &dyn Fn(&Attachment) -> bool| {
-            self.worlds
-                .local()
-                .find(|(_, _, attachment)| is_it(attachment))
-                .map(|(id, ..)| id)
-        };
-        find(&has_it).or_else(|| find(&|attachment| *attachment == Attachment::Rest))
-    }
-
-    fn decision(&self, world: WorldKind, endpoint: EndpointId) -> Decision {
-        let world = self.worlds.world(world);
-        evaluate(
-            self.worlds,
-            world,
-            endpoint,
-            self.arrival.direction,
-            &self.arrival.packet,
-        )
-    }
-
-    fn check_mark(&self, run: &Run) {
-        let came = self.arrival.mark;
-        assert_eq!(run.mark & !MARK_MASK, came & !MARK_MASK, "{}", self.context(run));
-        if came & MARK_MASK == 0 && run.end == End::Accept {
-            assert_eq!(run.mark & MARK_MASK, 0, "{}", self.context(run));
-        }
-    }
-
-    fn check_enforced(&self, endpoint: EndpointId, run: &Run) {
-        let outcome = self.decision(WorldKind::Enforced, endpoint).outcome;
-        let expected_end = match (outcome.verdict, self.case.options.deny) {
+        let run = run(&self.compiled.ruleset, self.journey);
+        let expected = expected(self.worlds, self.journey);
+        let end = match (expected.verdict, self.case.options.deny) {
             (Verdict::Allow, _) => End::Accept,
-            (Verdict::Deny, DenyAction::Drop) => End::Drop,
-            (Verdict::Deny, DenyAction::Reject) => End::Reject,
+            (Verdict::Deny, DenyAction::Reject) if !expected.is_silent => End::Reject,
+            (Verdict::Deny, DenyAction::Drop | DenyAction::Reject) => End::Drop,
         };
-        let hits = self.hits(run, false);
-        let events: Vec<String> = hits.iter().map(|(counted, _)| event(counted)).collect();
-        let expected: Vec<String> = outcome.steps.iter().map(step_event).collect();
+        let enforced = hits(self.compiled, &run, false);
+        let events: Vec<String> = enforced.iter().map(|(counted, _)| event(counted)).collect();
         assert_eq!(
-            (run.end, events),
-            (expected_end, expected),
+            (run.end, &events),
+            (end, &expected.enforced),
             "{}",
-            self.context(run)
+            self.context(&run)
         );
-        assert!(
-            hits.iter()
-                .all(|(counted, _)| counted.world == WorldKind::Enforced),
-            "{}",
-            self.context(run)
-        );
-        if let Some(flow_log) = self.case.options.flow_log {
-            let is_log = |step: &&Step| step.action == Action::Log;
-            let logs = 1 + outcome.steps.iter().filter(is_log).count();
-            assert_eq!(run.logs.len(), logs, "{flow_log:?}: {}", self.context(run));
-        } else {
-            assert!(run.logs.is_empty());
-        }
-    }
+        let is_enforced = |(counted, _): &(&Counted, String)| counted.world == WorldKind::Enforced;
+        assert!(enforced.iter().all(is_enforced), "{}", self.context(&run));
 
-    fn check_preview(&self, endpoint: EndpointId, run: &Run) {
-        let hits = self.hits(run, true);
-        let decision = self.decision(WorldKind::Pending, endpoint);
-        if !self.worlds.differs(endpoint, self.arrival.direction) {
-            assert!(hits.is_empty(), "{}", self.context(run));
-            let enforced = self.decision(WorldKind::Enforced, endpoint);
-            assert_eq!(enforced, decision, "{}", self.context(run));
-            return;
-        }
-        let expected = self.walk_past_nets(endpoint, &decision);
-        // A failsafe comes before the preview, and decides in both worlds alike.
-        let expected: Vec<&Passed> = expected
+        let preview = hits(self.compiled, &run, true);
+        let events: Vec<String> = preview.iter().map(|(counted, _)| event(counted)).collect();
+        let expected_events: Vec<String> = expected
+            .preview
             .iter()
-            .filter(|passed| !passed.event.starts_with("failsafe"))
+            .map(|passed| passed.event.clone())
             .collect();
-        let events: Vec<String> = hits.iter().map(|(counted, _)| event(counted)).collect();
-        let expected_events: Vec<String> = expected.iter().map(|passed| passed.event.clone()).collect();
-        assert_eq!(events, expected_events, "{}", self.context(run));
-        let has_passed = decision
-            .outcome
-            .steps
-            .iter()
-            .any(|step| step.action == Action::Pass && matches!(step.by, StepBy::Rule { .. }));
-        for ((counted, counter), passed) in hits.iter().zip(expected) {
+        assert_eq!(events, expected_events, "{}", self.context(&run));
+        for ((counted, counter), passed) in preview.iter().zip(&expected.preview) {
             assert_eq!(
                 counted.world,
                 WorldKind::Pending,
                 "{counter}: {}",
-                self.context(run)
+                self.context(&run)
             );
-            let is_net = matches!(counted.by, CountedBy::Rule { safety_net: true, .. });
-            let agrees = counted.without_safety_net == passed.caught
-                || counted.without_safety_net && has_passed
-                || is_net;
-            assert!(agrees, "{counter} {passed:?}: {}", self.context(run));
+            let agrees = passed.is_net
+                || counted.without_safety_net == passed.caught
+                || counted.without_safety_net && passed.may_be_caught;
+            assert!(agrees, "{counter} {passed:?}: {}", self.context(&run));
         }
-    }
 
-    /// The walk that the preview counts: as without safety nets, and each net that is met on the way.
-    fn walk_past_nets(&self, endpoint: EndpointId, decision: &Decision) -> Vec<Passed> {
-        let world = &self.worlds.pending;
-        let bare = decision.without_safety_net.as_ref().unwrap_or(&decision.outcome);
-        let mut walk: Vec<((usize, usize), String, bool)> = bare
-            .steps
-            .iter()
-            .map(|step| (place(world, step), step_event(step), false))
-            .collect();
-        let nets = world
-            .governing(endpoint, self.arrival.direction)
-            .filter(|policy| policy.safety_net);
-        let mut first_met = None;
-        for net in nets {
-            if bare.steps.iter().any(|step| comes_before(world, step, net.tier)) {
-                continue;
-            }
-            first_met = first_met.or(Some(net.id.name.as_str()));
-            let index = walk.partition_point(|(place, ..)| *place <= (net.tier, 0));
-            walk.insert(index, ((net.tier, 0), net_event(world, net), true));
-        }
-        // The evaluator says that the first of them decides.
-        let caught_by = match &decision.outcome.deciding().unwrap().by {
-            StepBy::Rule {
-                policy,
-                safety_net: true,
-                ..
-            } => Some(policy.name.as_str()),
-            _ => None,
-        };
-        assert_eq!(caught_by, first_met);
-        let mut caught = false;
-        walk.into_iter()
-            .map(|(_, event, is_net)| {
-                let passed = Passed { event, caught };
-                caught |= is_net;
-                passed
-            })
-            .collect()
-    }
-
-    fn check_invalid(&self, endpoint: EndpointId, run: &Run) {
-        let is_policy = |policy: &WorldPolicy| !policy.safety_net;
-        let decided = self
-            .worlds
-            .enforced
-            .governing(endpoint, self.arrival.direction)
-            .any(is_policy)
-            || !self
-                .worlds
-                .endpoint(endpoint)
-                .profiles
-                .iter()
-                .any(|profile| profile == DEFAULT_ALLOW_PROFILE);
-        let expected = if decided {
-            let counter = match self.arrival.direction {
-                Direction::Ingress => "invalid/in",
-                Direction::Egress => "invalid/out",
-            };
-            (End::Drop, vec![counter])
+        let is_of_rule = |prefix: &&String| prefix.starts_with("palisade/log/");
+        let of_rules = run.logs.iter().filter(is_of_rule).count();
+        let logs = if self.case.options.flow_log.is_some() {
+            (expected.flow_logs, expected.logs)
         } else {
-            (End::Accept, vec![])
+            (0, 0)
         };
-        let hits: Vec<&str> = run.hits.iter().map(|(_, counter)| counter.as_str()).collect();
-        assert_eq!((run.end, hits), expected, "{}", self.context(run));
+        assert_eq!(
+            (run.logs.len() - of_rules, of_rules),
+            logs,
+            "{}",
+            self.context(&run)
+        );
+        self.check_mark(&run, expected.is_cleared);
     }
 
-    /// What was counted in the preview, or outside of it.
-    fn hits(&self, run: &Run, in_preview: bool) -> Vec<(&Counted, String)> {
-        run.hits
-            .iter()
-            .filter(|(chain, _)| shape::is_preview_name(chain) == in_preview)
-            .map(|(_, counter)| (&self.compiled.counters[&Name::new(counter)], counter.clone()))
-            .collect()
+    fn check_mark(&self, run: &Run, is_cleared: bool) {
+        let came = self.journey.mark;
+        assert_eq!(run.mark & !MARK_ALL, came & !MARK_ALL, "{}", self.context(run));
+        if run.end == End::Accept {
+            let may_stay = if is_cleared { 0 } else { came };
+            assert_eq!(run.mark & MARK_ALL & !may_stay, 0, "{}", self.context(run));
+        }
     }
 
     fn context(&self, run: &Run) -> String {
-        format!("{:?}\n{run:?}\n{}", self.arrival, self.compiled.ruleset)
+        format!("{:?}\n{run:?}\n{}", self.journey, self.compiled.ruleset)
     }
-}
-
-/// One counter on the walk of the preview.
-#[derive(Debug)]
-struct Passed {
-    event: String,
-    /// Whether a safety net was met before.
-    caught: bool,
-}
-
-/// Where a step stands in the order of evaluation: its tier, then whether it is that tier's end.
-fn place(world: &World, step: &Step) -> (usize, usize) {
-    let index = |name: &str| world.tiers.iter().position(|tier| tier.name == name).unwrap();
-    match &step.by {
-        StepBy::Rule { policy, .. } => (index(&policy.tier), 0),
-        StepBy::EndOfTier { tier, .. } => (index(tier), 1),
-        StepBy::Profile(_) => (usize::MAX, 0),
-        StepBy::Failsafe(_) | StepBy::Loopback => (0, 0),
-    }
-}
-
-/// Whether a step keeps the walk from the safety net of a tier: it decides before, or passes around it.
-fn comes_before(world: &World, step: &Step, net_tier: usize) -> bool {
-    let (tier, is_end) = place(world, step);
-    match (&step.by, step.action) {
-        (StepBy::Failsafe(_) | StepBy::Loopback, _) => true,
-        (StepBy::Rule { .. } | StepBy::EndOfTier { .. }, Action::Allow | Action::Deny) => {
-            (tier, is_end) <= (net_tier, 0)
-        }
-        (StepBy::Rule { .. }, Action::Pass) => tier == net_tier,
-        _ => false,
-    }
-}
-
-fn net_event(world: &World, net: &WorldPolicy) -> String {
-    let tier = &world.tiers[net.tier].name;
-    format!("{} {tier} {} 0 Allow", net.written_kind, net.id.name)
-}
-
-/// What a counter counts, in the words of [`step_event`].
-fn event(counted: &Counted) -> String {
-    let what = match &counted.by {
-        CountedBy::Invalid => "invalid".to_owned(),
-        CountedBy::Failsafe(text) => format!("failsafe {text}"),
-        CountedBy::Rule {
-            kind,
-            tier,
-            name,
-            rule_index,
-            ..
-        } => format!("{kind} {tier} {name} {rule_index}"),
-        CountedBy::EndOfTier(tier) => format!("end of {tier}"),
-        CountedBy::Profile(profile) => format!("profile {profile:?}"),
-    };
-    format!("{what} {}", counted.action)
-}
-
-fn step_event(step: &Step) -> String {
-    let what = match &step.by {
-        StepBy::Loopback => "loopback".to_owned(),
-        StepBy::Failsafe(text) => format!("failsafe {text}"),
-        StepBy::Rule {
-            policy, rule_index, ..
-        } => format!("{} {} {} {rule_index}", policy.kind, policy.tier, policy.name),
-        StepBy::EndOfTier { tier, .. } => format!("end of {tier}"),
-        StepBy::Profile(profile) => format!("profile {profile:?}"),
-    };
-    format!("{what} {}", step.action)
-}
-
-/// The whole trace, kinds as after promotion.
-fn describe(outcome: &Outcome) -> String {
-    let mut text = outcome.verdict.as_str().to_owned();
-    for step in &outcome.steps {
-        write!(text, ", {}", step_event(step)).unwrap();
-        if let StepBy::EndOfTier { trigger, .. } = &step.by {
-            write!(text, " by {} {}", trigger.kind, trigger.name).unwrap();
-        }
-    }
-    text.replace("Staged", "")
 }

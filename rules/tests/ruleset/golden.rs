@@ -58,6 +58,16 @@ fn tiers_passes_sets_and_every_kind_of_staging() {
 }
 
 #[test]
+fn stages_workloads_services_and_named_ports() {
+    let host = Host {
+        cgroups: [("system.slice/resolver.service".to_owned(), 4711)].into(),
+        ..offline("gateway")
+    };
+    let resources = read(&root().join("tests/golden/gateway"));
+    check("gateway", &resources, host, &with_flow_log());
+}
+
+#[test]
 fn the_safety_net_alone() {
     let text = safety_net_only("zzz-final-allow-everything").to_string();
     compare(&root().join("tests/golden/safety-net.nft"), &text);

@@ -4,21 +4,61 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use palisade_rules::evaluate::Packet;
-use palisade_rules::net::{Direction, Family, PortRange, Protocol};
+use palisade_rules::net::{Family, PortRange, Protocol};
 use palisade_rules::ruleset::{
-    Chain, CtState, Elements, HookPoint, Match, Op, Rule, Ruleset, Side, Statement,
+    Chain, CtState, Elements, Hook, HookPoint, Match, Op, Rule, Ruleset, Side, Statement,
 };
 
-/// A packet at a hook.
+/// Conntrack's priority: what comes before it at prerouting and output knows no state, and can still refuse tracking.
+const CONNTRACK: i32 = -200;
+
+/// One packet and its way.
 #[derive(Clone, Debug)]
-pub(crate) struct Arrival {
+pub(crate) struct Journey {
     pub(crate) packet: Packet,
-    /// Ingress is the input hook, egress the output hook.
-    pub(crate) direction: Direction,
-    pub(crate) interface: &'static str,
+    pub(crate) way: Way,
+    /// What conntrack calls it, unless a rule says that it is not to be tracked.
     pub(crate) state: CtState,
     /// The mark that it comes with.
     pub(crate) mark: u32,
+    /// The ids of the cgroups that its socket on this host is in, from level 1 down; none without a socket.
+    pub(crate) cgroups: Vec<u64>,
+}
+
+/// Which hooks it meets, and by which interfaces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// To this host.
+    In { from: &'static str },
+    /// From this host.
+    Out { to: &'static str },
+    /// Through this host.
+    Through { from: &'static str, to: &'static str },
+}
+
+impl Way {
+    /// The hooks in order, with the interfaces that are known there.
+    fn stops(self) -> Vec<Stop> {
+        let stop = |point, from, to| Stop { point, from, to };
+        match self {
+            Way::In { from } => vec![
+                stop(HookPoint::Prerouting, Some(from), None),
+                stop(HookPoint::Input, Some(from), None),
+            ],
+            Way::Out { to } => vec![stop(HookPoint::Output, None, Some(to))],
+            Way::Through { from, to } => vec![
+                stop(HookPoint::Prerouting, Some(from), None),
+                stop(HookPoint::Forward, Some(from), Some(to)),
+            ],
+        }
+    }
+}
+
+/// A hook on the way.
+struct Stop {
+    point: HookPoint,
+    from: Option<&'static str>,
+    to: Option<&'static str>,
 }
 
 /// How it ends.
@@ -41,46 +81,56 @@ pub(crate) struct Run {
     pub(crate) mark: u32,
 }
 
-/// Runs a packet through the base chain of its direction.
-pub(crate) fn run(ruleset: &Ruleset, arrival: &Arrival) -> Run {
+/// Runs a packet through the base chains of every hook that it meets, in order of priority. One that accepts it ends
+/// there and not the packet's way.
+pub(crate) fn run(ruleset: &Ruleset, journey: &Journey) -> Run {
     let chains = ruleset
         .chains
         .iter()
         .map(|chain| (chain.name.as_str(), chain))
         .collect();
-    let mut machine = Machine {
-        ruleset,
-        chains,
-        arrival,
+    let mut run = Run {
+        end: End::Accept,
         hits: Vec::new(),
         logs: Vec::new(),
-        mark: arrival.mark,
+        mark: journey.mark,
     };
-    let point = match arrival.direction {
-        Direction::Ingress => HookPoint::Input,
-        Direction::Egress => HookPoint::Output,
-    };
-    let mut base = ruleset.chains.iter();
-    let base = base.find(|chain| chain.hook.is_some_and(|hook| hook.point == point));
-    let end = base.and_then(|chain| machine.chain(chain, 0));
-    Run {
-        end: end.unwrap_or(End::Accept),
-        hits: machine.hits,
-        logs: machine.logs,
-        mark: machine.mark,
+    let mut state = journey.state;
+    for stop in journey.way.stops() {
+        let at = |chain: &&Chain| chain.hook.is_some_and(|hook| hook.point == stop.point);
+        let mut bases: Vec<&Chain> = ruleset.chains.iter().filter(at).collect();
+        bases.sort_by_key(|chain| chain.hook.map(|hook| hook.priority));
+        for base in bases {
+            let mut machine = Machine {
+                ruleset,
+                chains: &chains,
+                journey,
+                stop: &stop,
+                hook: base.hook.unwrap(),
+                run: &mut run,
+                state: &mut state,
+            };
+            if let Some(end @ (End::Drop | End::Reject)) = machine.chain(base, 0) {
+                run.end = end;
+                return run;
+            }
+        }
     }
+    run
 }
 
-/// The kernel refuses a ruleset that jumps deeper.
+/// The kernel refuses a ruleset that jumps or goes deeper.
 pub(crate) const MAX_JUMPS: usize = 15;
 
+/// One base chain at work.
 struct Machine<'a> {
     ruleset: &'a Ruleset,
-    chains: BTreeMap<&'a str, &'a Chain>,
-    arrival: &'a Arrival,
-    hits: Vec<(String, String)>,
-    logs: Vec<String>,
-    mark: u32,
+    chains: &'a BTreeMap<&'a str, &'a Chain>,
+    journey: &'a Journey,
+    stop: &'a Stop,
+    hook: Hook,
+    run: &'a mut Run,
+    state: &'a mut CtState,
 }
 
 impl Machine<'_> {
@@ -94,13 +144,28 @@ impl Machine<'_> {
             for statement in &rule.statements {
                 match statement {
                     Statement::Counter(name) => {
-                        self.hits.push((chain.name.to_string(), name.to_string()));
+                        self.run.hits.push((chain.name.to_string(), name.to_string()));
                     }
-                    Statement::Log(log) => self.logs.push(log.prefix.clone()),
-                    Statement::SetMark { mask, value } => self.mark = self.mark & !mask | value & mask,
+                    // The bucket of a packet that comes alone is full.
+                    Statement::Limit { .. } => {}
+                    Statement::Notrack => {
+                        assert!(self.is_before_conntrack(), "{}: too late for notrack", chain.name);
+                        *self.state = CtState::Untracked;
+                    }
+                    Statement::Log(log) => self.run.logs.push(log.prefix.clone()),
+                    Statement::SetMark { mask, value } => {
+                        self.run.mark = self.run.mark & !mask | value & mask;
+                    }
                     Statement::Accept => return Some(End::Accept),
                     Statement::Drop => return Some(End::Drop),
-                    Statement::Reject | Statement::RejectWithReset => return Some(End::Reject),
+                    Statement::Reject | Statement::RejectWithReset => {
+                        let answers = matches!(
+                            self.stop.point,
+                            HookPoint::Input | HookPoint::Forward | HookPoint::Output
+                        );
+                        assert!(answers, "{}: an answer before routing", chain.name);
+                        return Some(End::Reject);
+                    }
                     Statement::Return => return None,
                     Statement::Jump(name) => {
                         let end = self.chain(self.chains[name.as_str()], jumps + 1);
@@ -108,11 +173,16 @@ impl Machine<'_> {
                             return end;
                         }
                     }
-                    Statement::Goto(name) => return self.chain(self.chains[name.as_str()], jumps),
+                    // The kernel counts it like a jump when it loads the ruleset.
+                    Statement::Goto(name) => return self.chain(self.chains[name.as_str()], jumps + 1),
                 }
             }
         }
         None
+    }
+
+    fn is_before_conntrack(&self) -> bool {
+        matches!(self.hook.point, HookPoint::Prerouting | HookPoint::Output) && self.hook.priority < CONNTRACK
     }
 
     fn matches(&self, rule: &Rule) -> bool {
@@ -122,17 +192,14 @@ impl Machine<'_> {
 
     /// `before` are the conditions that hold already; some need others before them.
     fn holds(&self, condition: &Match, before: &[Match]) -> bool {
-        let packet = &self.arrival.packet;
+        let packet = &self.journey.packet;
         let (op, equal) = match condition {
-            Match::InputInterface(op, name) => {
-                assert_eq!(self.arrival.direction, Direction::Ingress);
-                (*op, self.arrival.interface == name)
+            Match::InputInterface(op, name) => (*op, self.stop.from.unwrap() == name),
+            Match::OutputInterface(op, name) => (*op, self.stop.to.unwrap() == name),
+            Match::CtState(states) => {
+                assert!(!self.is_before_conntrack(), "a state before conntrack");
+                (Op::Is, states.contains(self.state))
             }
-            Match::OutputInterface(op, name) => {
-                assert_eq!(self.arrival.direction, Direction::Egress);
-                (*op, self.arrival.interface == name)
-            }
-            Match::CtState(states) => (Op::Is, states.contains(&self.arrival.state)),
             Match::Family(family) => (Op::Is, packet.family() == *family),
             Match::Protocol(op, protocol) => (*op, packet.protocol == *protocol),
             Match::Address(side, op, net) => {
@@ -151,6 +218,20 @@ impl Machine<'_> {
                 let port = self.port(*side, before);
                 (*op, self.is_in(name, |elements| has_port(elements, port)))
             }
+            Match::NamedPortSet(side, op, family, name) => {
+                assert!(before.contains(&Match::Family(*family)));
+                let lists = |earlier: &Match| match earlier {
+                    Match::Protocol(Op::Is, protocol) => protocol.has_ports(),
+                    _ => true,
+                };
+                assert!(before.iter().all(lists), "nft cannot list it");
+                let port = match side {
+                    Side::Source => packet.source_port,
+                    Side::Destination => packet.destination_port,
+                };
+                let key = (self.address(*side), packet.protocol, port);
+                (*op, self.is_in(name, |elements| has_named_port(elements, key)))
+            }
             Match::IcmpType(family, op, first, last) => {
                 assert!(before.contains(&Match::Family(*family)));
                 assert!(before.contains(&Match::Protocol(Op::Is, Protocol::icmp_of(*family))));
@@ -161,15 +242,23 @@ impl Machine<'_> {
                 assert!(before.contains(&Match::Protocol(Op::Is, Protocol::icmp_of(*family))));
                 (*op, packet.icmp_code == *code)
             }
-            Match::Mark { mask, op, value } => (*op, self.mark & mask == *value),
+            Match::Mark { mask, op, value } => (*op, self.run.mark & mask == *value),
+            Match::SocketCgroup { level, id, .. } => {
+                let level = usize::try_from(*level).unwrap();
+                assert!(
+                    level > 0,
+                    "the root of the hierarchy cannot be written in nft's grammar"
+                );
+                (Op::Is, self.journey.cgroups.get(level - 1) == Some(id))
+            }
         };
         equal == (op == Op::Is)
     }
 
     fn address(&self, side: Side) -> IpAddr {
         match side {
-            Side::Source => self.arrival.packet.source,
-            Side::Destination => self.arrival.packet.destination,
+            Side::Source => self.journey.packet.source,
+            Side::Destination => self.journey.packet.destination,
         }
     }
 
@@ -178,8 +267,8 @@ impl Machine<'_> {
             |earlier: &Match| matches!(earlier, Match::Protocol(Op::Is, protocol) if protocol.has_ports());
         assert!(before.iter().any(has_ports), "a port without a protocol");
         match side {
-            Side::Source => self.arrival.packet.source_port,
-            Side::Destination => self.arrival.packet.destination_port,
+            Side::Source => self.journey.packet.source_port,
+            Side::Destination => self.journey.packet.destination_port,
         }
     }
 
@@ -203,4 +292,16 @@ fn has_port(elements: &Elements, port: u16) -> bool {
         panic!("{elements:?} cannot hold a port")
     };
     ranges.iter().any(|range: &PortRange| range.contains(port))
+}
+
+fn has_named_port(elements: &Elements, key: (IpAddr, Protocol, u16)) -> bool {
+    match (elements, key) {
+        (Elements::Ipv4NamedPorts(elements), (IpAddr::V4(address), protocol, port)) => {
+            elements.contains(&(address, protocol, port))
+        }
+        (Elements::Ipv6NamedPorts(elements), (IpAddr::V6(address), protocol, port)) => {
+            elements.contains(&(address, protocol, port))
+        }
+        _ => panic!("{elements:?} cannot hold {key:?}"),
+    }
 }

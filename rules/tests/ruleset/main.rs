@@ -5,7 +5,10 @@
 #![allow(clippy::unwrap_used)] // all of this is tests
 
 mod differential;
+mod events;
+mod expected;
 mod generate;
 mod golden;
 mod interpreter;
+mod routes;
 mod shape;

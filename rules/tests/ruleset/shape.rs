@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use palisade_rules::compile::Compiled;
+use palisade_rules::compile::{Compiled, MARK_ALL};
 use palisade_rules::net::{Family, PortRange};
 use palisade_rules::ruleset::{Chain, Elements, MAX_COMMENT, Match, Name, Rule, Set, Statement};
 
@@ -18,20 +18,58 @@ pub(crate) fn is_preview(chain: &Chain) -> bool {
     is_preview_name(chain.name.as_str())
 }
 
-/// The chains that decide, without what leads to the preview and cleans up behind it.
-pub(crate) fn enforced_chains(compiled: &Compiled) -> Vec<Chain> {
-    let serves_preview = |rule: &Rule| {
-        let comment = rule.comment.as_str();
-        comment.starts_with("preview") || comment.starts_with("nothing passed yet")
+/// Checks that one ruleset is another with nothing but previews added: every chain that decides is there and decides the
+/// same, and chains that only one of them has deny nothing. What may be more is what leads to the preview, what carries
+/// its marks past what is accepted, and what takes them off.
+pub(crate) fn assert_only_preview_is_more(staged: &Compiled, bare: &Compiled) {
+    let decides = |compiled: &Compiled| -> BTreeMap<String, Vec<Rule>> {
+        let chains = compiled.ruleset.chains.iter();
+        chains
+            .filter(|chain| chain.hook.is_none() && !is_preview(chain))
+            .map(|chain| {
+                (
+                    chain.name.to_string(),
+                    chain.rules.iter().filter_map(without_marks).collect(),
+                )
+            })
+            .collect()
     };
-    let chains = compiled.ruleset.chains.iter().filter(|chain| !is_preview(chain));
-    chains
-        .cloned()
-        .map(|mut chain| {
-            chain.rules.retain(|rule| !serves_preview(rule));
-            chain
-        })
-        .collect()
+    let (staged, bare) = (decides(staged), decides(bare));
+    for (name, rules) in &bare {
+        assert_eq!(staged.get(name), Some(rules), "{name}");
+    }
+    for (name, rules) in staged.iter().filter(|(name, _)| !bare.contains_key(*name)) {
+        let mut statements = rules.iter().flat_map(|rule| &rule.statements);
+        let denies = |statement: &Statement| {
+            matches!(statement, Statement::Goto(_))
+                || statement.ends_packet() && *statement != Statement::Accept
+        };
+        assert!(
+            !statements.any(denies),
+            "{name} is there because of what is staged, and denies"
+        );
+    }
+}
+
+/// The rule without what the preview needs of it; `None` if it is there for nothing else.
+fn without_marks(rule: &Rule) -> Option<Rule> {
+    let comment = rule.comment.as_str();
+    let serves_preview = [
+        "preview",
+        "nothing passed yet",
+        "no mark yet",
+        "allowed at an earlier stage",
+    ];
+    if serves_preview.iter().any(|what| comment.starts_with(what)) {
+        return None;
+    }
+    let sheds_marks = Statement::SetMark {
+        mask: MARK_ALL,
+        value: 0,
+    };
+    let mut rule = rule.clone();
+    rule.statements.retain(|statement| *statement != sheds_marks);
+    Some(rule)
 }
 
 /// Checks everything that is true of every ruleset.
@@ -41,13 +79,27 @@ pub(crate) fn assert_well_formed(compiled: &Compiled) {
     assert_eq!(by_name.len(), chains.len(), "two chains have one name");
     let bases = chains.iter().take_while(|chain| chain.hook.is_some()).count();
     assert!(
-        bases == 2 && chains[bases..].iter().all(|chain| chain.hook.is_none()),
-        "the base chains come first, and there are two"
+        chains[bases..].iter().all(|chain| chain.hook.is_none()),
+        "the base chains come first"
     );
+    let hooks: BTreeSet<_> = chains
+        .iter()
+        .filter_map(|chain| chain.hook.map(|hook| (hook.point, hook.priority)))
+        .collect();
+    assert_eq!(hooks.len(), bases, "two base chains at one place have no order");
+    let has = |name: &str| by_name.contains_key(&Name::new(name));
+    assert!(has("input") && has("output"), "these are always there");
 
     let mut reached = BTreeSet::new();
-    for base in &chains[..bases] {
-        visit(&by_name, base, 0, &mut reached);
+    // A service that does not run has its chains ready, and nothing leads there yet.
+    let is_service = |chain: &Chain| {
+        let place = chain.name.as_str().split_once('/');
+        place.is_some_and(|(way, name)| way.starts_with("service-") && !name.contains('/'))
+    };
+    for chain in chains {
+        if chain.hook.is_some() || is_service(chain) {
+            visit(&by_name, chain, usize::from(chain.hook.is_none()), &mut reached);
+        }
     }
     for chain in chains {
         assert!(reached.contains(&chain.name), "nothing leads to {}", chain.name);
@@ -61,7 +113,9 @@ pub(crate) fn assert_well_formed(compiled: &Compiled) {
         .flat_map(|chain| &chain.rules)
         .flat_map(|rule| &rule.matches)
         .filter_map(|condition| match condition {
-            Match::AddressSet(.., name) | Match::PortSet(.., name) => Some(name),
+            Match::AddressSet(.., name) | Match::PortSet(.., name) | Match::NamedPortSet(.., name) => {
+                Some(name)
+            }
             _ => None,
         })
         .collect();
@@ -79,12 +133,11 @@ fn visit<'a>(
 ) {
     assert!(jumps <= MAX_JUMPS, "{} is {jumps} jumps deep", chain.name);
     reached.insert(&chain.name);
-    for (statement, target) in targets(chain) {
+    for (_, target) in targets(chain) {
         let target = chains.get(target).unwrap_or_else(|| {
             panic!("{} leads to {target}, which is not there", chain.name);
         });
-        let jump = usize::from(matches!(statement, Statement::Jump(_)));
-        visit(chains, target, jumps + jump, reached);
+        visit(chains, target, jumps + 1, reached);
     }
 }
 
@@ -126,7 +179,9 @@ fn assert_order(chains: &[Chain]) {
         let jumped: Vec<&str> = targets(chain).map(|(_, target)| target.as_str()).collect();
         let (policies, tiers): (Vec<&str>, Vec<&str>) = jumped
             .into_iter()
-            .filter(|target| !target.starts_with("failsafe/"))
+            .filter(|target| !target.starts_with("failsafe/") && *target != "reject")
+            // Each endpoint has its profiles in an order of its own.
+            .filter(|target| target.split('/').nth(2) != Some("profile"))
             .partition(|target| target.starts_with("preview/") || target.starts_with("enforced/"));
         assert!(policies.is_sorted(), "{name} jumps to {policies:?}");
         let tiers: Vec<&str> = tiers
@@ -172,7 +227,15 @@ fn assert_rules(compiled: &Compiled, chain: &Chain) {
                     let held = match elements {
                         Elements::Ipv4Addresses(_) | Elements::Ipv4Nets(_) => Family::V4,
                         Elements::Ipv6Addresses(_) | Elements::Ipv6Nets(_) => Family::V6,
-                        Elements::Ports(_) => panic!("{name} holds ports"),
+                        other => panic!("{name} holds no addresses alone: {other:?}"),
+                    };
+                    assert_eq!(held, *family, "{name}");
+                }
+                Match::NamedPortSet(_, _, family, name) => {
+                    let held = match &compiled.ruleset.sets[name].elements {
+                        Elements::Ipv4NamedPorts(_) => Family::V4,
+                        Elements::Ipv6NamedPorts(_) => Family::V6,
+                        other => panic!("{name} holds no named ports: {other:?}"),
                     };
                     assert_eq!(held, *family, "{name}");
                 }
@@ -224,6 +287,8 @@ fn assert_set(name: &Name, set: &Set) {
             let apart = |a: &PortRange, b: &PortRange| u32::from(a.last) + 1 < u32::from(b.first);
             assert!(ranges.is_sorted_by(apart), "{name}: {ranges:?}");
         }
+        Elements::Ipv4NamedPorts(named) => ascending(name, named),
+        Elements::Ipv6NamedPorts(named) => ascending(name, named),
     }
     assert!(!set.comment.as_str().is_empty(), "{name} has no comment");
 }

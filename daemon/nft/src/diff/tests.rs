@@ -1,6 +1,6 @@
 //! The diff against a model of the kernel that minds references as the kernel does.
 
-use palisade_rules::net::{Family, PortRange};
+use palisade_rules::net::{Family, PortRange, Protocol};
 use palisade_rules::ruleset::{Comment, Hook, HookPoint, Match, Op, Rule, Set, Side, Statement};
 use proptest::prelude::*;
 
@@ -151,6 +151,10 @@ fn merge(have: &Elements, more: &Elements) -> Elements {
             let all: BTreeSet<_> = have.iter().chain(more).copied().collect();
             Elements::Ports(all.into_iter().collect())
         }
+        (Elements::Ipv4NamedPorts(have), Elements::Ipv4NamedPorts(more)) => {
+            let all: BTreeSet<_> = have.iter().chain(more).copied().collect();
+            Elements::Ipv4NamedPorts(all.into_iter().collect())
+        }
         other => panic!("the model knows no such sets: {other:?}"),
     }
 }
@@ -159,6 +163,7 @@ fn empty(kind: SetKind) -> Elements {
     match kind {
         SetKind::Ipv4Addresses => Elements::Ipv4Addresses(vec![]),
         SetKind::Ports => Elements::Ports(vec![]),
+        SetKind::Ipv4NamedPorts => Elements::Ipv4NamedPorts(vec![]),
         other => panic!("the model knows no such sets: {other:?}"),
     }
 }
@@ -169,38 +174,36 @@ const COUNTERS: [&str; 3] = ["hits", "more", "most"];
 /// Rulesets over few names, so that two of them have much in common.
 fn rulesets() -> impl Strategy<Value = Ruleset> {
     let order = Just(CHAINS.to_vec()).prop_shuffle();
-    let bases = prop::sample::subsequence(vec!["input", "output"], 0..=2);
-    let comments = prop::collection::vec(prop::sample::select(vec!["", "one", "two"]), 8);
-    let rules = prop::collection::vec(prop::collection::vec((0..5usize, 0..5usize), 0..3), 8);
+    let bases = prop::sample::subsequence(vec!["input", "input-after", "output"], 0..=3);
+    let comments = prop::collection::vec(prop::sample::select(vec!["", "one", "two"]), 9);
+    let rules = prop::collection::vec(prop::collection::vec((0..5usize, 0..5usize), 0..3), 9);
     let addresses = prop::collection::btree_set(0..6u8, 0..6);
-    (
-        order,
-        0..=5usize,
-        bases,
-        comments,
-        rules,
-        addresses,
-        any::<bool>(),
-    )
-        .prop_map(|(order, count, bases, comments, rules, addresses, are_ports)| {
+    (order, 0..=5usize, bases, comments, rules, addresses, 0..3u8).prop_map(
+        |(order, count, bases, comments, rules, addresses, kind)| {
             let plain = &order[..count];
-            let elements = if are_ports {
-                Elements::Ports(addresses.iter().map(|&n| PortRange::one(u16::from(n))).collect())
-            } else {
-                Elements::Ipv4Addresses(addresses.iter().map(|&n| [10, 0, 0, n].into()).collect())
+            let numbers = addresses.iter().copied();
+            let elements = match kind {
+                0 => Elements::Ports(numbers.map(|n| PortRange::one(u16::from(n))).collect()),
+                1 => Elements::Ipv4Addresses(numbers.map(|n| [10, 0, 0, n].into()).collect()),
+                _ => Elements::Ipv4NamedPorts(
+                    numbers
+                        .map(|n| ([10, 0, 0, n / 2].into(), Protocol::TCP, u16::from(n)))
+                        .collect(),
+                ),
             };
             let mut ruleset = Ruleset::default();
             ruleset.sets.insert(
                 Name::new("members"),
                 Set {
                     elements,
-                    comment: Comment::new(comments[7]),
+                    comment: Comment::new(comments[8]),
                 },
             );
             for (index, name) in bases.iter().chain(plain).enumerate() {
                 let hook = match *name {
-                    "input" => Some(HookPoint::Input),
-                    "output" => Some(HookPoint::Output),
+                    "input" => Some((HookPoint::Input, 0)),
+                    "input-after" => Some((HookPoint::Input, 1)),
+                    "output" => Some((HookPoint::Output, 0)),
                     _ => None,
                 };
                 let rules = rules[index]
@@ -209,14 +212,15 @@ fn rulesets() -> impl Strategy<Value = Ruleset> {
                     .collect();
                 ruleset.chains.push(Chain {
                     name: Name::new(name),
-                    hook: hook.map(|point| Hook { point, priority: 0 }),
+                    hook: hook.map(|(point, priority)| Hook { point, priority }),
                     // A base chain's comment stays, so that the chain must.
                     comment: Comment::new(if hook.is_some() { "" } else { comments[index] }),
                     rules,
                 });
             }
             ruleset
-        })
+        },
+    )
 }
 
 fn rule(ruleset: &mut Ruleset, what: usize, which: usize, chains: &[&str]) -> Rule {
@@ -301,7 +305,7 @@ fn what_palisade_does_not_make_goes() {
         comment: String::new(),
         rules: vec![KernelRule {
             handle: 1,
-            program: vec![Instruction::Foreign("limit".to_owned())],
+            program: vec![Instruction::Foreign("fib".to_owned())],
             comment: String::new(),
         }],
     });

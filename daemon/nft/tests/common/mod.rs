@@ -2,15 +2,17 @@
 
 #![allow(dead_code)] // each test binary uses a part
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::process::{Command, Stdio};
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
 use palisade_nft::Nft;
+use palisade_rules::net::Family;
 use palisade_rules::ruleset::{
-    Chain, Comment, Elements, Hook, HookPoint, Name, Rule, Ruleset, Set, Statement,
+    Chain, Comment, Elements, Hook, HookPoint, Match, Name, Rule, Ruleset, Set, Statement,
 };
 
 /// Runs `test` in a network namespace of its own, which is gone afterwards.
@@ -71,8 +73,12 @@ pub(crate) fn name(text: &str) -> Name {
 }
 
 pub(crate) fn base_chain(text: &str, point: HookPoint, rules: Vec<Rule>) -> Chain {
+    at(point, 0, text, rules)
+}
+
+pub(crate) fn at(point: HookPoint, priority: i32, text: &str, rules: Vec<Rule>) -> Chain {
     Chain {
-        hook: Some(Hook { point, priority: 0 }),
+        hook: Some(Hook { point, priority }),
         ..chain(text, rules)
     }
 }
@@ -127,6 +133,51 @@ pub(crate) fn loopback_up() {
             .expect("the ip binary is installed: apt install iproute2")
             .success()
     );
+}
+
+/// A rule that counts what matches.
+pub(crate) fn counting(counter: &str, matches: Vec<Match>) -> Rule {
+    Rule {
+        matches,
+        statements: vec![Statement::Counter(name(counter))],
+        ..Rule::default()
+    }
+}
+
+/// A ruleset of these chains, with the counters that their rules name.
+pub(crate) fn ruleset_of(chains: Vec<Chain>) -> Ruleset {
+    let statements = chains
+        .iter()
+        .flat_map(|chain| &chain.rules)
+        .flat_map(|rule| &rule.statements);
+    let counters = statements
+        .filter_map(|statement| match statement {
+            Statement::Counter(name) => Some((name.clone(), Comment::default())),
+            _ => None,
+        })
+        .collect();
+    Ruleset {
+        counters,
+        chains,
+        ..Ruleset::default()
+    }
+}
+
+/// What each counter has counted.
+pub(crate) fn packets(kernel: &mut Nft) -> BTreeMap<String, u64> {
+    let counters = kernel.counters().unwrap();
+    counters
+        .into_iter()
+        .map(|(name, value)| (name, value.packets))
+        .collect()
+}
+
+/// The loopback address of a family.
+pub(crate) fn loopback(family: Family) -> IpAddr {
+    match family {
+        Family::V4 => Ipv4Addr::LOCALHOST.into(),
+        Family::V6 => Ipv6Addr::LOCALHOST.into(),
+    }
 }
 
 /// Sends UDP datagrams from one port of 127.0.0.1 to another; returns the port they went to.

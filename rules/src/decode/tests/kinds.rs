@@ -1,8 +1,9 @@
-//! Tiers, network sets and host endpoints.
+//! Tiers, network sets and profiles.
 
 use super::objects::{host_endpoint, object, set, tier};
 use super::{good, refused};
-use crate::resource::{InterfaceName, Order, TierAction};
+use crate::net::{Direction, Protocol};
+use crate::resource::{DEFAULT_ALLOW_PROFILE, ObjectName, Order, TierAction};
 
 #[test]
 fn tiers() {
@@ -88,14 +89,25 @@ fn network_sets() {
         "[10.1.2.3/8, 192.0.2.1, 'fd00::1/64', '::1']",
     );
     let snapshot = good(&text);
-    let nets = snapshot.network_sets["a"].nets.iter().map(ToString::to_string);
+    let nets = snapshot
+        .network_sets
+        .values()
+        .next()
+        .unwrap()
+        .nets
+        .iter()
+        .map(ToString::to_string);
     assert_eq!(
         nets.collect::<Vec<_>>(),
         ["10.0.0.0/8", "192.0.2.1/32", "fd00::/64", "::1/128"]
     );
-    assert_eq!(snapshot.network_sets["a"].labels["b"], "c");
+    assert_eq!(snapshot.network_sets.values().next().unwrap().labels["b"], "c");
     assert!(
-        good(&object("GlobalNetworkSet", "{name: a}", "~")).network_sets["a"]
+        good(&object("GlobalNetworkSet", "{name: a}", "~"))
+            .network_sets
+            .values()
+            .next()
+            .unwrap()
             .nets
             .is_empty()
     );
@@ -142,124 +154,82 @@ fn network_sets() {
 }
 
 #[test]
-fn host_endpoints() {
-    for spec in [
-        "interfaceName: eth0",
-        "interfaceName: '*'",
-        "interfaceName: br-lan.10_x",
-        "expectedIPs: [10.0.0.1, 'fd00::1']",
-        "interfaceName: '', expectedIPs: [10.0.0.1]",
-        "interfaceName: e, profiles: [], ports: []",
-        "interfaceName: e, profiles: [projectcalico-default-allow]",
-    ] {
-        good(&host_endpoint("{name: a}", spec));
-    }
-    let any = good(&host_endpoint("{name: a}", "interfaceName: '*'"));
-    assert_eq!(any.host_endpoints["a"].interface, Some(InterfaceName::Any));
-    for (spec, code, path, words) in [
-        (
-            "profiles: []",
-            "missing-field",
-            "spec",
-            "`interfaceName` or `expectedIPs`",
-        ),
-        (
-            "expectedIPs: []",
-            "missing-field",
-            "spec",
-            "`interfaceName` or `expectedIPs`",
-        ),
-        (
-            "interfaceName: waytoolongforlinux",
-            "invalid-name",
-            "spec.interfaceName",
-            "1 to 15",
-        ),
-        (
-            "interfaceName: 'eth 0'",
-            "invalid-name",
-            "spec.interfaceName",
-            "1 to 15",
-        ),
-        (
-            "interfaceName: eth*",
-            "invalid-name",
-            "spec.interfaceName",
-            "1 to 15",
-        ),
-        ("interfaceName: 0", "wrong-type", "spec.interfaceName", "quotes"),
-        (
-            "expectedIPs: [10.0.0.1/24]",
-            "invalid-address",
-            "spec.expectedIPs[0]",
-            "write `10.0.0.1`",
-        ),
-        (
-            "expectedIPs: [host]",
-            "invalid-address",
-            "spec.expectedIPs[0]",
-            "not an IP address",
-        ),
-        (
-            "expectedIPs: [10.0.0.1, 10.0.0.1]",
-            "duplicate-entry",
-            "spec.expectedIPs[1]",
-            "twice",
-        ),
-        (
-            "expectedIPs: ['fd00::1', 'fd00:0::1']",
-            "duplicate-entry",
-            "spec.expectedIPs[1]",
-            "twice",
-        ),
-        (
-            "interfaceName: e, profiles: [mine]",
-            "unknown-profile",
-            "spec.profiles[0]",
-            "no profile `mine`",
-        ),
-        (
-            "interfaceName: e, profiles: [projectcalico-default-allow, projectcalico-default-allow]",
-            "duplicate-entry",
-            "spec.profiles[1]",
-            "twice",
-        ),
-        (
-            "interfaceName: e, ports: [{name: http, protocol: TCP, port: 80}]",
-            "unsupported",
-            "spec.ports",
-            "named ports",
-        ),
-        (
-            "interfacename: e, expectedIPs: [10.0.0.1]",
-            "unknown-field",
-            "spec.interfacename",
-            "did you mean `interfaceName`?",
-        ),
-    ] {
-        refused(&host_endpoint("{name: a}", spec), code, path, words);
-    }
-    let with_node = |node: &str| {
-        object(
-            "HostEndpoint",
-            "{name: a}",
-            &format!("{{node: {node}, interfaceName: e}}"),
-        )
+fn network_sets_in_a_namespace() {
+    let id = ObjectName {
+        namespace: Some("x".to_owned()),
+        name: "a".to_owned(),
     };
-    good(&with_node("Host_1.example.com"));
+    let snapshot = good(&object(
+        "NetworkSet",
+        "{name: a, namespace: x, labels: {b: c}}",
+        "{nets: [10.0.0.1]}",
+    ));
+    assert_eq!(snapshot.network_sets[&id].id, id);
+    assert_eq!(snapshot.network_sets[&id].nets[0].to_string(), "10.0.0.1/32");
     refused(
-        &with_node("'a b'"),
-        "invalid-name",
-        "spec.node",
-        "not a name of a host",
+        &object(
+            "NetworkSet",
+            "{name: a, namespace: x, labels: {projectcalico.org/namespace: y}}",
+            "{}",
+        ),
+        "reserved-label",
+        "metadata.labels.projectcalico.org/namespace",
+        "NetworkSet must not",
     );
-    refused(&with_node(&"n".repeat(254)), "invalid-name", "spec.node", "253");
-    refused(&with_node("''"), "invalid-name", "spec.node", "1 to 253");
-    refused(&with_node("~"), "missing-field", "spec.node", "no value");
+}
+
+#[test]
+fn profiles() {
+    let profile = |spec: &str| object("Profile", "{name: kns.x}", spec);
+    let snapshot = good(&profile(
+        "{labelsToApply: {pcns.env: prod}, ingress: [{action: Pass}], egress: [{action: Deny, protocol: TCP}]}",
+    ));
+    let read = &snapshot.profiles["kns.x"];
+    assert_eq!(read.labels_to_apply["pcns.env"], "prod");
+    assert_eq!(read.rules(Direction::Ingress)[0].action.as_str(), "Pass");
+    assert_eq!(
+        read.rules(Direction::Egress)[0].protocol.unwrap().protocol,
+        Protocol::TCP
+    );
+    assert!(read.position.is_some());
+    assert!(snapshot.profiles[DEFAULT_ALLOW_PROFILE].position.is_none());
+    good(&profile("~"));
+    for (spec, code, path, words) in [
+        ("{labels: {}}", "unknown-field", "spec.labels", "labelsToApply"),
+        (
+            "{labelsToApply: {'a b': c}}",
+            "invalid-label",
+            "spec.labelsToApply.a b",
+            "",
+        ),
+        (
+            "{ingress: [{action: Alow}]}",
+            "invalid-value",
+            "spec.ingress[0].action",
+            "Allow",
+        ),
+        ("[]", "wrong-type", "spec", "the fields of the spec of a Profile"),
+    ] {
+        refused(&profile(spec), code, path, words);
+    }
     refused(
-        &object("HostEndpoint", "{name: a}", "~"),
-        "missing-field",
-        "spec",
-        "no value",
+        &object("Profile", "{name: projectcalico-default-allow}", "{}"),
+        "built-in-profile",
+        "metadata.name",
+        "exists unwritten",
+    );
+}
+
+#[test]
+fn profiles_are_found_wherever_they_are_written() {
+    let endpoint = host_endpoint("{name: a}", "interfaceName: e, profiles: [one, two]");
+    let profile = |name: &str| object("Profile", &format!("{{name: {name}}}"), "{}");
+    let all = [endpoint.clone(), profile("one"), profile("two")].join("---\n");
+    assert_eq!(good(&all).host_endpoints["a"].profiles, ["one", "two"]);
+    refused(
+        &[endpoint, profile("one")].join("---\n"),
+        "unknown-profile",
+        "spec.profiles[1]",
+        "there is no profile `two`",
     );
 }

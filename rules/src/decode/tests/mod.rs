@@ -1,11 +1,20 @@
 //! Tables of what is accepted and what is refused, and how refusals look.
 
+mod documents;
+mod endpoints;
+mod fields;
 mod hostile;
 mod kinds;
+mod kubernetes;
+mod named;
+mod names;
 mod objects;
 mod policies;
 mod rendered;
 mod rules;
+mod stages;
+mod subjects;
+mod workloads;
 
 use super::*;
 
@@ -49,4 +58,11 @@ fn refused(text: &str, code: &str, path: &str, words: &str) {
     assert_eq!(problem.code, code, "{text}\n{rendered}");
     assert_eq!(problem.path.as_deref(), Some(path), "{text}\n{rendered}");
     assert!(rendered.contains(words), "{text}\n{rendered}");
+    let record = problem.record(&files);
+    assert_eq!(record.file.as_deref(), Some("t"));
+    assert!(
+        record.line.is_some() && record.column.is_some() && record.help.is_some(),
+        "{record:?}"
+    );
+    assert!(record.kind.is_some() || !text.contains("kind:"), "{record:?}");
 }

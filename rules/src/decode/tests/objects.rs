@@ -1,8 +1,8 @@
-//! Documents, lists, names and metadata.
+//! Names and metadata, and what is there twice.
 
 use std::net::IpAddr;
 
-use super::{good, problems, refused};
+use super::{good, refused};
 use crate::resource::{InterfaceName, Order, TierAction};
 
 pub(super) fn object(kind: &str, metadata: &str, spec: &str) -> String {
@@ -42,23 +42,6 @@ fn examples_decode() {
     assert_eq!(backend.labels["app"], "backend");
     assert_eq!(backend.position.to_string(), "t:4:9");
     assert_eq!(hosts.host_endpoints.len(), 3);
-}
-
-#[test]
-fn nothing_is_fine() {
-    for text in [
-        "",
-        "# empty\n",
-        "---\n---\n",
-        "[]\n",
-        "kind: List\napiVersion: v1\nitems: []\n",
-    ] {
-        let snapshot = good(text);
-        assert_eq!(
-            snapshot.tiers.keys().collect::<Vec<_>>(),
-            ["default", "kube-admin", "kube-baseline"]
-        );
-    }
 }
 
 #[test]
@@ -107,140 +90,6 @@ metadata:
 }
 
 #[test]
-fn lists_of_every_shape() {
-    let item = "{apiVersion: projectcalico.org/v3, kind: Tier, metadata: {name: NAME}}";
-    let [a, b] = ["a", "b"].map(|name| item.replace("NAME", name));
-    for text in [
-        format!("[{a}, {b}]"),
-        format!("{{apiVersion: v1, kind: List, items: [{a}, {b}]}}"),
-        format!("{{apiVersion: projectcalico.org/v3, kind: List, items: [{a}, {b}]}}"),
-        "{apiVersion: projectcalico.org/v3, kind: TierList, items: [{metadata: {name: a}}, {metadata: {name: b}}]}".to_owned(),
-        format!("{a}\n---\n{b}\n"),
-        r#"[{"apiVersion":"projectcalico.org/v3","kind":"Tier","metadata":{"name":"a"}},
-            {"apiVersion":"projectcalico.org/v3","kind":"Tier","metadata":{"name":"b"}}]"#.to_owned(),
-    ] {
-        assert_eq!(good(&text).tiers.len(), 5, "{text}");
-    }
-    assert_eq!(
-        problems("apiVersion: v1\nkind: List\nitem: []\n"),
-        ["1:1 missing-field -", "3:1 unknown-field -"]
-    );
-    assert_eq!(
-        problems(
-            "{apiVersion: v1, kind: List, items: [{apiVersion: projectcalico.org/v3, kind: Tier, metadata: {nam: a}}]}"
-        ),
-        ["1:85 missing-field metadata", "1:96 unknown-field metadata.nam"]
-    );
-}
-
-#[test]
-fn kinds_and_versions() {
-    let named = |version: &str, kind: &str| {
-        format!("apiVersion: {version}\nkind: {kind}\nmetadata: {{name: a}}\nspec: {{}}\n")
-    };
-    let calico = "projectcalico.org/v3";
-    for (version, kind, code, path, words) in [
-        (
-            calico,
-            "GlobalNetworkPolcy",
-            "unknown-kind",
-            "kind",
-            "did you mean `GlobalNetworkPolicy`?",
-        ),
-        (
-            calico,
-            "globalnetworkpolicy",
-            "unknown-kind",
-            "kind",
-            "did you mean `GlobalNetworkPolicy`?",
-        ),
-        (
-            "v1",
-            "ConfigMap",
-            "unknown-kind",
-            "kind",
-            "it is one of GlobalNetworkPolicy, Staged",
-        ),
-        (calico, "ConfigMapList", "unknown-kind", "kind", "it is one of"),
-        (
-            calico,
-            "NetworkPolicy",
-            "unsupported",
-            "kind",
-            "does not enforce the kind `NetworkPolicy`",
-        ),
-        (
-            "networking.k8s.io/v1",
-            "NetworkPolicy",
-            "unsupported",
-            "kind",
-            "does not enforce",
-        ),
-        (
-            calico,
-            "StagedNetworkPolicy",
-            "unsupported",
-            "kind",
-            "does not enforce",
-        ),
-        (
-            calico,
-            "StagedKubernetesNetworkPolicy",
-            "unsupported",
-            "kind",
-            "does not enforce",
-        ),
-        (calico, "NetworkSet", "unsupported", "kind", "does not enforce"),
-        (
-            calico,
-            "WorkloadEndpoint",
-            "unsupported",
-            "kind",
-            "does not enforce",
-        ),
-        (calico, "Profile", "unsupported", "kind", "does not enforce"),
-        (
-            "palisade.dev/v1",
-            "ServiceEndpoint",
-            "unsupported",
-            "kind",
-            "does not enforce",
-        ),
-        (
-            calico,
-            "FelixConfiguration",
-            "unsupported",
-            "kind",
-            "has no use for the kind",
-        ),
-        (
-            "crd.projectcalico.org/v1",
-            "Tier",
-            "unknown-api-version",
-            "apiVersion",
-            "write `apiVersion: projectcalico.org/v3`",
-        ),
-    ] {
-        refused(&named(version, kind), code, path, words);
-    }
-    refused(
-        "metadata: {name: a}\nkind: Tier\n",
-        "missing-field",
-        "",
-        "needs `apiVersion`",
-    );
-    assert_eq!(problems("hello\n"), ["1:1 wrong-type -"]);
-    assert_eq!(
-        problems("apiVersion: projectcalico.org/v3\n"),
-        ["1:1 missing-field -"]
-    );
-    assert_eq!(
-        problems("apiVersion: projectcalico.org/v3\nkind: 5\n"),
-        ["2:7 wrong-type -"]
-    );
-}
-
-#[test]
 fn names() {
     let long = "a".repeat(254);
     for (kind, spec, good_names, bad_names) in [
@@ -252,6 +101,7 @@ fn names() {
         ),
         ("StagedGlobalNetworkPolicy", "{}", &["a", "a.b"], &["a.b.c", "A"]),
         ("Tier", "{}", &["a", "a-b"], &["a.b", "A", &long[..64]]),
+        ("Profile", "{}", &["a", "kns.b", "ksa.b.c"], &["A", "a..b", "''"]),
         ("GlobalNetworkSet", "{}", &["a", "a.b.c"], &["A", "a..b", "a/b"]),
         (
             "HostEndpoint",
@@ -435,6 +285,59 @@ fn metadata() {
 }
 
 #[test]
+fn names_of_kinds_in_a_namespace() {
+    let long = "a".repeat(254);
+    for (kind, spec, good_names, bad_names) in [
+        (
+            "NetworkPolicy",
+            "{}",
+            &["a", "a.b", "knp.default.a.b.c", "ossg.default.a.b.c"][..],
+            &["a.b.c", "A", "knp.default.A", "knp.default.", long.as_str()][..],
+        ),
+        (
+            "StagedNetworkPolicy",
+            "{}",
+            &["a.b", "knp.default.a.b.c"],
+            &["a.b.c"],
+        ),
+        (
+            "StagedKubernetesNetworkPolicy",
+            "{podSelector: {}}",
+            &["a", "a.b.c"],
+            &["A", "a_b"],
+        ),
+        ("NetworkSet", "{}", &["a", "a.b.c"], &["A", "a..b"]),
+    ] {
+        for name in good_names {
+            good(&object(kind, &format!("{{name: {name}, namespace: x}}"), spec));
+        }
+        for name in bad_names {
+            refused(
+                &object(kind, &format!("{{name: {name}, namespace: x}}"), spec),
+                "invalid-name",
+                "metadata.name",
+                "not a valid name",
+            );
+        }
+        refused(
+            &object(kind, "{name: a}", spec),
+            "missing-field",
+            "metadata",
+            "needs `metadata.namespace`",
+        );
+        for namespace in ["A", "a.b", "'a b'", &long[..64]] {
+            let metadata = format!("{{name: a, namespace: {namespace}}}");
+            refused(
+                &object(kind, &metadata, spec),
+                "invalid-name",
+                "metadata.namespace",
+                "a namespace",
+            );
+        }
+    }
+}
+
+#[test]
 fn the_same_object_twice() {
     let a = tier("a", "{}");
     refused(
@@ -453,5 +356,46 @@ fn the_same_object_twice() {
             set("{name: a}", "[]"),
         ]
         .join("---\n"),
+    );
+    // In another namespace it is another object.
+    let set = |namespace| {
+        object(
+            "NetworkSet",
+            &format!("{{name: a, namespace: {namespace}}}"),
+            "{}",
+        )
+    };
+    good(&[set("x"), set("y")].join("---\n"));
+    refused(
+        &[set("x"), set("y"), set("x")].join("---\n"),
+        "duplicate-object",
+        "metadata.name",
+        "NetworkSet `x/a` is there twice",
+    );
+    // Calico's NetworkPolicy and that of Kubernetes are different kinds.
+    let kubernetes = "{apiVersion: networking.k8s.io/v1, kind: NetworkPolicy, metadata: {name: a}, spec: {podSelector: {}}}\n";
+    good(
+        &[
+            object("NetworkPolicy", "{name: a, namespace: default}", "{}"),
+            kubernetes.to_owned(),
+        ]
+        .join("---\n"),
+    );
+    refused(
+        &[kubernetes, kubernetes].join("---\n"),
+        "duplicate-object",
+        "metadata.name",
+        "KubernetesNetworkPolicy `default/a` is there twice",
+    );
+    // Under the name that it was written with, the same policy.
+    refused(
+        &[
+            policy("GlobalNetworkPolicy"),
+            object("GlobalNetworkPolicy", "{name: default.a}", "{}"),
+        ]
+        .join("---\n"),
+        "duplicate-object",
+        "metadata.name",
+        "GlobalNetworkPolicy `a` is there twice",
     );
 }

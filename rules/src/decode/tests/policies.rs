@@ -2,7 +2,7 @@
 
 use super::{good, problems, refused};
 use crate::net::{Direction, Family, PortRange, Protocol};
-use crate::resource::{Action, Order, Policy, Rule, StagedAction};
+use crate::resource::{Action, Order, Policy, Ports, Rule, StagedAction};
 
 pub(super) fn policy(spec: &str) -> String {
     object("GlobalNetworkPolicy", spec)
@@ -89,14 +89,18 @@ spec:
     assert_eq!(first.source.selector, None);
     assert!(first.source.not_selector.is_some());
     let range = |first, last| PortRange { first, last };
+    let ports = |ranges: &[PortRange]| {
+        Some(Ports {
+            ranges: ranges.to_vec(),
+            names: Vec::new(),
+        })
+    };
     assert_eq!(
-        first.destination.ports.as_deref(),
-        Some(&[range(80, 80), range(443, 443), range(8000, 8059)][..])
+        first.destination.ports,
+        ports(&[range(80, 80), range(443, 443), range(8000, 8059)])
     );
-    assert_eq!(
-        first.destination.not_ports.as_deref(),
-        Some(&[range(8001, 8001)][..])
-    );
+    assert_eq!(first.destination.not_ports, ports(&[range(8001, 8001)]));
+    assert_eq!((first.index, second.index, policy.egress[0].index), (0, 1, 0));
     assert_eq!(second.position.to_string(), "t:24:7");
     assert_eq!(second.source, crate::resource::Entity::default());
 }
@@ -167,37 +171,19 @@ fn fields_of_a_policy() {
             "{stagedAction: Set}",
             "unknown-field",
             "spec.stagedAction",
-            "only a staged policy has it",
+            "an enforced policy has no `stagedAction`",
         ),
         (
-            "{namespaceSelector: all()}",
-            "unsupported",
-            "spec.namespaceSelector",
-            "does not enforce `namespaceSelector`",
-        ),
-        (
-            "{serviceAccountSelector: all()}",
-            "unsupported",
-            "spec.serviceAccountSelector",
-            "does not enforce",
-        ),
-        (
-            "{doNotTrack: true}",
-            "unsupported",
+            "{doNotTrack: maybe}",
+            "wrong-type",
             "spec.doNotTrack",
-            "does not enforce",
+            "`true` or `false`",
         ),
         (
-            "{preDNAT: true}",
-            "unsupported",
-            "spec.preDNAT",
-            "does not enforce",
-        ),
-        (
-            "{applyOnForward: true}",
-            "unsupported",
-            "spec.applyOnForward",
-            "does not enforce",
+            "{performanceHints: [AssumeNeededOnEveryNode, AssumeNeededOnEveryNode]}",
+            "duplicate-entry",
+            "spec.performanceHints[1]",
+            "twice",
         ),
         (
             "{performanceHints: [Faster]}",
@@ -324,7 +310,10 @@ fn selectors() {
             refused(&source(&format!("{name}: {selector}")), code, &path, words);
         }
     }
-    good(&policy(&format!("{{selector: has({})}}", "a".repeat(500))));
+    good(&policy(&format!(
+        "{{selector: \"a == '{}'\"}}",
+        "b".repeat(1024 - 7)
+    )));
     // The mistake is pointed at inside the selector where it is written as it reads.
     let column = |selector: &str| {
         let problems = problems(&policy(&format!("{{selector: {selector}}}")));

@@ -25,7 +25,7 @@ spec:
       source:
         nets: [10.0.0.1/8, \"fd00::/8\"]
       destination:
-        ports: [8000-8059, http]
+        ports: [8000-8059]
 ";
     assert_eq!(
         rendered(text),
@@ -37,7 +37,7 @@ error[unknown-field]: unknown field `teir` in the spec of a GlobalNetworkPolicy
   |   ^^^^ not a field here
   |
   = help: did you mean `tier`? The fields here are applyOnForward, doNotTrack, egress, ingress, \
-namespaceSelector, order, performanceHints, preDNAT, selector, serviceAccountSelector, stagedAction, tier, types
+namespaceSelector, order, performanceHints, preDNAT, selector, serviceAccountSelector, tier, types
   = note: in GlobalNetworkPolicy `web`, at `spec.teir`
 
 error[selector-syntax]: the selector is not valid: expected a condition after `!`, found the end of the selector
@@ -70,20 +70,11 @@ error[invalid-net]: `10.0.0.1/8` has host bits set
 error[invalid-port]: `8000-8059` is not a port
   --> t:14:17
    |
-14 |         ports: [8000-8059, http]
+14 |         ports: [8000-8059]
    |                 ^^^^^^^^^
    |
    = help: a range is written with a colon: 8000:8059
    = note: in GlobalNetworkPolicy `web`, at `spec.ingress[0].destination.ports[0]`
-
-error[unsupported]: palisade does not enforce the named port `http`
-  --> t:14:28
-   |
-14 |         ports: [8000-8059, http]
-   |                            ^^^^ not enforced
-   |
-   = help: write the number of the port
-   = note: in GlobalNetworkPolicy `web`, at `spec.ingress[0].destination.ports[1]`
 "
     );
 }

@@ -237,18 +237,6 @@ fn nets() {
             "expected a list of prefixes",
         ),
         (
-            "namespaceSelector: all()",
-            "unsupported",
-            "namespaceSelector",
-            "does not enforce",
-        ),
-        (
-            "serviceAccounts: {names: [a]}",
-            "unsupported",
-            "serviceAccounts",
-            "does not enforce",
-        ),
-        (
             "services: {name: a}",
             "unsupported",
             "services",
@@ -308,7 +296,10 @@ fn ports() {
         ("['+80']", "invalid-port", "[0]", "is not a port"),
         ("[80.5]", "invalid-port", "[0]", "is not a port"),
         ("[[80]]", "wrong-type", "[0]", "found a list"),
-        ("[http]", "unsupported", "[0]", "the named port `http`"),
+        ("[Http]", "invalid-port", "[0]", "lower-case letters"),
+        ("[a--b]", "invalid-port", "[0]", "at most 15"),
+        ("[http_alt]", "invalid-port", "[0]", "is not a port"),
+        ("[abcdefghijklmnop]", "invalid-port", "[0]", "at most 15"),
         ("[]", "empty-list", "", "is empty"),
         ("~", "empty-list", "", "is empty"),
         ("80", "wrong-type", "", "expected a list of ports"),
@@ -381,4 +372,64 @@ fn names_of_rules() {
         "spec.ingress[0].metadata.name",
         "annotations",
     );
+}
+
+#[test]
+fn annotations_of_rules() {
+    let annotated = |annotations: &str| rule(&format!("metadata: {{annotations: {annotations}}}"));
+    let rule = good_policy(&annotated(
+        "{x: y, palisade.dev/rule-name: ssh, Example.com/A: 'b c', empty: '', nothing: ~}",
+    ))
+    .ingress
+    .remove(0);
+    assert_eq!(rule.name.as_deref(), Some("ssh"));
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    assert_eq!(
+        rule.annotations,
+        [pair("Example.com/A", "b c"), pair("empty", ""), pair("x", "y")]
+    );
+    assert_eq!(good_rule("metadata: {}").annotations, []);
+    let large = format!("{{a: {}}}", "x".repeat(300_000));
+    for (annotations, code, path) in [
+        ("{a: 5}", "wrong-type", ".a"),
+        ("{'a b': c}", "invalid-annotation", ".a b"),
+        ("[a]", "wrong-type", ""),
+        (&large, "too-long", ""),
+    ] {
+        let path = format!("spec.ingress[0].metadata.annotations{path}");
+        refused(&annotated(annotations), code, &path, "");
+    }
+}
+
+#[test]
+fn limits_hold_on_either_side() {
+    for (field, code, path) in [
+        ("notNets: [10.0.0.1]", "invalid-net", "notNets[0]"),
+        ("notNets: [10.0.0.1/8]", "invalid-net", "notNets[0]"),
+        (
+            "notNets: [10.0.0.0/8, 10.0.0.0/8]",
+            "duplicate-entry",
+            "notNets[1]",
+        ),
+        ("services: {name: a, namespace: b}", "unsupported", "services"),
+    ] {
+        let path = format!("spec.ingress[0].destination.{path}");
+        refused(&rule(&format!("destination: {{{field}}}")), code, &path, "");
+    }
+    good(&source("notNets: [10.0.0.0/8, 10.1.2.3/32], nets: [10.0.0.0/7]"));
+    for (icmp, refused_at) in [
+        ("{type: 254, code: 255}", None),
+        ("{type: 255}", Some("icmp.type")),
+    ] {
+        let text = rule(&format!("protocol: ICMP, icmp: {icmp}"));
+        match refused_at {
+            None => drop(good(&text)),
+            Some(path) => refused(
+                &text,
+                "out-of-range",
+                &format!("spec.ingress[0].{path}"),
+                "0 to 254",
+            ),
+        }
+    }
 }

@@ -190,6 +190,24 @@ fn elements_break_where_nft_breaks_them() {
             ]),
         ),
         ("5", Elements::Ipv4Addresses(vec![])),
+        (
+            "6",
+            Elements::Ipv4NamedPorts(vec![
+                ([9, 0, 0, 2].into(), Protocol::TCP, 80),
+                ([10, 0, 0, 1].into(), Protocol::TCP, 80),
+                ([10, 0, 0, 1].into(), Protocol::TCP, 443),
+                ([10, 0, 0, 1].into(), Protocol::UDP, 80),
+                ([10, 0, 0, 1].into(), Protocol::SCTP, 256),
+            ]),
+        ),
+        (
+            "7",
+            Elements::Ipv6NamedPorts(vec![
+                ("::1.2.3.4".parse().unwrap(), Protocol(250), 9),
+                ("fd00::1".parse().unwrap(), Protocol::TCP, 8),
+            ]),
+        ),
+        ("8", Elements::Ipv6NamedPorts(vec![])),
     ] {
         ruleset.sets.insert(name(&format!("s{key}")), set(elements, ""));
     }
@@ -229,6 +247,25 @@ fn elements_break_where_nft_breaks_them() {
 	set s5 {
 		type ipv4_addr
 	}
+
+	set s6 {
+		type ipv4_addr . inet_proto . inet_service
+		elements = { 10.0.0.1 . sctp . 256,
+			     10.0.0.1 . tcp . 80,
+			     9.0.0.2 . tcp . 80,
+			     10.0.0.1 . udp . 80,
+			     10.0.0.1 . tcp . 443 }
+	}
+
+	set s7 {
+		type ipv6_addr . inet_proto . inet_service
+		elements = { fd00::1 . tcp . 8,
+			     ::1.2.3.4 . 250 . 9 }
+	}
+
+	set s8 {
+		type ipv6_addr . inet_proto . inet_service
+	}
 }
 "#
     );
@@ -241,6 +278,9 @@ fn priorities_are_named_where_nft_names_them() {
         (HookPoint::Prerouting, -310, "hook prerouting priority raw - 10"),
         (HookPoint::Prerouting, -311, "hook prerouting priority -311"),
         (HookPoint::Prerouting, -99, "hook prerouting priority dstnat + 1"),
+        (HookPoint::Prerouting, -150, "hook prerouting priority mangle"),
+        (HookPoint::Output, -300, "hook output priority raw"),
+        (HookPoint::Input, -1, "hook input priority filter - 1"),
         (HookPoint::Input, -100, "hook input priority -100"),
         (HookPoint::Forward, -150, "hook forward priority mangle"),
         (HookPoint::Forward, -5, "hook forward priority filter - 5"),
@@ -271,6 +311,7 @@ fn implied_conditions_are_left_out() {
     use Side::{Destination, Source};
     let (v4, v6) = (Match::Family(Family::V4), Match::Family(Family::V6));
     let protocol = |op, protocol| Match::Protocol(op, protocol);
+    let named_port = |side, op, family| Match::NamedPortSet(side, op, family, name("named"));
     for (conditions, expected) in [
         (vec![v4.clone()], "meta nfproto ipv4"),
         (
@@ -305,6 +346,26 @@ fn implied_conditions_are_left_out() {
                 Match::PortSet(Destination, IsNot, name("ports")),
             ],
             "tcp sport 1 tcp dport != @ports",
+        ),
+        (
+            vec![v4.clone(), named_port(Destination, IsNot, Family::V4)],
+            "ip daddr . meta l4proto . th dport != @named",
+        ),
+        (
+            vec![
+                v6.clone(),
+                protocol(Is, Protocol::TCP),
+                named_port(Source, Is, Family::V6),
+            ],
+            "ip6 saddr . meta l4proto . tcp sport @named",
+        ),
+        (
+            vec![
+                v4.clone(),
+                named_port(Source, Is, Family::V4),
+                protocol(Is, Protocol::UDP),
+            ],
+            "ip saddr . meta l4proto . th sport @named meta l4proto udp",
         ),
         (vec![protocol(IsNot, Protocol::TCP)], "meta l4proto != tcp"),
         (
@@ -394,6 +455,14 @@ fn other_conditions() {
         (mark(u32::MAX, Is, 5), "meta mark 0x00000005"),
         (mark(u32::MAX, IsNot, 5), "meta mark != 0x00000005"),
         (port(Side::Source, Is, 1, 2), "th sport 1-2"),
+        (
+            Match::SocketCgroup {
+                level: 2,
+                id: 4711,
+                path: "system.slice/nginx.service".to_owned(),
+            },
+            "socket cgroupv2 level 2 \"system.slice/nginx.service\"",
+        ),
     ] {
         assert_eq!(condition.to_string(), expected);
         assert_eq!(matches(vec![condition]), expected);
@@ -410,6 +479,7 @@ fn statements() {
             queue_threshold,
         })
     };
+    let limit = |per_second, burst| Statement::Limit { per_second, burst };
     let set_mark = |mask, value| Statement::SetMark { mask, value };
     for (statement, expected) in [
         (Statement::Counter(name("a/b")), "counter name \"a/b\""),
@@ -428,6 +498,9 @@ fn statements() {
             set_mark(u32::MAX, 5),
             "meta mark set meta mark & 0x00000005 | 0x00000005",
         ),
+        (limit(10, 5), "limit rate 10/second"),
+        (limit(60, 20), "limit rate 60/second burst 20 packets"),
+        (Statement::Notrack, "notrack"),
         (Statement::Drop, "drop"),
         (Statement::Reject, "reject with icmpx admin-prohibited"),
         (Statement::RejectWithReset, "reject with tcp reset"),

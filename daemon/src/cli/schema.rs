@@ -1,0 +1,27 @@
+//! `palisade schema`.
+
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use palisade_rules::schema::{KINDS, Kind, json};
+
+use super::args::{Format, SchemaArgs};
+use super::{Outcome, output};
+use crate::exit::Exit;
+
+pub(super) fn run(args: &SchemaArgs, format: Format) -> Outcome {
+    let schema = match args.kind {
+        Some(kind) => json::schema_of(kind),
+        None => json::schema(),
+    };
+    output::whole(format, &schema)?;
+    Ok(Exit::Fine)
+}
+
+/// The kinds there are, by name or short name.
+pub(super) fn kinds() -> impl TypedValueParser<Value = &'static Kind> {
+    let kinds = KINDS.each_ref().map(|kind| {
+        PossibleValue::new(kind.word)
+            .aliases(kind.short_names)
+            .help(kind.meaning)
+    });
+    PossibleValuesParser::new(kinds).try_map(|word| Kind::parse(&word).ok_or("no such kind"))
+}

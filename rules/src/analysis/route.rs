@@ -1,0 +1,335 @@
+//! Who decides about a packet between two ends, in order.
+//!
+//! Egress at the source and ingress at the destination both decide, whichever node they are on. Between them, a host
+//! decides about what goes through it to or from its workloads, if its policies apply on forward.
+
+use std::net::IpAddr;
+
+use super::QueryError;
+use crate::evaluate::Packet;
+use crate::failsafe::ICMPV6_TO_WORKLOADS;
+use crate::net::{Direction, Family, Protocol};
+use crate::world::{Attachment, Endpoint, EndpointId, EndpointKind, Stage, Worlds};
+
+/// One end of a query.
+pub(super) struct Party {
+    /// The endpoint, if it is one.
+    pub(super) endpoint: Option<EndpointId>,
+    /// Its addresses: a service has those of its host.
+    pub(super) addresses: Vec<IpAddr>,
+}
+
+/// Whom a packet meets on its way.
+pub(super) enum Route {
+    /// Nobody: it does not leave this endpoint's host.
+    Loopback(EndpointId),
+    /// All of these, in order; one list for each way that it may take through a host.
+    Ways(Vec<Vec<Ask>>),
+}
+
+/// One question.
+#[derive(Clone, Copy)]
+pub(super) struct Ask {
+    /// Who is asked.
+    pub(super) endpoint: EndpointId,
+    /// In which direction.
+    pub(super) direction: Direction,
+    /// About which part of the packet's way.
+    pub(super) part: Part,
+}
+
+/// The part of a packet's way that one answer is about.
+#[derive(Clone, Copy)]
+pub(super) enum Part {
+    /// To or from the endpoint itself.
+    Itself,
+    /// Through the host endpoint's host.
+    Through,
+    /// Into the host, before it is known where the packet goes.
+    Arrival,
+}
+
+impl Party {
+    /// Finds an end: an address, a name, `namespace/name`, or either behind the kind and a colon.
+    pub(super) fn find(worlds: &Worlds, text: &str) -> Result<Self, QueryError> {
+        if let Ok(address) = text.parse::<IpAddr>() {
+            return Party::at(worlds, address);
+        }
+        let (kind, name) = match text.split_once(':') {
+            Some((kind, name)) if kind_of(kind).is_some() => (kind_of(kind), name),
+            _ => (None, text),
+        };
+        let is_meant = |endpoint: &Endpoint| {
+            kind.is_none_or(|kind| endpoint.kind == kind)
+                && (endpoint.name == name || endpoint.to_string() == name)
+        };
+        let meant: Vec<usize> = (0..worlds.endpoints.len())
+            .filter(|&index| is_meant(&worlds.endpoints[index]))
+            .collect();
+        let [index] = meant.as_slice() else {
+            return Err(not_one(worlds, text, &meant));
+        };
+        let endpoint = &worlds.endpoints[*index];
+        let addresses = match endpoint.kind {
+            EndpointKind::Host | EndpointKind::Workload => endpoint.addresses.clone(),
+            EndpointKind::Service => hosts(worlds, &endpoint.node)
+                .flat_map(|(_, host)| host.addresses.iter().copied())
+                .collect(),
+        };
+        if addresses.is_empty() {
+            return Err(QueryError::NoAddress(name.to_owned()));
+        }
+        Ok(Party {
+            endpoint: Some(EndpointId(*index)),
+            addresses,
+        })
+    }
+
+    fn at(worlds: &Worlds, address: IpAddr) -> Result<Self, QueryError> {
+        let has = |(_, endpoint): &(usize, &Endpoint)| endpoint.addresses.contains(&address);
+        let owners: Vec<_> = worlds.endpoints.iter().enumerate().filter(has).collect();
+        if owners.len() > 1 {
+            let endpoints = owners
+                .iter()
+                .map(|(_, endpoint)| endpoint.to_string())
+                .collect::<Vec<_>>()
+                .join(" and ");
+            return Err(QueryError::Ambiguous { address, endpoints });
+        }
+        Ok(Party {
+            endpoint: owners.first().map(|(index, _)| EndpointId(*index)),
+            addresses: vec![address],
+        })
+    }
+}
+
+impl Route {
+    /// The way of a packet between two ends.
+    pub(super) fn between(worlds: &Worlds, from: &Party, to: &Party, packet: &Packet) -> Self {
+        let end = |party: &Party, direction, address| {
+            let id = party.endpoint?;
+            Some(End {
+                worlds,
+                id,
+                endpoint: worlds.endpoint(id),
+                direction,
+                address,
+            })
+        };
+        let source = end(from, Direction::Egress, packet.source);
+        let destination = end(to, Direction::Ingress, packet.destination);
+        if let (Some(source), Some(destination)) = (&source, &destination)
+            && source.endpoint.node == destination.endpoint.node
+        {
+            return source.on_one_host_with(destination, packet);
+        }
+        let mut ways = vec![Vec::new()];
+        if let Some(source) = source {
+            ways = then(&ways, &[source.arrival()]);
+            ways = then(&ways, &[source.asks(source.owner())]);
+            ways = then(&ways, &source.through());
+        }
+        if let Some(destination) = destination {
+            ways = then(&ways, &destination.through());
+            ways = then(&ways, &[destination.asks(destination.owner())]);
+        }
+        Route::Ways(ways)
+    }
+}
+
+/// A known end of a packet's way.
+struct End<'w> {
+    worlds: &'w Worlds,
+    id: EndpointId,
+    endpoint: &'w Endpoint,
+    direction: Direction,
+    address: IpAddr,
+}
+
+impl End<'_> {
+    fn ask(&self, endpoint: EndpointId, part: Part) -> Ask {
+        Ask {
+            endpoint,
+            direction: self.direction,
+            part,
+        }
+    }
+
+    /// What a workload sends comes into its host by an interface that no host endpoint names, whoever it is for.
+    fn arrival(&self) -> Vec<Ask> {
+        let endpoint = self
+            .wildcard()
+            .filter(|_| self.endpoint.kind == EndpointKind::Workload);
+        let ask = |endpoint| Ask {
+            endpoint,
+            direction: Direction::Ingress,
+            part: Part::Arrival,
+        };
+        endpoint.map(ask).into_iter().collect()
+    }
+
+    /// Who is asked at this end, with the host endpoint that stands before a service: what it sends passes the service
+    /// first, what it gets the host.
+    fn asks(&self, host: Option<EndpointId>) -> Vec<Ask> {
+        let mut asks: Vec<Ask> = match self.endpoint.kind {
+            EndpointKind::Workload => vec![self.ask(self.id, Part::Itself)],
+            EndpointKind::Host => host
+                .map(|host| self.ask(host, Part::Itself))
+                .into_iter()
+                .collect(),
+            EndpointKind::Service => [Some(self.id), host]
+                .into_iter()
+                .flatten()
+                .map(|endpoint| self.ask(endpoint, Part::Itself))
+                .collect(),
+        };
+        if self.direction == Direction::Ingress {
+            asks.reverse();
+        }
+        asks
+    }
+
+    /// The host endpoint that has this end's address.
+    fn owner(&self) -> Option<EndpointId> {
+        if self.endpoint.kind == EndpointKind::Host {
+            return Some(self.id);
+        }
+        let mut hosts = hosts(self.worlds, &self.endpoint.node);
+        let owner = hosts.find(|(_, host)| host.addresses.contains(&self.address));
+        owner.map(|(id, _)| id)
+    }
+
+    /// The ways through this end's host, for a workload: by each host endpoint that has something to say about it.
+    fn through(&self) -> Vec<Vec<Ask>> {
+        if self.endpoint.kind != EndpointKind::Workload {
+            return vec![Vec::new()];
+        }
+        let has_say = |id| {
+            let early = Stage::Forward.early(self.direction);
+            let mut stages = early.iter().chain([&Stage::Forward]);
+            stages.any(|&stage| self.worlds.has_stage(id, self.direction, stage))
+        };
+        let mut ways: Vec<Vec<Ask>> = Vec::new();
+        let mut has_silent = false;
+        for (id, _) in hosts(self.worlds, &self.endpoint.node) {
+            if has_say(id) {
+                ways.push(vec![self.ask(id, Part::Through)]);
+            } else {
+                has_silent = true;
+            }
+        }
+        if has_silent || ways.is_empty() {
+            ways.push(Vec::new());
+        }
+        ways
+    }
+
+    /// The way to another end on the same host.
+    fn on_one_host_with(&self, to: &End<'_>, packet: &Packet) -> Route {
+        let is_workload = |end: &End<'_>| end.endpoint.kind == EndpointKind::Workload;
+        match (is_workload(self), is_workload(to)) {
+            (true, true) if self.id == to.id => Route::Loopback(self.id),
+            (true, true) => {
+                let asks = [self.arrival(), self.asks(None), to.asks(None)];
+                Route::Ways(vec![asks.concat()])
+            }
+            (false, false) => {
+                let Some(lo) = self.loopback_endpoint() else {
+                    return Route::Loopback(self.id);
+                };
+                let asks = self.asks(Some(lo)).into_iter().chain(to.asks(Some(lo)));
+                Route::Ways(vec![asks.collect()])
+            }
+            // Between a host and its own workloads no interface is crossed that a host endpoint names.
+            _ => {
+                let wildcard = self.wildcard();
+                let asks = self.asks(wildcard).into_iter().chain(to.asks(wildcard));
+                let finds_neighbours = self.finds_neighbours(packet);
+                let decides = |ask: &Ask| !finds_neighbours || Some(ask.endpoint) == wildcard;
+                Route::Ways(vec![asks.filter(decides).collect()])
+            }
+        }
+    }
+
+    /// Whether a workload and its host need the packet to find each other: no policy of the workload is asked about it.
+    fn finds_neighbours(&self, packet: &Packet) -> bool {
+        let mut types = ICMPV6_TO_WORKLOADS.into_iter();
+        self.worlds.host.failsafes.icmpv6
+            && packet.family() == Family::V6
+            && packet.protocol == Protocol::ICMPV6
+            && types.any(|(first, last)| (first..=last).contains(&packet.icmp_type))
+    }
+
+    /// The host endpoint that stands for every interface that no other one names.
+    fn wildcard(&self) -> Option<EndpointId> {
+        let mut hosts = hosts(self.worlds, &self.endpoint.node);
+        hosts.find(|(_, host)| host.wildcard).map(|(id, _)| id)
+    }
+
+    /// The endpoint that decides about a host's traffic to itself, if loopback is filtered at all.
+    fn loopback_endpoint(&self) -> Option<EndpointId> {
+        if !self.worlds.host.filter_loopback {
+            return None;
+        }
+        let is_named_lo = |(_, host): &(EndpointId, &Endpoint)| match &host.attachment {
+            Some(Attachment::Interfaces(interfaces)) => interfaces.iter().any(|name| name == "lo"),
+            Some(Attachment::Rest | Attachment::Cgroups(_)) | None => false,
+        };
+        let named = hosts(self.worlds, &self.endpoint.node).find(is_named_lo);
+        named.map(|(id, _)| id).or_else(|| self.wildcard())
+    }
+}
+
+/// The host endpoints of a node.
+fn hosts<'w>(worlds: &'w Worlds, node: &'w str) -> impl Iterator<Item = (EndpointId, &'w Endpoint)> {
+    let endpoints = worlds.endpoints.iter().enumerate();
+    endpoints
+        .filter(move |(_, endpoint)| endpoint.kind == EndpointKind::Host && endpoint.node == node)
+        .map(|(index, endpoint)| (EndpointId(index), endpoint))
+}
+
+/// Every way followed by every continuation.
+fn then(ways: &[Vec<Ask>], continuations: &[Vec<Ask>]) -> Vec<Vec<Ask>> {
+    let followed = |way: &Vec<Ask>| {
+        let way = way.clone();
+        continuations
+            .iter()
+            .map(move |continuation| [way.as_slice(), continuation.as_slice()].concat())
+            .collect::<Vec<_>>()
+    };
+    ways.iter().flat_map(followed).collect()
+}
+
+/// The kind of endpoint of a name or short name, in any case.
+fn kind_of(text: &str) -> Option<EndpointKind> {
+    match text.to_lowercase().as_str() {
+        "hostendpoint" | "hep" => Some(EndpointKind::Host),
+        "workloadendpoint" | "wep" => Some(EndpointKind::Workload),
+        "serviceendpoint" | "sep" => Some(EndpointKind::Service),
+        _ => None,
+    }
+}
+
+/// Why a name means no endpoint, or more than one.
+fn not_one(worlds: &Worlds, text: &str, meant: &[usize]) -> QueryError {
+    if !meant.is_empty() {
+        let endpoints = meant.iter().map(|&index| {
+            let endpoint = &worlds.endpoints[index];
+            format!("{}:{endpoint}", endpoint.kind)
+        });
+        return QueryError::Clash {
+            name: text.to_owned(),
+            endpoints: endpoints.collect::<Vec<_>>().join(" and "),
+        };
+    }
+    let names: Vec<String> = worlds.endpoints.iter().map(ToString::to_string).collect();
+    let known = if names.is_empty() {
+        "there are no endpoints".to_owned()
+    } else {
+        format!("there are {}", names.join(", "))
+    };
+    QueryError::Unknown {
+        name: text.to_owned(),
+        known,
+    }
+}

@@ -1,0 +1,267 @@
+//! What a rule matches, as conditions.
+
+use ipnet::IpNet;
+
+use super::Compiler;
+use crate::net::{Family, PortRange, Protocol, merge_nets, merge_ports};
+use crate::ruleset::{Match, Op, Side};
+use crate::world::{WorldEntity, WorldPorts, WorldRule, Worlds};
+
+impl Compiler<'_> {
+    /// The conditions of a rule, as the ways in which it can hold, none of which overlap, so that a packet is counted
+    /// once. One way for both families where it has neither addresses nor types of ICMP, else those of each family that
+    /// it can match.
+    pub(super) fn conditions(&mut self, rule: &WorldRule) -> Vec<Vec<Match>> {
+        let sides = [&rule.source, &rule.destination];
+        let has_addresses = sides.iter().any(|side| side.looks_at_addresses());
+        let has_icmp = rule.icmp.is_some() || rule.not_icmp.is_some();
+        if !has_addresses && !has_icmp && rule.family.is_none() {
+            return self.conditions_for(rule, None, protocol_ways(rule));
+        }
+        let worlds = self.worlds;
+        let mut conditions = Vec::new();
+        for family in Family::BOTH {
+            if !rule.exists_for(family) || excludes_everything(worlds, rule, family) {
+                continue;
+            }
+            let ways = if has_icmp {
+                icmp_ways(rule, family)
+            } else {
+                protocol_ways(rule)
+            };
+            conditions.extend(self.conditions_for(rule, Some(family), ways));
+        }
+        conditions
+    }
+
+    fn conditions_for(
+        &mut self,
+        rule: &WorldRule,
+        family: Option<Family>,
+        ways: Vec<ProtocolWay>,
+    ) -> Vec<Vec<Match>> {
+        // The order in which nft lists them.
+        let sides = [
+            (Side::Source, &rule.source),
+            (Side::Destination, &rule.destination),
+        ];
+        let mut conditions = Vec::new();
+        for way in ways {
+            let [source, destination] =
+                sides.map(|(side, entity)| self.port_ways(side, entity, family, way.has_named_ports));
+            for source in &source {
+                for destination in &destination {
+                    let mut matches: Vec<Match> = family.map(Match::Family).into_iter().collect();
+                    matches.extend(way.matches.iter().chain(source).chain(destination).cloned());
+                    for (side, entity) in sides {
+                        if let Some(family) = family {
+                            matches.extend(self.address_conditions(side, entity, family));
+                        }
+                    }
+                    // Cheapest first: a packet that does not match should be done with soon.
+                    matches.sort_by_key(is_lookup);
+                    conditions.push(matches);
+                }
+            }
+        }
+        conditions
+    }
+
+    /// What a rule says of the ports of one side, as ways that do not overlap: by number, or else by name.
+    fn port_ways(
+        &mut self,
+        side: Side,
+        entity: &WorldEntity,
+        family: Option<Family>,
+        has_named_ports: bool,
+    ) -> Vec<Vec<Match>> {
+        let mut excluded = Vec::new();
+        if let Some(ports) = &entity.not_ports {
+            excluded.extend(self.port_ranges(side, Op::IsNot, &ports.ranges));
+            if has_named_ports {
+                excluded.extend(self.named_ports(side, Op::IsNot, ports, family));
+            }
+        }
+        let Some(ports) = &entity.ports else {
+            return vec![excluded];
+        };
+        let with = |more: [Option<Match>; 2]| {
+            let all = excluded.iter().cloned();
+            all.chain(more.into_iter().flatten()).collect()
+        };
+        let by_number = self.port_ranges(side, Op::Is, &ports.ranges);
+        let by_name = self.named_ports(side, Op::Is, ports, family);
+        match (by_number, by_name) {
+            (by_number, None) => vec![with([by_number, None])],
+            (None, by_name) => vec![with([None, by_name])],
+            (by_number, by_name) => {
+                let other_number = self.port_ranges(side, Op::IsNot, &ports.ranges);
+                vec![with([by_number, None]), with([other_number, by_name])]
+            }
+        }
+    }
+
+    fn port_ranges(&mut self, side: Side, op: Op, ranges: &[PortRange]) -> Option<Match> {
+        match merge_ports(ranges).as_slice() {
+            [] => None,
+            [range] => Some(Match::Port(side, op, *range)),
+            ranges => Some(Match::PortSet(side, op, self.sets.ports(ranges))),
+        }
+    }
+
+    fn named_ports(
+        &mut self,
+        side: Side,
+        op: Op,
+        ports: &WorldPorts,
+        family: Option<Family>,
+    ) -> Option<Match> {
+        let set = self.worlds.named_ports.get(ports.named?);
+        let family = family?;
+        Some(Match::NamedPortSet(
+            side,
+            op,
+            family,
+            self.sets.named_ports(set, family),
+        ))
+    }
+
+    fn address_conditions(&mut self, side: Side, entity: &WorldEntity, family: Family) -> Vec<Match> {
+        let mut matches = Vec::new();
+        for (op, nets) in [(Op::Is, &entity.nets), (Op::IsNot, &entity.not_nets)] {
+            let Some(nets) = nets else { continue };
+            match merged(nets, family).as_slice() {
+                [all] if all.prefix_len() == 0 => {}
+                [net] => matches.push(Match::Address(side, op, *net)),
+                nets => matches.push(Match::AddressSet(side, op, family, self.sets.nets(nets, family))),
+            }
+        }
+        for (op, set) in [(Op::Is, entity.set), (Op::IsNot, entity.not_set)] {
+            let Some(set) = set else { continue };
+            let set = self.worlds.address_sets.get(set);
+            if !set.is_everything(family) {
+                let name = self.sets.addresses(set, family);
+                matches.push(Match::AddressSet(side, op, family, name));
+            }
+        }
+        matches
+    }
+}
+
+/// One way in which what a rule says of protocols can hold.
+struct ProtocolWay {
+    matches: Vec<Match>,
+    /// Whether the packet can be from or to a named port. Where it cannot, it is from and to none, and nothing behind
+    /// its IP header may be looked at.
+    has_named_ports: bool,
+}
+
+impl ProtocolWay {
+    fn new(matches: Vec<Match>) -> Self {
+        ProtocolWay {
+            matches,
+            has_named_ports: true,
+        }
+    }
+
+    fn without_ports(matches: Vec<Match>) -> Self {
+        ProtocolWay {
+            matches,
+            has_named_ports: false,
+        }
+    }
+}
+
+/// Whether the packet must be from or to a named port.
+fn asks_for_named_port(rule: &WorldRule) -> bool {
+    let sides = [&rule.source, &rule.destination];
+    let mut ports = sides.into_iter().filter_map(|side| side.ports.as_ref());
+    ports.any(|ports| ports.ranges.is_empty() && ports.named.is_some())
+}
+
+/// What a rule says of the protocol. A rule that names ports and no protocol means TCP's; excluding them excludes
+/// nothing of another protocol.
+fn protocol_ways(rule: &WorldRule) -> Vec<ProtocolWay> {
+    let is = rule.protocol.map(|protocol| Match::Protocol(Op::Is, protocol));
+    let is_not = rule
+        .not_protocol
+        .map(|protocol| Match::Protocol(Op::IsNot, protocol));
+    let said: Vec<Match> = is.into_iter().chain(is_not).collect();
+    let sides = [&rule.source, &rule.destination];
+    let names = |ports: &Option<WorldPorts>| ports.as_ref().is_some_and(|ports| ports.named.is_some());
+    let tcp = |op| {
+        let tcp = Match::Protocol(op, Protocol::TCP);
+        [tcp].into_iter().chain(said.clone()).collect::<Vec<_>>()
+    };
+    if rule.protocol.is_some() {
+        vec![ProtocolWay::new(said)]
+    } else if sides.iter().any(|side| names(&side.ports)) {
+        vec![ProtocolWay::new(tcp(Op::Is))]
+    } else if sides.iter().any(|side| names(&side.not_ports)) {
+        vec![
+            ProtocolWay::without_ports(tcp(Op::IsNot)),
+            ProtocolWay::new(tcp(Op::Is)),
+        ]
+    } else {
+        vec![ProtocolWay::new(said)]
+    }
+}
+
+/// What a rule says of ICMP in one family, protocol included: no way where it says what cannot be.
+fn icmp_ways(rule: &WorldRule, family: Family) -> Vec<ProtocolWay> {
+    let icmp = Protocol::icmp_of(family);
+    if rule.protocol.is_some_and(|protocol| protocol != icmp)
+        || rule.not_protocol == Some(icmp)
+        || asks_for_named_port(rule)
+    {
+        return Vec::new();
+    }
+    let mut is = vec![Match::Protocol(Op::Is, icmp)];
+    if let Some(wanted) = rule.icmp {
+        is.push(Match::IcmpType(
+            family,
+            Op::Is,
+            wanted.icmp_type,
+            wanted.icmp_type,
+        ));
+        is.extend(wanted.code.map(|code| Match::IcmpCode(family, Op::Is, code)));
+    }
+    let Some(excluded) = rule.not_icmp else {
+        return vec![ProtocolWay::without_ports(is)];
+    };
+    let icmp_type = |op| Match::IcmpType(family, op, excluded.icmp_type, excluded.icmp_type);
+    let with = |more: Vec<Match>| ProtocolWay::without_ports(is.iter().cloned().chain(more).collect());
+    let another_type = with(vec![icmp_type(Op::IsNot)]);
+    match excluded.code {
+        None => vec![another_type],
+        Some(code) => {
+            let another_code = with(vec![icmp_type(Op::Is), Match::IcmpCode(family, Op::IsNot, code)]);
+            vec![another_type, another_code]
+        }
+    }
+}
+
+/// A lookup costs more than a comparison.
+fn is_lookup(condition: &Match) -> bool {
+    matches!(
+        condition,
+        Match::AddressSet(..) | Match::PortSet(..) | Match::NamedPortSet(..)
+    )
+}
+
+/// The fewest prefixes of one family among these.
+fn merged(nets: &[IpNet], family: Family) -> Vec<IpNet> {
+    let own = nets.iter().copied().filter(|net| Family::of_net(*net) == family);
+    merge_nets(&own.collect::<Vec<_>>())
+}
+
+/// Whether the rule can match no packet of a family, for it excludes every address.
+fn excludes_everything(worlds: &Worlds, rule: &WorldRule, family: Family) -> bool {
+    [&rule.source, &rule.destination].into_iter().any(|entity| {
+        let not_nets = entity.not_nets.as_deref().unwrap_or_default();
+        merged(not_nets, family).iter().any(|net| net.prefix_len() == 0)
+            || entity
+                .not_set
+                .is_some_and(|set| worlds.address_sets.get(set).is_everything(family))
+    })
+}

@@ -1,0 +1,170 @@
+//! The tiers of one endpoint as chains.
+
+use super::endpoint::{EndpointCompiler, chain_name, jump};
+use super::{Counted, CountedBy, MARK_DECIDED, MARK_PASS, decided_mark, names, policy, tier_end, tier_label};
+use crate::net::Direction;
+use crate::resource::{Action, TierAction};
+use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Statement};
+use crate::world::{WorldKind, WorldPolicy, WorldTier};
+
+impl<'w> EndpointCompiler<'_, 'w> {
+    /// A chain for each tier that governs the direction.
+    pub(super) fn tier_chains(&mut self, world: WorldKind) -> Vec<Chain> {
+        self.tiers(world)
+            .into_iter()
+            .map(|(index, tier)| Chain {
+                name: self.tier_name(world, index),
+                hook: None,
+                comment: Comment::new(&format!(
+                    "tier {} for {} {}",
+                    tier.name, self.endpoint.kind, self.endpoint
+                )),
+                rules: self.tier_rules(world, index, tier),
+            })
+            .collect()
+    }
+
+    fn tier_rules(&mut self, world: WorldKind, index: usize, tier: &WorldTier) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        let policies = self.policies(world, index);
+        for policy in &policies {
+            let staged = if policy.staged { "staged " } else { "" };
+            let name = policy::chain_name(self.compiler.worlds, world, self.direction, policy);
+            rules.push(jump(name, &format!("{staged}policy {}", policy.id)));
+            let leaves = match world {
+                WorldKind::Enforced if has_pass(policy, self.direction) => MARK_PASS,
+                WorldKind::Pending if decides(policy, self.direction) => decided_mark(self.stage) | MARK_PASS,
+                WorldKind::Enforced | WorldKind::Pending => continue,
+            };
+            rules.push(Rule {
+                matches: vec![Match::Mark {
+                    mask: leaves,
+                    op: Op::IsNot,
+                    value: 0,
+                }],
+                statements: vec![Statement::Return],
+                comment: Comment::new(if leaves == MARK_PASS {
+                    "passed"
+                } else {
+                    "decided or passed"
+                }),
+            });
+        }
+        // Without its safety nets the tier may govern nothing here; then it has no end either.
+        let has_net = policies.iter().any(|policy| policy.safety_net);
+        let ends = match world {
+            WorldKind::Enforced => true,
+            WorldKind::Pending => policies.iter().any(|policy| !policy.safety_net),
+        };
+        if ends && !self.stage.is_early() {
+            rules.push(self.end_of_tier(world, index, tier, has_net));
+        }
+        rules
+    }
+
+    fn end_of_tier(&mut self, world: WorldKind, index: usize, tier: &WorldTier, has_net: bool) -> Rule {
+        let name = self
+            .compiler
+            .names
+            .in_world(world, names::tier_counter(&tier.name, self.direction, self.stage));
+        let counted = Counted {
+            world,
+            direction: self.direction,
+            stage: self.stage,
+            by: CountedBy::EndOfTier(tier.name.clone()),
+            action: tier_end(tier.default_action),
+            without_safety_net: self
+                .compiler
+                .may_be_caught(world, self.direction, self.stage, |net| net.tier <= index),
+        };
+        let mut statements = vec![Statement::Counter(self.compiler.count(name, counted))];
+        let effect = match (world, tier.default_action) {
+            (WorldKind::Enforced, TierAction::Deny) => {
+                statements.push(self.compiler.deny(self.stage));
+                if has_net {
+                    "deny, out of reach behind the safety net"
+                } else {
+                    "deny"
+                }
+            }
+            (WorldKind::Pending, TierAction::Deny) => {
+                statements.push(Statement::SetMark {
+                    mask: MARK_DECIDED,
+                    value: MARK_DECIDED,
+                });
+                if has_net {
+                    "without the safety net would deny"
+                } else {
+                    "would deny"
+                }
+            }
+            (_, TierAction::Pass) => "pass",
+        };
+        Rule {
+            statements,
+            comment: Comment::new(&format!("end of tier {}: {effect}", tier.name)),
+            ..Rule::default()
+        }
+    }
+
+    /// The tiers that govern the direction, with their place.
+    pub(super) fn tiers(&self, world: WorldKind) -> Vec<(usize, &'w WorldTier)> {
+        let world = self.compiler.worlds.world(world);
+        let mut tiers: Vec<usize> = world
+            .governing(self.id, self.direction, self.stage)
+            .map(|policy| policy.tier)
+            .collect();
+        tiers.dedup();
+        tiers
+            .into_iter()
+            .map(|index| (index, &world.tiers[index]))
+            .collect()
+    }
+
+    /// The policies of a tier that govern the direction.
+    fn policies(&self, world: WorldKind, tier: usize) -> Vec<&'w WorldPolicy> {
+        let world = self.compiler.worlds.world(world);
+        world
+            .governing(self.id, self.direction, self.stage)
+            .filter(|policy| policy.tier == tier)
+            .collect()
+    }
+
+    pub(super) fn tier_passes(&self, world: WorldKind, tier: usize) -> bool {
+        self.policies(world, tier)
+            .iter()
+            .any(|policy| has_pass(policy, self.direction))
+    }
+
+    pub(super) fn passes(&self, world: WorldKind) -> bool {
+        self.compiler
+            .worlds
+            .world(world)
+            .governing(self.id, self.direction, self.stage)
+            .any(|policy| has_pass(policy, self.direction))
+    }
+
+    pub(super) fn tier_name(&self, world: WorldKind, index: usize) -> Name {
+        let parent = match world {
+            WorldKind::Enforced => chain_name(self.stage, self.direction, self.place),
+            WorldKind::Pending => self.preview_name(),
+        };
+        let label = tier_label(self.compiler.worlds.world(world), index);
+        Name::new(&format!("{parent}/{label}"))
+    }
+}
+
+/// Whether a rule of the policy passes.
+fn has_pass(policy: &WorldPolicy, direction: Direction) -> bool {
+    policy
+        .rules(direction)
+        .unwrap_or_default()
+        .iter()
+        .any(|rule| rule.action == Action::Pass)
+}
+
+/// Whether the policy can decide or pass in the preview.
+fn decides(policy: &WorldPolicy, direction: Direction) -> bool {
+    let rules = policy.rules(direction).unwrap_or_default();
+    !policy.safety_net && rules.iter().any(|rule| rule.action != Action::Log)
+}
