@@ -1,6 +1,5 @@
 //! Changes from what is known of the table: as whole, and as sure, as those from what was read.
 #![allow(clippy::unwrap_used)] // in a test, a panic is a failure
-#![allow(dead_code)] // of what the tests share, each uses a part
 
 mod common;
 

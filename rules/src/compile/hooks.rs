@@ -124,16 +124,16 @@ impl Base {
 }
 
 impl Compiler<'_> {
-    /// The base chain, with what never meets a policy, then a way to each endpoint; `None` if it would lead nowhere, but
+    /// The base chain, with what never meets a policy, then a way to each endpoint; `None` if nobody hangs on it, but
     /// for those of the host, which are there always.
     pub(super) fn base_chain(&self, base: &Base) -> Option<Chain> {
-        let ways = self.ways(base);
         let is_hosts = Direction::BOTH
             .into_iter()
             .any(|direction| Base::of_host(direction).name == base.name);
-        if ways.is_empty() && !is_hosts {
+        if !is_hosts && !self.is_for_somebody(base) {
             return None;
         }
+        let ways = self.ways(base);
         let mut rules = Vec::new();
         rules.extend(self.loopback(base));
         if !base.doors.iter().any(|(_, _, stage)| *stage == Stage::Untracked) {
@@ -163,6 +163,18 @@ impl Compiler<'_> {
         })
     }
 
+    /// Whether an endpoint hangs on it. A service that does not run has no way to its chains, and yet a base chain ready:
+    /// one that came and went with it would change the order of all the chains behind it.
+    fn is_for_somebody(&self, base: &Base) -> bool {
+        let mut local = self.worlds.local();
+        local.any(|(id, endpoint, _)| {
+            let mut doors = base.doors.iter();
+            doors.any(|&(kind, direction, stage)| {
+                endpoint.kind == kind && self.is_asked(id, endpoint, direction, stage)
+            })
+        })
+    }
+
     fn loopback(&self, base: &Base) -> Option<Rule> {
         let interface = match base.point {
             HookPoint::Prerouting | HookPoint::Input => Match::InputInterface(Op::Is, "lo".to_owned()),
@@ -186,10 +198,11 @@ impl Compiler<'_> {
             let mut cgroups = Vec::new();
             for (id, found, attachment) in self.worlds.local().filter(|(_, found, _)| found.kind == kind) {
                 let is_asked = self.is_asked(id, found, direction, stage);
+                let silent = if is_asked { "" } else { ": no policy here" };
                 let way = |matches, place| Rule {
                     matches,
                     statements: self.behind_door(base, door, place, is_asked),
-                    comment: Comment::new(&format!("{kind} {found}")),
+                    comment: Comment::new(&format!("{kind} {found}{silent}")),
                 };
                 for place in endpoint::places(found, attachment) {
                     match (place, attachment) {

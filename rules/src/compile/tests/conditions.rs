@@ -70,7 +70,7 @@ fn what_is_icmp_has_no_ports_to_look_at() {
         ),
         [
             "icmp type != echo-request",
-            "icmp type echo-request icmp code != 0"
+            "icmp type echo-request icmp code != net-unreachable"
         ]
     );
     assert_eq!(

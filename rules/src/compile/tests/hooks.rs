@@ -161,7 +161,20 @@ fn the_deepest_service_is_asked_alone() {
 #[test]
 fn a_service_that_does_not_run_has_its_chains_ready() {
     let compiled = with_cgroups(&[service("s", "", "node: one, unit: absent.service, profiles: []")]);
-    assert_eq!(bases(&compiled), ["input: Input 0", "output: Output 0"]);
+    assert_eq!(
+        bases(&compiled),
+        [
+            "input: Input 0",
+            "input-service: Input 1",
+            "output-service: Output -1",
+            "output: Output 0"
+        ]
+    );
+    assert_eq!(
+        rules(&compiled, "input-service").len(),
+        2,
+        "loopback, and known connections"
+    );
     assert_eq!(
         rules(&compiled, "service-in/s").last().unwrap(),
         "counter name \"profile/none/in\" drop"
