@@ -78,7 +78,9 @@ impl Unit {
 impl Drop for Unit {
     fn drop(&mut self) {
         // There is nobody left to tell.
-        let _ = std::fs::remove_dir(self.cgroup());
+        if self.cgroup().exists() {
+            let _ = self.stop();
+        }
         let _ = std::fs::remove_dir(&self.slice);
     }
 }

@@ -53,8 +53,9 @@ pub const MARK_MASK: u32 = MARK_DECIDED | MARK_PASS;
 pub const MARK_ACCEPTED: u32 = 0x4000_0000;
 
 /// Set by a preview chain of an early stage once the pending world has decided about the packet. It is not
-/// [`MARK_DECIDED`], for a workload or a service with a preview of its own may come in between.
-pub const MARK_DECIDED_EARLY: u32 = 0x8000_0000;
+/// [`MARK_DECIDED`], for a workload or a service with a preview of its own may come in between. Nor is it the highest bit:
+/// nft lists that one alone as if it were a prefix.
+pub const MARK_DECIDED_EARLY: u32 = 0x0800_0000;
 
 /// All the bits of the packet mark that palisade uses. They are zero wherever no policy of an early stage has spoken, and
 /// once a packet has passed the last of palisade's chains.

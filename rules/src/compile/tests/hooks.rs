@@ -202,7 +202,7 @@ fn neighbours_find_each_other_unless_no_failsafe_is_wanted() {
 mod marks {
     use super::*;
 
-    const SHED: &str = "meta mark set meta mark & 0x0fffffff";
+    const SHED: &str = "meta mark set meta mark & 0x87ffffff";
 
     /// The bases and chains that take off whatever an early stage left.
     fn shedding(compiled: &Compiled) -> Vec<&str> {

@@ -43,7 +43,7 @@ pub(super) fn journey() -> impl Strategy<Value = Journey> {
         packet(),
         way(),
         state,
-        select(vec![0, 7, 0x1000_0000, 0x4000_0000, u32::MAX]),
+        select(vec![0, 7, 0x0800_0000, 0x1000_0000, 0x4000_0000, u32::MAX]),
         cgroups(),
     )
         .prop_map(|(packet, way, state, mark, cgroups)| Journey {
