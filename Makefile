@@ -1,5 +1,6 @@
 # make run        build and see it work: three hosts, one staged policy, real traffic
 # make test       every check and every test in the repository; the kernel's need root
+# make bench      what a large estate costs to read and resolve, on one core
 # make fuzz       ten minutes of hostile input for each parser (FUZZ_SECONDS=600)
 # make check      the part of `make test` that needs no root
 # make            build the release binaries
@@ -59,6 +60,11 @@ test: need-root deps static
 	cargo build --workspace --locked
 	cargo test --workspace --locked --doc
 	cargo test --workspace --locked --all-targets $(AS_ROOT)
+
+# On one core: what a large estate costs to read and resolve.
+.PHONY: bench
+bench: build-deps
+	taskset -c 0 cargo bench --locked --package palisade-rules
 
 # Each target for so many seconds, on what the examples and the tests' own files grow into. Needs nightly Rust.
 FUZZ_SECONDS ?= 600
