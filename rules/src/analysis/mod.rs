@@ -1,6 +1,8 @@
 //! Questions about the worlds, answered by the evaluator.
 
+pub mod expectations;
 mod explain;
+pub mod lint;
 mod names;
 mod route;
 #[cfg(test)]

@@ -6,9 +6,11 @@
 
 mod differential;
 mod events;
+mod expectations;
 mod expected;
 mod generate;
 mod golden;
 mod interpreter;
+mod lint;
 mod routes;
 mod shape;
