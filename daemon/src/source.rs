@@ -16,6 +16,8 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 pub struct Reading {
     /// Every file, for showing places in them.
     pub files: Files,
+    /// Those that could be read as text, in order.
+    pub ids: Vec<FileId>,
     /// The resources, or `None` if any is wrong.
     pub snapshot: Option<Snapshot>,
     /// What is wrong, or worth knowing.
@@ -38,7 +40,25 @@ pub enum SourceError {
 /// Reads and decodes files, directories (their `*.yaml`, `*.yml` and `*.json`, not hidden, not below) and `-` for
 /// standard input.
 pub fn read(paths: &[PathBuf]) -> Result<Reading, SourceError> {
-    let mut reader = Reader::default();
+    let Texts {
+        files,
+        ids,
+        mut diagnostics,
+    } = texts(paths)?;
+    let (snapshot, decoded) = decode(&files, &ids);
+    let readable = !diagnostics.has_errors();
+    diagnostics.append(decoded);
+    Ok(Reading {
+        snapshot: snapshot.filter(|_| readable),
+        diagnostics: diagnostics.sorted(),
+        files,
+        ids,
+    })
+}
+
+/// Reads what [`read`] does, without making anything of it.
+pub fn texts(paths: &[PathBuf]) -> Result<Texts, SourceError> {
+    let mut reader = Texts::default();
     for path in paths {
         if path.as_os_str() == "-" {
             let mut bytes = Vec::new();
@@ -52,30 +72,21 @@ pub fn read(paths: &[PathBuf]) -> Result<Reading, SourceError> {
             reader.add(path, std::fs::read(path))?;
         }
     }
-    let Reader {
-        files,
-        ids,
-        mut diagnostics,
-    } = reader;
-    let (snapshot, decoded) = decode(&files, &ids);
-    let readable = !diagnostics.has_errors();
-    diagnostics.append(decoded);
-    Ok(Reading {
-        snapshot: snapshot.filter(|_| readable),
-        diagnostics: diagnostics.sorted(),
-        files,
-    })
+    Ok(reader)
 }
 
 /// Files read so far, and what is wrong with their bytes.
 #[derive(Default)]
-struct Reader {
-    files: Files,
-    ids: Vec<FileId>,
-    diagnostics: Diagnostics,
+pub struct Texts {
+    /// Every file, for showing places in them.
+    pub files: Files,
+    /// Those that could be read as text, in order.
+    pub ids: Vec<FileId>,
+    /// What is wrong with the others.
+    pub diagnostics: Diagnostics,
 }
 
-impl Reader {
+impl Texts {
     fn add(&mut self, path: &Path, bytes: std::io::Result<Vec<u8>>) -> Result<(), SourceError> {
         let bytes = bytes.map_err(|source| SourceError::Read {
             path: path.to_owned(),

@@ -7,15 +7,16 @@
 pub mod codes;
 mod render;
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt::{self, Write as _};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::source::{Files, Span};
 
 /// How bad it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// The text is refused.
@@ -136,7 +137,7 @@ impl Diagnostic {
         let position = self.span.map(|span| files.position(span));
         Record {
             severity: self.severity,
-            code: self.code,
+            code: self.code.into(),
             message: self.message.clone(),
             file: position.as_ref().map(|position| position.file.to_string()),
             line: position.as_ref().map(|position| position.line),
@@ -153,12 +154,12 @@ impl Diagnostic {
 }
 
 /// A problem as `palisade check -o json` prints it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Record {
     /// `error` or `warning`.
     pub severity: Severity,
     /// The stable word for the kind of problem.
-    pub code: &'static str,
+    pub code: Cow<'static, str>,
     /// What is wrong.
     pub message: String,
     /// The file, as it was named.

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::types::{Failure, FlowLine};
+use super::types::{Failure, FlowLine, TestQuestion};
 use crate::kernel::KernelError;
 use crate::service::Daemon;
 
@@ -95,6 +95,8 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
         )
         .route("/v1/flows", get(flows))
         .route("/v1/explain", post(explain))
+        .route("/v1/lint", get(lint))
+        .route("/v1/test", post(test))
         .route(
             "/v1/reload",
             post(async |State(daemon): State<Arc<Daemon>>| Json(daemon.reload().await)),
@@ -135,6 +137,25 @@ async fn explain(State(daemon): State<Arc<Daemon>>, Json(query): Json<analysis::
     match analysis::explain(&daemon.generation().worlds, &query) {
         Ok(answer) => Json(answer).into_response(),
         Err(error) => fail(StatusCode::UNPROCESSABLE_ENTITY, &error),
+    }
+}
+
+#[derive(Deserialize)]
+struct LintQuery {
+    /// As `palisade lint --stale-after`.
+    stale_after_days: Option<u16>,
+}
+
+/// What lint finds, in the shape of `check -o json`.
+async fn lint(State(daemon): State<Arc<Daemon>>, Query(query): Query<LintQuery>) -> Response {
+    answer(daemon, move |daemon| Ok(daemon.lint(query.stale_after_days))).await
+}
+
+async fn test(State(daemon): State<Arc<Daemon>>, Json(question): Json<TestQuestion>) -> Response {
+    match tokio::task::spawn_blocking(move || daemon.test(&question)).await {
+        Ok(Ok(answer)) => Json(answer).into_response(),
+        Ok(Err(error)) => fail(StatusCode::UNPROCESSABLE_ENTITY, &error),
+        Err(bug) => fail(StatusCode::INTERNAL_SERVER_ERROR, &bug),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use palisade_rules::analysis::expectations;
 use palisade_rules::resource::Labels;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -164,6 +165,54 @@ pub enum FlowLine {
         /// How many.
         records: u64,
     },
+}
+
+/// `POST /v1/test`: files of expectations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestQuestion {
+    /// The files.
+    pub files: Vec<TestFile>,
+}
+
+/// A file of expectations.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TestFile {
+    /// As it was named.
+    pub name: String,
+    /// What it says.
+    pub text: String,
+}
+
+/// What came of expectations, in every form that somebody reads.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TestAnswer {
+    /// Whether all of them hold, and there is one.
+    pub ok: bool,
+    /// For programs.
+    pub report: serde_json::Value,
+    /// For reading.
+    pub text: String,
+    /// In the Test Anything Protocol.
+    pub tap: String,
+    /// In the XML of JUnit.
+    pub junit: String,
+}
+
+impl TestAnswer {
+    /// A report in all its forms.
+    ///
+    /// # Errors
+    ///
+    /// If the report cannot be written as JSON, which would be a bug.
+    pub fn of(report: &expectations::Report) -> Result<Self, serde_json::Error> {
+        Ok(TestAnswer {
+            ok: report.is_success(),
+            report: serde_json::to_value(report)?,
+            text: report.text(),
+            tap: report.tap(),
+            junit: report.junit(),
+        })
+    }
 }
 
 /// What an endpoint of the API says when it cannot answer.

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use palisade_rules::schema::Kind;
 
-use super::schema;
+use super::{Failure, lint, schema};
 use crate::config::{DEFAULT_PATH, DEFAULT_SOCKET};
+use crate::exit::Exit;
 
 /// Put a default-deny firewall on a live Linux host: stage, observe, promote.
 #[derive(Debug, Parser)]
@@ -22,14 +23,31 @@ pub(super) struct Cli {
     #[arg(long, global = true, env = "PALISADE_SOCKET", default_value = DEFAULT_SOCKET, value_name = "PATH")]
     pub(super) socket: PathBuf,
     /// How to print.
-    #[arg(short, long, global = true, value_enum, default_value_t = Format::Table)]
-    pub(super) output: Format,
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Table)]
+    pub(super) output: Output,
     #[command(subcommand)]
     pub(super) command: Command,
 }
 
-/// How to print.
+/// How to print, as it is asked for; not every command can print in every way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For reading.
+    Table,
+    /// For programs.
+    Json,
+    /// For programs that read YAML.
+    Yaml,
+    /// For spreadsheets.
+    Csv,
+    /// Of `test`: the Test Anything Protocol.
+    Tap,
+    /// Of `test`: the XML that build servers read.
+    Junit,
+}
+
+/// How commands print that have no form of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// For reading.
     Table,
@@ -39,6 +57,47 @@ pub(super) enum Format {
     Yaml,
     /// For spreadsheets.
     Csv,
+}
+
+impl Output {
+    /// For a command that has no form of its own.
+    pub(super) fn usual(self) -> Result<Format, Failure> {
+        match self {
+            Output::Table => Ok(Format::Table),
+            Output::Json => Ok(Format::Json),
+            Output::Yaml => Ok(Format::Yaml),
+            Output::Csv => Ok(Format::Csv),
+            other => Err(other.refused("table, json, yaml or csv")),
+        }
+    }
+
+    /// For a command that has one form only.
+    pub(super) fn none(self) -> Result<(), Failure> {
+        match self {
+            Output::Table => Ok(()),
+            other => Err(Failure::new(
+                Exit::Usage,
+                format!(
+                    "this command prints in one form only, and not as {}: leave -o out",
+                    other.word()
+                ),
+            )),
+        }
+    }
+
+    /// What to say where this form is not among those that a command has.
+    pub(super) fn refused(self, forms: &str) -> Failure {
+        let word = self.word();
+        Failure::new(
+            Exit::Usage,
+            format!("this command does not print as {word}: use -o {forms}"),
+        )
+    }
+
+    fn word(self) -> String {
+        let value = self.to_possible_value();
+        value.map_or_else(String::new, |value| value.get_name().to_owned())
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -59,6 +118,10 @@ pub(super) enum Command {
     Flows(FlowsArgs),
     /// Would this connection be allowed, in both worlds, and why
     Explain(ExplainArgs),
+    /// What is valid and probably not meant: rules never reached, selectors of nothing, and more
+    Lint(LintArgs),
+    /// Check written expectations: who must, and who must never, reach whom
+    Test(TestArgs),
     /// Read everything anew and bring it into force, or change nothing and say why
     Reload,
     /// Remove all of palisade's rules, now, without the daemon
@@ -168,6 +231,27 @@ pub(super) struct ExplainArgs {
     /// Many queries, one JSON object a line; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to"])]
     pub(super) queries: Option<PathBuf>,
+    #[command(flatten)]
+    pub(super) from_files: FromFiles,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LintArgs {
+    /// Leave this kind of finding out; may be repeated
+    #[arg(long, value_name = "CODE", value_parser = lint::codes())]
+    pub(super) allow: Vec<String>,
+    /// The days that a policy may stay staged; 0 is for ever
+    #[arg(long, value_name = "DAYS", default_value_t = lint::STALE_AFTER_DAYS)]
+    pub(super) stale_after: u16,
+    #[command(flatten)]
+    pub(super) from_files: FromFiles,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TestArgs {
+    /// Files of expectations, directories of them, or - for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(super) paths: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) from_files: FromFiles,
 }

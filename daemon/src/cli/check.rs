@@ -24,7 +24,7 @@ pub(super) fn run(args: &CheckArgs, format: Format) -> Outcome {
     match format {
         Format::Table => {
             for (found, files) in checked {
-                eprint!("{}", found.render(files, offline::colour()));
+                eprint!("{}", found.render(files, output::is_coloured(&std::io::stderr())));
             }
             let warnings: usize = checked.iter().map(|(found, _)| found.warning_count()).sum();
             if errors > 0 {
@@ -57,26 +57,25 @@ pub(super) fn run(args: &CheckArgs, format: Format) -> Outcome {
                 ))?;
             }
         }
-        Format::Csv => output::rows(
-            format,
-            &records(&checked),
-            &[
-                ("SEVERITY", |record| record.severity.as_str().to_owned()),
-                ("CODE", |record| record.code.to_string()),
-                ("FILE", |record| record.file.clone().unwrap_or_default()),
-                ("LINE", |record| {
-                    record.line.map(|line| line.to_string()).unwrap_or_default()
-                }),
-                ("COLUMN", |record| {
-                    record.column.map(|column| column.to_string()).unwrap_or_default()
-                }),
-                ("MESSAGE", |record| record.message.clone()),
-            ],
-        )?,
+        Format::Csv => output::rows(format, &records(&checked), &COLUMNS)?,
         Format::Json | Format::Yaml => output::whole(format, &records(&checked))?,
     }
     Ok(if errors == 0 { Exit::Fine } else { Exit::Invalid })
 }
+
+/// The columns of problems for spreadsheets.
+pub(super) const COLUMNS: [output::Column<Record>; 6] = [
+    ("SEVERITY", |record| record.severity.as_str().to_owned()),
+    ("CODE", |record| record.code.to_string()),
+    ("FILE", |record| record.file.clone().unwrap_or_default()),
+    ("LINE", |record| {
+        record.line.map(|line| line.to_string()).unwrap_or_default()
+    }),
+    ("COLUMN", |record| {
+        record.column.map(|column| column.to_string()).unwrap_or_default()
+    }),
+    ("MESSAGE", |record| record.message.clone()),
+];
 
 fn records(checked: &[(&Diagnostics, &Files)]) -> Vec<Record> {
     checked
@@ -86,7 +85,7 @@ fn records(checked: &[(&Diagnostics, &Files)]) -> Vec<Record> {
 }
 
 /// `1 error`, `2 errors`.
-fn count(number: usize, thing: &str) -> String {
+pub(super) fn count(number: usize, thing: &str) -> String {
     let plural = if number == 1 { "" } else { "s" };
     format!("{number} {thing}{plural}")
 }

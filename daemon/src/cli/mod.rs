@@ -7,6 +7,7 @@ mod completion;
 mod demo;
 mod explain;
 mod flows;
+mod lint;
 mod offline;
 mod output;
 mod panic;
@@ -15,6 +16,7 @@ mod schema;
 mod selector;
 mod show;
 mod staged;
+mod test;
 
 use std::future::Future;
 use std::io::ErrorKind;
@@ -62,33 +64,38 @@ type Outcome = Result<Exit, Failure>;
 /// Runs the command line and says how it ended.
 pub fn main() -> Exit {
     let cli = Cli::parse();
-    let output = cli.output;
-    let client = Client::new(&cli.socket);
-    let outcome = match cli.command {
-        Command::Check(args) => check::run(&args, output),
-        Command::Status => online(show::status(&client, output)),
-        Command::Policies(from) => online(show::policies(&client, &from, output)),
-        Command::Counters(args) => online(show::counters(&client, &args, output)),
-        Command::Endpoints(from) => online(show::endpoints(&client, &from, output)),
-        Command::Staged(args) => online(staged::run(&client, &args, output)),
-        Command::Flows(args) => online(flows::run(&client, &args, output)),
-        Command::Explain(args) => online(explain::run(&client, &args, output)),
-        Command::Reload => online(reload::run(&client, output)),
-        Command::Panic(args) => panic::run(&args),
-        Command::Resume(args) => online(panic::resume(&client, &args)),
-        Command::Compile(args) => online(compile::run(&client, &args)),
-        Command::Selector(args) => selector::run(&args, output),
-        Command::Schema(args) => schema::run(&args, output),
-        Command::Completion { shell } => completion::completion(shell),
-        Command::Man { directory } => completion::manual(&directory),
-        Command::Demo(args) => demo::run(&args),
-    };
-    match outcome {
+    match run(cli) {
         Ok(exit) => exit,
         Err(failure) => {
             eprintln!("palisade: {}", failure.message.trim_end());
             failure.exit
         }
+    }
+}
+
+fn run(cli: Cli) -> Outcome {
+    let output = cli.output;
+    let client = Client::new(&cli.socket);
+    match cli.command {
+        Command::Check(args) => check::run(&args, output.usual()?),
+        Command::Status => online(show::status(&client, output.usual()?)),
+        Command::Policies(from) => online(show::policies(&client, &from, output.usual()?)),
+        Command::Counters(args) => online(show::counters(&client, &args, output.usual()?)),
+        Command::Endpoints(from) => online(show::endpoints(&client, &from, output.usual()?)),
+        Command::Staged(args) => online(staged::run(&client, &args, output.usual()?)),
+        Command::Flows(args) => online(flows::run(&client, &args, output.usual()?)),
+        Command::Explain(args) => online(explain::run(&client, &args, output.usual()?)),
+        Command::Lint(args) => online(lint::run(&client, &args, output.usual()?)),
+        Command::Test(args) => online(test::run(&client, &args, output)),
+        Command::Reload => online(reload::run(&client, output.usual()?)),
+        Command::Panic(args) => output.none().and_then(|()| panic::run(&args)),
+        Command::Resume(args) => output.none().and_then(|()| online(panic::resume(&client, &args))),
+        Command::Compile(args) => output.none().and_then(|()| online(compile::run(&client, &args))),
+        Command::Selector(args) => selector::run(&args, output.usual()?),
+        Command::Schema(args) => schema::run(&args, output.usual()?),
+        Command::Completion { shell } => completion::completion(shell),
+        Command::Man { directory } => completion::manual(&directory),
+        Command::Demo(args) => demo::run(&args),
     }
 }
 

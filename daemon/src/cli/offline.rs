@@ -3,32 +3,50 @@
 use std::path::PathBuf;
 
 use palisade_rules::snapshot::Snapshot;
+use palisade_rules::source::{FileId, Files};
 use palisade_rules::world::{Host, Worlds, resolve};
 
-use super::Failure;
 use super::args::FromFiles;
+use super::{Failure, output};
 use crate::config::Config;
 use crate::exit::Exit;
 use crate::source::{self, Reading};
 
 /// The worlds of the resources given with `-f`, and the configuration that goes with them.
 pub(super) fn worlds(from: &FromFiles) -> Result<(Worlds, Option<Config>), Failure> {
-    let (_, worlds, config) = all(from)?;
-    Ok((worlds, config))
+    let all = all(from)?;
+    Ok((all.worlds, all.config))
 }
 
 /// The resources given with `-f`, and their worlds.
 pub(super) fn snapshot_and_worlds(from: &FromFiles) -> Result<(Snapshot, Worlds), Failure> {
-    let (snapshot, worlds, _) = all(from)?;
-    Ok((snapshot, worlds))
+    let all = all(from)?;
+    Ok((all.snapshot, all.worlds))
 }
 
-fn all(from: &FromFiles) -> Result<(Snapshot, Worlds, Option<Config>), Failure> {
+/// Everything about the resources given with `-f`.
+pub(super) struct All {
+    /// What was read, for showing places in it.
+    pub(super) files: Files,
+    /// The files that are resources.
+    pub(super) ids: Vec<FileId>,
+    /// What they say.
+    pub(super) snapshot: Snapshot,
+    /// What comes of it.
+    pub(super) worlds: Worlds,
+    /// The configuration that goes with them.
+    pub(super) config: Option<Config>,
+}
+
+/// The resources given with `-f`, with all that goes with them.
+pub(super) fn all(from: &FromFiles) -> Result<All, Failure> {
     let reading = read(&from.files)?;
     let Some(snapshot) = reading.snapshot else {
         return Err(Failure::new(
             Exit::Invalid,
-            reading.diagnostics.render(&reading.files, colour()),
+            reading
+                .diagnostics
+                .render(&reading.files, output::is_coloured(&std::io::stderr())),
         ));
     };
     let config = from.config.as_deref().map(Config::load).transpose();
@@ -47,16 +65,16 @@ fn all(from: &FromFiles) -> Result<(Snapshot, Worlds, Option<Config>), Failure> 
         },
     };
     let worlds = resolve(&snapshot, host);
-    Ok((snapshot, worlds, config))
+    Ok(All {
+        files: reading.files,
+        ids: reading.ids,
+        snapshot,
+        worlds,
+        config,
+    })
 }
 
 /// Reads files and directories.
 pub(super) fn read(paths: &[PathBuf]) -> Result<Reading, Failure> {
     source::read(paths).map_err(|error| Failure::new(Exit::Invalid, error.to_string()))
-}
-
-/// Whether diagnostics may have colours.
-pub(super) fn colour() -> bool {
-    use std::io::IsTerminal;
-    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }

@@ -1,7 +1,7 @@
 //! Printing: tables for people, JSON, YAML and CSV for programs.
 
 use std::error::Error;
-use std::io::{ErrorKind, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::ops::ControlFlow;
 
 use comfy_table::Table;
@@ -113,4 +113,9 @@ pub(super) fn say_on(text: &str) -> Result<ControlFlow<()>, Failure> {
             format!("cannot write to standard output: {error}"),
         )),
     }
+}
+
+/// Whether what is written there may have colours.
+pub(super) fn is_coloured(to: &impl IsTerminal) -> bool {
+    to.is_terminal() && std::env::var_os("NO_COLOR").is_none()
 }

@@ -3,6 +3,7 @@
 //! [`run`] wires the tasks together; everything they share is in [`Daemon`].
 
 mod answers;
+mod questions;
 mod run;
 mod systemd;
 

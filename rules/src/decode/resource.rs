@@ -337,6 +337,12 @@ fn unknown(context: &mut Context<'_>, kind: &str, place: Span) {
                 .at(place, "configures a Calico cluster")
                 .help("remove the object: it says nothing about who may reach whom"),
         );
+    } else if kind == schema::EXPECTATIONS {
+        context.report(
+            Diagnostic::error("unknown-kind", format!("the kind {shown} is no resource"))
+                .at(place, "for `palisade test`")
+                .help("keep expectations outside the policy directory, or in a directory below it, which is not read"),
+        );
     } else {
         let mut kinds: Vec<&str> = KINDS.iter().map(|known| known.name).collect();
         kinds.dedup();

@@ -142,7 +142,7 @@ fn object(diagnostic: &Diagnostic) -> Option<String> {
     let name = diagnostic.name.as_deref();
     let object = match name {
         Some(name) => format!("in {kind} {}", quoted(name)),
-        None => format!("in a {kind} without a name"),
+        None => format!("in an object of kind {kind} without a name"),
     };
     Some(match diagnostic.path.as_deref() {
         Some(path) if !path.is_empty() => format!("{object}, at `{path}`"),

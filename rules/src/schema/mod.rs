@@ -32,6 +32,9 @@ pub use policy::{
 /// The group and version of Calico's kinds.
 pub const CALICO: &str = "projectcalico.org/v3";
 
+/// The kind of what `palisade test` checks: a document among the expectations, and no resource.
+pub const EXPECTATIONS: &str = "Expectations";
+
 /// The group and version of the NetworkPolicy of Kubernetes.
 pub const KUBERNETES: &str = "networking.k8s.io/v1";
 

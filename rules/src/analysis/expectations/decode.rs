@@ -5,13 +5,13 @@ use crate::decode::fields::{Context, Field, Fields};
 use crate::diagnostic::{Diagnostic, Diagnostics, quoted};
 use crate::evaluate::Verdict;
 use crate::net::{PortRange, Protocol, merge_ports};
+use crate::schema::EXPECTATIONS as KIND;
 use crate::selector::Selector;
 use crate::source::{FileId, Files};
 use crate::world::WorldKind;
 use crate::yaml::{Core, Documents, Node, Value};
 
 const API_VERSION: &str = "palisade.dev/v1";
-const KIND: &str = "Expectations";
 
 const VERDICTS: [(&str, Verdict); 2] = [("allow", Verdict::Allow), ("deny", Verdict::Deny)];
 

@@ -184,6 +184,36 @@ impl Report {
         self.failed == 0 && self.errors == 0 && self.passed > 0
     }
 
+    /// For reading: a line for each expectation, and beneath what is not as expected.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        for checked in &self.expectations {
+            let word = match checked.status {
+                Status::Pass => "pass",
+                Status::Fail => "FAIL",
+                Status::Error => "ERROR",
+            };
+            // Writing to a string cannot fail, here and below.
+            let _ = writeln!(text, "{word:<5}  {}", one_line(&checked.name));
+            if checked.status != Status::Pass {
+                let _ = writeln!(text, "       {} expected at {}", checked.expect, checked.source);
+            }
+            for complaint in checked.complaints() {
+                let _ = writeln!(text, "       {}", one_line(&complaint));
+            }
+        }
+        if self.expectations.is_empty() {
+            text.push_str("there is no expectation\n");
+        } else {
+            let _ = writeln!(
+                text,
+                "{} hold, {} do not, {} cannot be told",
+                self.passed, self.failed, self.errors
+            );
+        }
+        text
+    }
+
     /// In the Test Anything Protocol, version 13.
     pub fn tap(&self) -> String {
         let mut text = format!("TAP version 13\n1..{}\n", self.expectations.len());
@@ -195,7 +225,6 @@ impl Report {
             };
             // A hash would begin a directive.
             let name = one_line(&checked.name).replace('#', "\\#");
-            // Writing to a string cannot fail, here and below.
             let _ = writeln!(text, "{result} {} - {name}", index + 1);
             if checked.status != Status::Pass {
                 let _ = writeln!(text, "# {} expected at {}", checked.expect, checked.source);

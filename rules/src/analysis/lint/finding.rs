@@ -103,7 +103,7 @@ impl Finding {
     pub fn record(&self) -> Record {
         Record {
             severity: Severity::Warning,
-            code: self.code,
+            code: self.code.into(),
             message: self.message.clone(),
             file: self.position.as_ref().map(|position| position.file.to_string()),
             line: self.position.as_ref().map(|position| position.line),

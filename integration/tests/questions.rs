@@ -1,0 +1,68 @@
+//! What a running daemon answers about the resources in force. Needs root.
+
+use palisade_integration::{Daemon, Setup, ThreeHosts, examples};
+use serde_json::Value;
+
+const EXPECTATIONS: &str = "apiVersion: palisade.dev/v1
+kind: Expectations
+metadata: {name: lockdown}
+spec:
+- {name: locked, from: frontend-eth0, to: backend-eth0, ports: [9090], world: pending, expect: deny, withoutSafetyNet: true}
+";
+
+fn staged() -> anyhow::Result<(ThreeHosts, Daemon)> {
+    let hosts = ThreeHosts::new()?;
+    let setup = Setup::new("backend")
+        .resource("hosts.yaml", examples::HOSTS)
+        .resource("20-lockdown.yaml", examples::LOCKDOWN_STAGED);
+    let backend = Daemon::start(hosts.host("backend"), &setup)?;
+    Ok((hosts, backend))
+}
+
+#[test]
+fn lint_knows_the_daemons_own_net_and_how_long_a_policy_is_staged() -> anyhow::Result<()> {
+    let (_hosts, backend) = staged()?;
+    let codes = |arguments: &[&str]| -> anyhow::Result<Vec<String>> {
+        let output = backend.cli(&[&["-o", "json", "lint"], arguments].concat())?;
+        assert_eq!(output.code, Some(1), "{output:?}");
+        let found: Vec<Value> = serde_json::from_str(&output.stdout)?;
+        Ok(found
+            .iter()
+            .filter_map(|record| record["code"].as_str().map(str::to_owned))
+            .collect())
+    };
+    let found = codes(&[])?;
+    assert!(found.iter().any(|code| code == "denies-everything"), "{found:?}");
+    assert!(
+        !found.iter().any(|code| code == "stale-staged-policy"),
+        "staged just now: {found:?}"
+    );
+
+    let output = backend.cli(&["lint"])?;
+    let place = format!("{}:", backend.policy_file("20-lockdown.yaml").display());
+    assert!(output.stdout.contains(&place), "{output:?}");
+    assert!(output.stdout.contains("= help: "), "{output:?}");
+    Ok(())
+}
+
+#[test]
+fn expectations_are_checked_against_what_is_in_force() -> anyhow::Result<()> {
+    let (_hosts, backend) = staged()?;
+    let directory = tempfile::tempdir()?;
+    let file = directory.path().join("lockdown.yaml");
+    std::fs::write(&file, EXPECTATIONS)?;
+    let file = file.display().to_string();
+    let output = backend.cli(&["test", &file])?;
+    assert_eq!(output.code, Some(0), "{output:?}");
+    assert!(output.stdout.starts_with("pass   locked\n"), "{output:?}");
+
+    backend.remove("20-lockdown.yaml")?;
+    backend.reload_well()?;
+    let output = backend.cli(&["test", &file])?;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(
+        output.stdout.contains("is allowed in the pending world by "),
+        "{output:?}"
+    );
+    Ok(())
+}
