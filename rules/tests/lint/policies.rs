@@ -56,6 +56,24 @@ pub(crate) const CASES: &[Case] = &[
         ],
     },
     Case {
+        code: "safety-net-not-on-forward",
+        finds: &[(
+            "policy p order: 1, selector: role == 'web', applyOnForward: true, ingress: [{action: Allow, protocol: TCP}]
+             policy net order: 100000, types: [Ingress, Egress], ingress: [{action: Allow}], egress: [{action: Allow}]",
+            &["the end of the tier of `p` denies what goes through web: the safety net `net` has no `applyOnForward`"],
+        )],
+        accepts: &[
+            "policy p order: 1, selector: role == 'web', applyOnForward: true, ingress: [{action: Allow, protocol: TCP}]",
+            "policy p order: 1, selector: role == 'web', applyOnForward: true, ingress: [{action: Allow, protocol: TCP}]
+             policy net order: 100000, applyOnForward: true, types: [Ingress, Egress], ingress: [{action: Allow}], egress: [{action: Allow}]",
+            "policy p order: 1, selector: role == 'web', ingress: [{action: Allow, protocol: TCP}]
+             policy net order: 100000, types: [Ingress, Egress], ingress: [{action: Allow}], egress: [{action: Allow}]",
+            "tier t order: 1, defaultAction: Pass
+             policy p tier: t, selector: role == 'web', applyOnForward: true, ingress: [{action: Allow, protocol: TCP}]
+             policy net order: 100000, types: [Ingress, Egress], ingress: [{action: Allow}], egress: [{action: Allow}]",
+        ],
+    },
+    Case {
         code: "safety-net-cut-off",
         finds: &[
             (

@@ -18,7 +18,7 @@ const fn code(word: &'static str, meaning: &'static str, help: &'static str) -> 
 }
 
 /// All codes, sorted.
-pub static CODES: [Code; 23] = [
+pub static CODES: [Code; 24] = [
     code(
         "behind-net-in-calico",
         "a policy without an order, or with one above the safety net's, in the tier of a safety net: here the net is asked last \
@@ -103,6 +103,11 @@ pub static CODES: [Code; 23] = [
         "safety-net-cut-off",
         "packets are denied before they get to the safety net: by the end of an earlier tier, or by rules before it",
         "give the tier `defaultAction: Pass`, or move the safety net into the first tier that can deny",
+    ),
+    code(
+        "safety-net-not-on-forward",
+        "a policy with `applyOnForward` denies at the end of its tier, and the safety net is about the hosts themselves only: what goes through them is denied though the net stands",
+        "write the safety net with `applyOnForward: true`; a resource of its name takes the place of the one that is added unwritten",
     ),
     code(
         "selects-nothing",

@@ -78,6 +78,7 @@ pub fn lint(snapshot: &Snapshot, worlds: &Worlds, options: &Options) -> Vec<Find
     findings.extend(peers::unresolved_port_names(&input));
     findings.extend(profiles::passes(&input));
     findings.extend(safety_net::cut_off(&input));
+    findings.extend(safety_net::not_on_forward(&input));
     findings.extend(safety_net::behind_net_in_calico(&input));
     findings.extend(shadow::covered(&input));
     findings.extend(staged::deletions_of_nothing(&input));

@@ -8,6 +8,7 @@ use super::reach::{Cover, Walker, groups};
 use super::way::Way;
 use crate::diagnostic::quoted;
 use crate::net::Direction;
+use crate::resource::TierAction;
 use crate::world::{EndpointId, Stage, WorldPolicy};
 
 /// What keeps packets from a safety net.
@@ -105,6 +106,50 @@ fn finding(input: &Input<'_>, net: usize, direction: Direction, obstacle: Obstac
                 .label("never reached")
         }
     }
+}
+
+/// Ends of tiers that deny what goes through hosts, where only the hosts themselves have a safety net.
+pub(super) fn not_on_forward(input: &Input<'_>) -> Vec<Finding> {
+    let mut found: BTreeMap<(usize, usize, Direction), At> = BTreeMap::new();
+    for (index, (_, world)) in input.both_worlds().into_iter().enumerate() {
+        for (_, endpoints) in groups(input.worlds, world) {
+            for direction in Direction::BOTH {
+                let governing = |stage| world.governing(endpoints[0], direction, stage);
+                let net = governing(Stage::Normal).find(|policy| policy.safety_net);
+                let Some(net) = net.filter(|_| !governing(Stage::Forward).any(|policy| policy.safety_net))
+                else {
+                    continue;
+                };
+                let denies =
+                    |policy: &&WorldPolicy| world.tiers[policy.tier].default_action == TierAction::Deny;
+                // The last of each tier that governs the direction is what its end is put down to.
+                let forwarding: Vec<&WorldPolicy> = governing(Stage::Forward).filter(denies).collect();
+                for tier in forwarding.chunk_by(|a, b| a.tier == b.tier) {
+                    if let Some(last) = tier.last() {
+                        let at = found.entry((last.source, net.source, direction)).or_default();
+                        at.endpoints.extend(&endpoints);
+                        at.worlds[index] = true;
+                    }
+                }
+            }
+        }
+    }
+    let findings = found.into_iter().map(|((last, net, direction), at)| {
+        let (policy, net) = (&input.snapshot.policies[last], &input.snapshot.policies[net]);
+        let ids: Vec<EndpointId> = at.endpoints.iter().copied().collect();
+        let message = format!(
+            "the end of the tier of {} denies what goes through {}{}: the safety net {} has no `applyOnForward`",
+            quoted(&policy.id.to_string()),
+            input.endpoints(&ids),
+            in_worlds(at.worlds, [true, true]),
+            quoted(&net.id.to_string())
+        );
+        Finding::new("safety-net-not-on-forward", message)
+            .of(policy.written_kind(), &policy.id.name, Some(&policy.position))
+            .label(format!("the last policy of its tier for forwarded {direction}"))
+            .related(&net.position, "the safety net")
+    });
+    findings.collect()
 }
 
 /// Policies that Calico would ask after a safety net.
