@@ -42,33 +42,17 @@ impl NameKind {
 
 /// Who has an address. Where two endpoints or two equally long prefixes claim it, the first by name.
 pub fn name_of(worlds: &Worlds, address: IpAddr) -> Named<'_> {
-    let endpoint = worlds
-        .endpoints
-        .iter()
-        .position(|endpoint| endpoint.addresses.contains(&address));
-    if let Some(index) = endpoint {
-        let endpoint = &worlds.endpoints[index];
+    if let Some(id) = worlds.directory.at(address).next() {
+        let endpoint = worlds.endpoint(id);
         return Named {
-            kind: NameKind::Endpoint(endpoint.kind, EndpointId(index)),
+            kind: NameKind::Endpoint(endpoint.kind, id),
             namespace: endpoint.namespace.as_deref(),
             name: &endpoint.name,
             labels: Some(&endpoint.labels),
         };
     }
-    let length = |network: &crate::world::Network| {
-        network
-            .nets
-            .iter()
-            .filter(|net| net.contains(&address))
-            .map(ipnet::IpNet::prefix_len)
-            .max()
-    };
-    let longest = worlds
-        .networks
-        .iter()
-        .filter_map(|network| Some((length(network)?, network)))
-        .reduce(|best, next| if next.0 > best.0 { next } else { best });
-    if let Some((_, network)) = longest {
+    if let Some(index) = worlds.directory.network_of(address) {
+        let network = &worlds.networks[index];
         return Named {
             kind: NameKind::NetworkSet,
             namespace: network.namespace.as_deref(),

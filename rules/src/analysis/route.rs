@@ -59,17 +59,13 @@ impl Party {
             Some((kind, name)) if kind_of(kind).is_some() => (kind_of(kind), name),
             _ => (None, text),
         };
-        let is_meant = |endpoint: &Endpoint| {
-            kind.is_none_or(|kind| endpoint.kind == kind)
-                && (endpoint.name == name || endpoint.to_string() == name)
-        };
-        let meant: Vec<usize> = (0..worlds.endpoints.len())
-            .filter(|&index| is_meant(&worlds.endpoints[index]))
-            .collect();
-        let [index] = meant.as_slice() else {
+        let named = worlds.directory.named(name).iter();
+        let is_meant = |id: &&EndpointId| kind.is_none_or(|kind| worlds.endpoint(**id).kind == kind);
+        let meant: Vec<EndpointId> = named.filter(is_meant).copied().collect();
+        let [id] = meant.as_slice() else {
             return Err(not_one(worlds, text, &meant));
         };
-        let endpoint = &worlds.endpoints[*index];
+        let endpoint = worlds.endpoint(*id);
         let addresses = match endpoint.kind {
             EndpointKind::Host | EndpointKind::Workload => endpoint.addresses.clone(),
             EndpointKind::Service => hosts(worlds, &endpoint.node)
@@ -80,24 +76,21 @@ impl Party {
             return Err(QueryError::NoAddress(name.to_owned()));
         }
         Ok(Party {
-            endpoint: Some(EndpointId(*index)),
+            endpoint: Some(*id),
             addresses,
         })
     }
 
     fn at(worlds: &Worlds, address: IpAddr) -> Result<Self, QueryError> {
-        let has = |(_, endpoint): &(usize, &Endpoint)| endpoint.addresses.contains(&address);
-        let owners: Vec<_> = worlds.endpoints.iter().enumerate().filter(has).collect();
-        if owners.len() > 1 {
-            let endpoints = owners
-                .iter()
-                .map(|(_, endpoint)| endpoint.to_string())
-                .collect::<Vec<_>>()
-                .join(" and ");
+        let owner = worlds.directory.at(address).next();
+        if worlds.directory.at(address).count() > 1 {
+            let owners = worlds.directory.at(address);
+            let owners: Vec<String> = owners.map(|id| worlds.endpoint(id).to_string()).collect();
+            let endpoints = owners.join(" and ");
             return Err(QueryError::Ambiguous { address, endpoints });
         }
         Ok(Party {
-            endpoint: owners.first().map(|(index, _)| EndpointId(*index)),
+            endpoint: owner,
             addresses: vec![address],
         })
     }
@@ -282,10 +275,8 @@ impl End<'_> {
 
 /// The host endpoints of a node.
 fn hosts<'w>(worlds: &'w Worlds, node: &'w str) -> impl Iterator<Item = (EndpointId, &'w Endpoint)> {
-    let endpoints = worlds.endpoints.iter().enumerate();
-    endpoints
-        .filter(move |(_, endpoint)| endpoint.kind == EndpointKind::Host && endpoint.node == node)
-        .map(|(index, endpoint)| (EndpointId(index), endpoint))
+    let hosts = worlds.directory.hosts(node).iter();
+    hosts.map(|&id| (id, worlds.endpoint(id)))
 }
 
 /// Every way followed by every continuation.
@@ -311,10 +302,10 @@ fn kind_of(text: &str) -> Option<EndpointKind> {
 }
 
 /// Why a name means no endpoint, or more than one.
-fn not_one(worlds: &Worlds, text: &str, meant: &[usize]) -> QueryError {
+fn not_one(worlds: &Worlds, text: &str, meant: &[EndpointId]) -> QueryError {
     if !meant.is_empty() {
-        let endpoints = meant.iter().map(|&index| {
-            let endpoint = &worlds.endpoints[index];
+        let endpoints = meant.iter().map(|&id| {
+            let endpoint = worlds.endpoint(id);
             format!("{}:{endpoint}", endpoint.kind)
         });
         return QueryError::Clash {

@@ -5,6 +5,7 @@
 //! and no selector that would have to be asked again.
 
 mod address_set;
+mod directory;
 mod endpoints;
 mod labels;
 mod named_ports;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 
 pub use address_set::{AddressSet, AddressSetId, AddressSets};
+pub use directory::Directory;
 pub use named_ports::{NamedPortSet, NamedPortSetId, NamedPortSets};
 pub use resolve::resolve;
 pub use rule::{WorldEntity, WorldPorts, WorldRule};
@@ -58,6 +60,8 @@ pub struct Worlds {
     pub endpoints: Vec<Endpoint>,
     /// Named networks, for naming addresses that belong to no endpoint.
     pub networks: Vec<Network>,
+    /// Who has a name or an address.
+    pub directory: Directory,
     /// The addresses that selectors stand for, in both worlds.
     pub address_sets: AddressSets,
     /// The addresses and ports that named ports stand for, in both worlds.

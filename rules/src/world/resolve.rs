@@ -8,8 +8,8 @@ use super::endpoints::endpoints;
 use super::named_ports::NamedPortKey;
 use super::objects::Objects;
 use super::{
-    AddressSets, Endpoint, Host, NamedPortSets, Network, World, WorldEntity, WorldPolicy, WorldPorts,
-    WorldProfile, WorldRule, WorldTier, Worlds, labels, rule_text,
+    AddressSets, Directory, Endpoint, Host, NamedPortSets, Network, World, WorldEntity, WorldPolicy,
+    WorldPorts, WorldProfile, WorldRule, WorldTier, Worlds, labels, rule_text,
 };
 use crate::net::{Direction, Protocol};
 use crate::resource::{
@@ -56,6 +56,7 @@ pub fn resolve(snapshot: &Snapshot, host: Host) -> Worlds {
         ..
     } = resolver;
     Worlds {
+        directory: Directory::new(&endpoints, &networks),
         host,
         endpoints,
         networks,
