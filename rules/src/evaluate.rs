@@ -204,12 +204,30 @@ fn decide(
     last: Stage,
     packet: &Packet,
 ) -> Decision {
+    let governing = |stage| world.governing(endpoint, direction, stage).collect();
+    decide_among(worlds, world, endpoint, direction, last, packet, governing)
+}
+
+/// As the others, of policies that are chosen already: for each stage those that govern and can say something, in order.
+/// A policy that no rule of can match may be left out, but for the last of its tier, safety nets counted and not.
+pub(crate) fn decide_among<'w>(
+    worlds: &'w Worlds,
+    world: &'w World,
+    endpoint: EndpointId,
+    direction: Direction,
+    last: Stage,
+    packet: &Packet,
+    mut policies: impl FnMut(Stage) -> Vec<&'w WorldPolicy>,
+) -> Decision {
+    let stages = last.early(direction).iter().chain([&last]);
+    let asked: Vec<_> = stages.map(|&stage| (stage, policies(stage))).collect();
     let walk = Walk {
         worlds,
         world,
         endpoint,
         direction,
         last,
+        asked: &asked,
         packet,
     };
     let outcome = walk.outcome(true);
@@ -233,6 +251,8 @@ struct Walk<'a> {
     endpoint: EndpointId,
     direction: Direction,
     last: Stage,
+    /// The stages up to `last`, with the policies to ask at each.
+    asked: &'a [(Stage, Vec<&'a WorldPolicy>)],
     packet: &'a Packet,
 }
 
@@ -251,13 +271,14 @@ impl Walk<'_> {
             steps.push(self.step(Stage::Normal, StepBy::Failsafe(name), Action::Allow, None));
             return Verdict::Allow;
         }
-        for &stage in self.last.early(self.direction).iter().chain([&self.last]) {
+        for (stage, policies) in self.asked {
+            let stage = *stage;
             // What stays open is not shut early either; nor, before conntrack, is the way back.
             let is_open = failsafe.is_some() || (stage == Stage::Untracked && self.answers_failsafe());
             if stage.is_early() && is_open {
                 continue;
             }
-            if let Some(verdict) = self.tiers(stage, with_safety_net, steps) {
+            if let Some(verdict) = self.tiers(stage, policies, with_safety_net, steps) {
                 return verdict;
             }
         }
@@ -326,10 +347,16 @@ impl Walk<'_> {
     }
 
     /// The tiers of one stage; `None` if none decides.
-    fn tiers(&self, stage: Stage, with_safety_net: bool, steps: &mut Vec<Step>) -> Option<Verdict> {
-        let policies: Vec<&WorldPolicy> = self
-            .world
-            .governing(self.endpoint, self.direction, stage)
+    fn tiers(
+        &self,
+        stage: Stage,
+        policies: &[&WorldPolicy],
+        with_safety_net: bool,
+        steps: &mut Vec<Step>,
+    ) -> Option<Verdict> {
+        let policies: Vec<&WorldPolicy> = policies
+            .iter()
+            .copied()
             .filter(|policy| with_safety_net || !policy.safety_net)
             .collect();
         policies

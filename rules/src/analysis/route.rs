@@ -3,6 +3,7 @@
 //! Egress at the source and ingress at the destination both decide, whichever node they are on. Between them, a host
 //! decides about what goes through it to or from its workloads, if its policies apply on forward.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use super::QueryError;
@@ -12,11 +13,11 @@ use crate::net::{Direction, Family, Protocol};
 use crate::world::{Attachment, Endpoint, EndpointId, EndpointKind, Stage, Worlds};
 
 /// One end of a query.
-pub(super) struct Party {
+pub(super) struct Party<'w> {
     /// The endpoint, if it is one.
     pub(super) endpoint: Option<EndpointId>,
     /// Its addresses: a service has those of its host.
-    pub(super) addresses: Vec<IpAddr>,
+    pub(super) addresses: Cow<'w, [IpAddr]>,
 }
 
 /// Whom a packet meets on its way.
@@ -49,9 +50,9 @@ pub(super) enum Part {
     Arrival,
 }
 
-impl Party {
+impl<'w> Party<'w> {
     /// Finds an end: an address, a name, `namespace/name`, or either behind the kind and a colon.
-    pub(super) fn find(worlds: &Worlds, text: &str) -> Result<Self, QueryError> {
+    pub(super) fn find(worlds: &'w Worlds, text: &str) -> Result<Self, QueryError> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Party::at(worlds, address);
         }
@@ -67,7 +68,7 @@ impl Party {
         };
         let endpoint = worlds.endpoint(*id);
         let addresses = match endpoint.kind {
-            EndpointKind::Host | EndpointKind::Workload => endpoint.addresses.clone(),
+            EndpointKind::Host | EndpointKind::Workload => Cow::from(&endpoint.addresses),
             EndpointKind::Service => hosts(worlds, &endpoint.node)
                 .flat_map(|(_, host)| host.addresses.iter().copied())
                 .collect(),
@@ -81,7 +82,7 @@ impl Party {
         })
     }
 
-    fn at(worlds: &Worlds, address: IpAddr) -> Result<Self, QueryError> {
+    fn at(worlds: &'w Worlds, address: IpAddr) -> Result<Self, QueryError> {
         let owner = worlds.directory.at(address).next();
         if worlds.directory.at(address).count() > 1 {
             let owners = worlds.directory.at(address);
@@ -91,15 +92,15 @@ impl Party {
         }
         Ok(Party {
             endpoint: owner,
-            addresses: vec![address],
+            addresses: Cow::from(vec![address]),
         })
     }
 }
 
 impl Route {
     /// The way of a packet between two ends.
-    pub(super) fn between(worlds: &Worlds, from: &Party, to: &Party, packet: &Packet) -> Self {
-        let end = |party: &Party, direction, address| {
+    pub(super) fn between(worlds: &Worlds, from: &Party<'_>, to: &Party<'_>, packet: &Packet) -> Self {
+        let end = |party: &Party<'_>, direction, address| {
             let id = party.endpoint?;
             Some(End {
                 worlds,

@@ -1,11 +1,13 @@
 //! A trace in the shape that `explain -o json` and flow records have.
 
 use std::borrow::Cow;
+use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
-use crate::evaluate::{PolicyRef, Step, StepBy};
-use crate::world::{Stage, Worlds};
+use crate::evaluate::{Step, StepBy};
+use crate::source::Position;
+use crate::world::{Endpoint, Stage, Worlds};
 
 /// One step, as JSON shows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -50,39 +52,65 @@ pub struct Trigger {
     pub name: String,
 }
 
-impl From<&PolicyRef> for Trigger {
-    fn from(policy: &PolicyRef) -> Self {
-        Trigger {
-            kind: policy.kind.into(),
-            tier: policy.tier.clone(),
-            namespace: policy.namespace.clone(),
-            name: policy.name.clone(),
-        }
+/// A [`StepReport`] that borrows all it says: what is written at once need not be copied first.
+#[derive(Clone, Copy, Serialize)]
+pub(super) struct StepView<'a> {
+    endpoint: Shown<&'a Endpoint>,
+    direction: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stage: Option<&'static str>,
+    tier: &'a str,
+    kind: &'static str,
+    namespace: Option<&'a str>,
+    name: &'a str,
+    rule_index: i64,
+    rule_name: Option<&'a str>,
+    action: &'static str,
+    trigger: Option<TriggerView<'a>>,
+    source: Option<Shown<&'a Position>>,
+}
+
+/// A [`Trigger`] that borrows all it says.
+#[derive(Clone, Copy, Serialize)]
+struct TriggerView<'a> {
+    kind: &'static str,
+    tier: &'a str,
+    namespace: Option<&'a str>,
+    name: &'a str,
+}
+
+/// Serialised as it is displayed.
+#[derive(Clone, Copy)]
+pub(super) struct Shown<T>(pub(super) T);
+
+impl<T: fmt::Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
     }
 }
 
-impl StepReport {
+impl<'a> StepView<'a> {
     /// The report of a step.
-    pub fn new(worlds: &Worlds, step: &Step) -> Self {
-        let mut report = StepReport {
-            endpoint: worlds.endpoint(step.endpoint).to_string(),
-            direction: step.direction.as_str().into(),
-            stage: (step.stage != Stage::Normal).then(|| step.stage.as_str().into()),
-            tier: String::new(),
-            kind: "Profile".into(),
+    pub(super) fn new(worlds: &'a Worlds, step: &'a Step) -> Self {
+        let mut view = StepView {
+            endpoint: Shown(worlds.endpoint(step.endpoint)),
+            direction: step.direction.as_str(),
+            stage: (step.stage != Stage::Normal).then(|| step.stage.as_str()),
+            tier: "",
+            kind: "Profile",
             namespace: None,
-            name: String::new(),
+            name: "",
             rule_index: -1,
             rule_name: None,
-            action: step.action.as_str().into(),
+            action: step.action.as_str(),
             trigger: None,
-            source: step.position.as_ref().map(ToString::to_string),
+            source: step.position.as_ref().map(Shown),
         };
         match &step.by {
-            StepBy::Loopback => report.kind = "Loopback".into(),
+            StepBy::Loopback => view.kind = "Loopback",
             StepBy::Failsafe(text) => {
-                report.kind = "Failsafe".into();
-                report.name.clone_from(text);
+                view.kind = "Failsafe";
+                view.name = text;
             }
             StepBy::Rule {
                 policy,
@@ -90,30 +118,66 @@ impl StepReport {
                 rule_name,
                 ..
             } => {
-                report.kind = policy.kind.into();
-                report.tier.clone_from(&policy.tier);
-                report.namespace.clone_from(&policy.namespace);
-                report.name.clone_from(&policy.name);
-                report.rule_index = i64::try_from(*rule_index).unwrap_or(i64::MAX);
-                report.rule_name.clone_from(rule_name);
+                view.kind = policy.kind;
+                view.tier = &policy.tier;
+                view.namespace = policy.namespace.as_deref();
+                view.name = &policy.name;
+                view.rule_index = i64::try_from(*rule_index).unwrap_or(i64::MAX);
+                view.rule_name = rule_name.as_deref();
             }
             StepBy::EndOfTier { tier, trigger } => {
-                report.kind = "EndOfTier".into();
-                report.tier.clone_from(tier);
-                report.trigger = Some(trigger.into());
+                view.kind = "EndOfTier";
+                view.tier = tier;
+                view.trigger = Some(TriggerView {
+                    kind: trigger.kind,
+                    tier: &trigger.tier,
+                    namespace: trigger.namespace.as_deref(),
+                    name: &trigger.name,
+                });
             }
             StepBy::Profile {
                 name,
                 rule_index,
                 rule_name,
             } => {
-                report.name.clone_from(name);
-                report.rule_index = i64::try_from(*rule_index).unwrap_or(i64::MAX);
-                report.rule_name.clone_from(rule_name);
+                view.name = name;
+                view.rule_index = i64::try_from(*rule_index).unwrap_or(i64::MAX);
+                view.rule_name = rule_name.as_deref();
             }
             StepBy::NoProfile => {}
         }
-        report
+        view
+    }
+}
+
+impl From<StepView<'_>> for StepReport {
+    fn from(view: StepView<'_>) -> Self {
+        StepReport {
+            endpoint: view.endpoint.0.to_string(),
+            direction: view.direction.into(),
+            stage: view.stage.map(Cow::from),
+            tier: view.tier.to_owned(),
+            kind: view.kind.into(),
+            namespace: view.namespace.map(str::to_owned),
+            name: view.name.to_owned(),
+            rule_index: view.rule_index,
+            rule_name: view.rule_name.map(str::to_owned),
+            action: view.action.into(),
+            trigger: view.trigger.map(|trigger| Trigger {
+                kind: trigger.kind.into(),
+                tier: trigger.tier.to_owned(),
+                namespace: trigger.namespace.map(str::to_owned),
+                name: trigger.name.to_owned(),
+            }),
+            source: view.source.map(|source| source.0.to_string()),
+        }
+    }
+}
+
+impl StepReport {
+    /// The report of a step.
+    pub fn new(worlds: &Worlds, step: &Step) -> Self {
+        StepView::new(worlds, step).into()
     }
 
     /// The reports of a trace.

@@ -12,5 +12,6 @@ mod generate;
 mod golden;
 mod interpreter;
 mod lint;
+mod questions;
 mod routes;
 mod shape;
