@@ -1,11 +1,14 @@
 //! Questions about the worlds, answered by the evaluator.
 
 mod address_class;
+mod diff;
 pub mod expectations;
 mod explain;
 mod lines;
 pub mod lint;
+mod matrix;
 mod names;
+pub mod picture;
 mod questions;
 mod route;
 mod speakers;
@@ -13,8 +16,10 @@ mod speakers;
 mod tests;
 mod trace;
 
+pub use diff::{BlockNets, Change, ChangeText, Difference, Side, Verdicts, Witness, diff};
 pub use explain::{Answer, BareAnswer, Query, QueryError, WorldAnswer, explain};
 pub use lines::parse_protocol;
+pub use matrix::{Allowed, Cell, Matrix, Node, NodeKind, Protocols, Reach, Traffic, View};
 pub use names::{NameKind, Named, name_of};
 pub use questions::Questions;
 pub use trace::{StepReport, Trigger};

@@ -4,6 +4,7 @@
 //! tests on a real kernel to show; here the question is whether the compiler and the evaluator mean the same.
 #![allow(clippy::unwrap_used)] // all of this is tests
 
+mod diff;
 mod differential;
 mod events;
 mod expectations;
@@ -12,6 +13,7 @@ mod generate;
 mod golden;
 mod interpreter;
 mod lint;
+mod matrix;
 mod questions;
 mod routes;
 mod shape;
