@@ -19,7 +19,9 @@ mod trace;
 pub use diff::{BlockNets, Change, ChangeText, Difference, Side, Verdicts, Witness, diff};
 pub use explain::{Answer, BareAnswer, Query, QueryError, WorldAnswer, explain};
 pub use lines::parse_protocol;
-pub use matrix::{Allowed, Cell, Matrix, Node, NodeKind, Protocols, Reach, Traffic, View};
+pub use matrix::{
+    Allowed, Cell, Line, Matrix, Node, NodeKind, Protocols, Reach, Shown, TooLarge, Traffic, View,
+};
 pub use names::{NameKind, Named, name_of};
 pub use questions::Questions;
 pub use trace::{StepReport, Trigger};

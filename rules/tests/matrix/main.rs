@@ -61,7 +61,9 @@ fn host(name: &str, addresses: &str) -> String {
 /// The whole matrix as `matrix -o json` prints it.
 fn json(worlds: &Worlds) -> serde_json::Value {
     let mut text = String::new();
-    Matrix::new(worlds).write_json(&mut text).unwrap();
+    let mut matrix = Matrix::new(worlds);
+    let all = matrix.shown(&[], &[], None).unwrap();
+    matrix.write_json(&all, &mut text).unwrap();
     serde_json::from_str(&text).unwrap()
 }
 

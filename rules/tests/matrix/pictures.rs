@@ -1,7 +1,7 @@
 //! Pictures: whole in themselves, and true.
 
-use palisade_rules::analysis::Matrix;
-use palisade_rules::analysis::picture::{PictureError, dot, html, svg};
+use palisade_rules::analysis::picture::{dot, html, svg};
+use palisade_rules::analysis::{Matrix, TooLarge};
 use serde_json::Value;
 
 use super::*;
@@ -156,7 +156,7 @@ fn three_hundred_endpoints_that_all_differ_are_drawn_in_sections_and_too_many_ar
     let worlds = super::worlds(&[&fleet(1_000)]);
     assert_eq!(
         html(&mut Matrix::new(&worlds), "fleet"),
-        Err(PictureError::TooLarge {
+        Err(TooLarge {
             rows: 1_002,
             limit: 1_000
         })

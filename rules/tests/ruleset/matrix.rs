@@ -3,7 +3,7 @@
 use std::env;
 use std::net::IpAddr;
 
-use palisade_rules::analysis::{Answer, Cell, Matrix, Node, NodeKind, Query, QueryError, explain};
+use palisade_rules::analysis::{Answer, Cell, Matrix, Node, NodeKind, Query, QueryError, View, explain};
 use palisade_rules::net::{Family, Protocol};
 use palisade_rules::world::{EndpointKind, WorldKind, Worlds, resolve};
 use proptest::prelude::*;
@@ -125,7 +125,7 @@ impl Pair<'_> {
 
     /// What the matrix says: of all addresses, and of some.
     fn said(&self, cell: Cell, protocol: Protocol, port: Option<u16>) -> [Verdicts; 2] {
-        let reach = |world, without| self.matrix.reach(cell, self.matrix.view(world, without));
+        let reach = |world, without| self.matrix.reach(cell, View::of(world, without));
         let allows = |traffic| self.matrix.protocols().contains(traffic, protocol, port);
         let verdicts = WorldKind::BOTH.map(|world| {
             [false, true].map(|without| {

@@ -101,7 +101,7 @@ impl AnswerId {
     /// Nothing, in every view.
     pub(in crate::analysis) const NOTHING: AnswerId = AnswerId(0);
     /// Everything, in every view.
-    const EVERYTHING: AnswerId = AnswerId(1);
+    pub(super) const EVERYTHING: AnswerId = AnswerId(1);
     /// Not worked out yet.
     const UNKNOWN: AnswerId = AnswerId(u32::MAX);
 

@@ -26,7 +26,9 @@ mod names;
 mod notes;
 mod program;
 mod rules;
+mod shown;
 mod space;
+mod summary;
 mod traffic;
 
 use std::collections::BTreeMap;
@@ -39,6 +41,9 @@ pub(super) use ends::{Ends, Frame};
 pub(super) use gates::Relation;
 pub(super) use latest::Latest;
 pub(super) use names::{block_name, endpoint_names};
+pub use shown::Shown;
+pub(super) use summary::check_size;
+pub use summary::{Line, TooLarge};
 pub use traffic::{Allowed, Protocols, Traffic};
 
 use crate::net::Family;
@@ -48,7 +53,6 @@ use crate::world::{EndpointId, WorldKind, Worlds};
 #[derive(Debug)]
 pub struct Matrix<'w> {
     worlds: &'w Worlds,
-    views: Vec<View>,
     frame: Frame,
     ends: Ends<'w>,
     nodes: Vec<Node>,
@@ -127,6 +131,29 @@ struct GroupRow {
     loopback: Vec<Option<Cell>>,
 }
 
+impl View {
+    /// Every view: each world with its safety net, and then without.
+    pub const ALL: [View; 4] = [
+        View::of(WorldKind::Enforced, false),
+        View::of(WorldKind::Enforced, true),
+        View::of(WorldKind::Pending, false),
+        View::of(WorldKind::Pending, true),
+    ];
+
+    /// A world, as it is or without its safety net.
+    pub const fn of(world: WorldKind, without_safety_net: bool) -> Self {
+        View {
+            world,
+            without_safety_net,
+        }
+    }
+
+    /// Its place in [`View::ALL`].
+    fn index(self) -> usize {
+        self.world as usize * 2 + usize::from(self.without_safety_net)
+    }
+}
+
 impl Cell {
     /// Nothing, in every view.
     pub const NOTHING: Cell = Cell(AnswerId::NOTHING);
@@ -135,22 +162,10 @@ impl Cell {
 impl<'w> Matrix<'w> {
     /// The matrix of these worlds. Its cells are worked out as they are asked for.
     pub fn new(worlds: &'w Worlds) -> Self {
-        let has_net = |kind| worlds.world(kind).policies.iter().any(|policy| policy.safety_net);
-        let views: Vec<View> = WorldKind::BOTH
-            .into_iter()
-            .flat_map(|world| {
-                [false, true].map(|without_safety_net| View {
-                    world,
-                    without_safety_net,
-                })
-            })
-            .filter(|view| !view.without_safety_net || has_net(view.world))
-            .collect();
         let frame = Frame::of(&[worlds]);
-        let ends = Ends::new(worlds, &views, &frame);
+        let ends = Ends::new(worlds, &View::ALL, &frame);
         let mut matrix = Matrix {
             worlds,
-            views,
             frame,
             ends,
             nodes: Vec::new(),
@@ -168,20 +183,12 @@ impl<'w> Matrix<'w> {
         self.worlds
     }
 
-    /// The views it has: both worlds, and each without its safety net if it has one.
-    pub fn views(&self) -> &[View] {
-        &self.views
-    }
-
-    /// Where a view is among [`Matrix::views`]; without a safety net to take away, the world as it is.
-    pub fn view(&self, world: WorldKind, without_safety_net: bool) -> usize {
-        let of = |view: &View| view.world == world && view.without_safety_net == without_safety_net;
-        let as_it_is = |view: &View| view.world == world;
-        let mut views = self.views.iter();
-        views
-            .position(of)
-            .or_else(|| self.views.iter().position(as_it_is))
-            .unwrap_or_default()
+    /// Whether a safety net stands in either world, so that taking it away may change something.
+    pub fn has_safety_net(&self) -> bool {
+        WorldKind::BOTH.into_iter().any(|kind| {
+            let mut policies = self.worlds.world(kind).policies.iter();
+            policies.any(|policy| policy.safety_net)
+        })
     }
 
     /// Every endpoint in the order of [`Worlds::endpoints`], then every block.
@@ -212,17 +219,16 @@ impl<'w> Matrix<'w> {
         &self.frame.protocols
     }
 
-    /// What a cell allows in a view, by its place among [`Matrix::views`].
-    pub fn reach(&self, cell: Cell, view: usize) -> Reach<'_> {
-        let [all, some] = self.ends.answers.reach(cell.0, view);
+    /// What a cell allows in a view.
+    pub fn reach(&self, cell: Cell, view: View) -> Reach<'_> {
+        let [all, some] = self.ends.answers.reach(cell.0, view.index());
         Reach { all, some }
     }
 
     /// Whether the two worlds differ in a cell, with their safety nets or without.
     pub fn is_changed(&self, cell: Cell) -> bool {
         [false, true].into_iter().any(|without| {
-            let [enforced, pending] =
-                WorldKind::BOTH.map(|world| self.reach(cell, self.view(world, without)));
+            let [enforced, pending] = WorldKind::BOTH.map(|world| self.reach(cell, View::of(world, without)));
             enforced != pending
         })
     }

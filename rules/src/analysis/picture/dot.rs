@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::PictureError;
 use super::drawing::{Amount, Drawing, Shade};
-use crate::analysis::matrix::Matrix;
+use crate::analysis::matrix::{Matrix, TooLarge};
 use crate::world::WorldKind;
 
 /// The matrix as a directed graph in Graphviz's language.
@@ -16,8 +15,8 @@ use crate::world::WorldKind;
 ///
 /// # Errors
 ///
-/// [`PictureError::TooLarge`].
-pub fn dot(matrix: &mut Matrix<'_>) -> Result<String, PictureError> {
+/// [`TooLarge`].
+pub fn dot(matrix: &mut Matrix<'_>) -> Result<String, TooLarge> {
     let drawing = Drawing::of(matrix)?;
     let mut text = String::from(
         "digraph palisade {\n  rankdir=LR;\n  node [fontname=\"sans-serif\", fontsize=11];\n  \

@@ -2,12 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use super::PictureError;
-use crate::analysis::matrix::{Cell, Matrix, NodeKind, Traffic};
+use crate::analysis::matrix::{Cell, Matrix, NodeKind, TooLarge, Traffic, View, check_size};
 use crate::world::WorldKind;
-
-/// The most rows of a picture.
-pub(super) const ROWS: usize = 1_000;
 
 /// How many rows a section has at most, so that a closed one always hides something that can be opened.
 const ROWS_IN_SECTION: usize = 20;
@@ -98,20 +94,15 @@ impl Shade {
 }
 
 impl Drawing {
-    pub(super) fn of(matrix: &mut Matrix<'_>) -> Result<Self, PictureError> {
+    pub(super) fn of(matrix: &mut Matrix<'_>) -> Result<Self, TooLarge> {
         let rows = rows(matrix);
-        if rows.len() > ROWS {
-            return Err(PictureError::TooLarge {
-                rows: rows.len(),
-                limit: ROWS,
-            });
-        }
+        check_size(rows.len())?;
         let mut drawing = Drawing {
             sections: sections(&rows),
             rows,
             cells: Vec::new(),
             shades: Vec::new(),
-            has_net: matrix.views().iter().any(|view| view.without_safety_net),
+            has_net: matrix.has_safety_net(),
         };
         let mut known: BTreeMap<Cell, usize> = BTreeMap::new();
         for from in 0..drawing.rows.len() {
@@ -144,24 +135,11 @@ impl Drawing {
     }
 }
 
-/// Nodes of one group share a row, but not with others on a host that they are on: those lie differently to them.
 fn rows(matrix: &Matrix<'_>) -> Vec<Row> {
-    let mut on_host: BTreeMap<&str, usize> = BTreeMap::new();
-    for endpoint in &matrix.worlds().endpoints {
-        *on_host.entry(&endpoint.node).or_default() += 1;
-    }
-    let mut rows: BTreeMap<(usize, Option<&str>), Vec<usize>> = BTreeMap::new();
-    for (index, node) in matrix.nodes().iter().enumerate() {
-        let host = match node.kind {
-            NodeKind::Endpoint(endpoint) => Some(matrix.worlds().endpoint(endpoint).node.as_str()),
-            NodeKind::Block { .. } => None,
-        };
-        let shared = host.filter(|host| on_host[host] > 1);
-        rows.entry((node.group, shared)).or_default().push(index);
-    }
-    let mut rows: Vec<Vec<usize>> = rows.into_values().collect();
-    rows.sort_unstable();
-    rows.into_iter()
+    let all: Vec<usize> = (0..matrix.nodes().len()).collect();
+    matrix
+        .alike(&all)
+        .into_iter()
         .map(|members| {
             let names: Vec<String> = members
                 .iter()
@@ -217,7 +195,7 @@ fn shade(matrix: &Matrix<'_>, cell: Cell) -> Shade {
     let protocols = matrix.protocols();
     let views = WorldKind::BOTH.map(|world| {
         [false, true].map(|without| {
-            let reach = matrix.reach(cell, matrix.view(world, without));
+            let reach = matrix.reach(cell, View::of(world, without));
             let mut text = protocols.describe(reach.all);
             if reach.some != reach.all {
                 text.push_str("; for some of their addresses ");
@@ -238,8 +216,7 @@ fn shade(matrix: &Matrix<'_>, cell: Cell) -> Shade {
         })
     });
     let promotion = [false, true].map(|without| {
-        let [enforced, pending] =
-            WorldKind::BOTH.map(|world| matrix.reach(cell, matrix.view(world, without)));
+        let [enforced, pending] = WorldKind::BOTH.map(|world| matrix.reach(cell, View::of(world, without)));
         let gained = |new: &Traffic, old: &Traffic| new.minus(old);
         let added = gained(pending.all, enforced.all).or(&gained(pending.some, enforced.some));
         let removed = gained(enforced.all, pending.all).or(&gained(enforced.some, pending.some));

@@ -2,10 +2,9 @@
 
 use serde_json::{Value, json};
 
-use super::PictureError;
 use super::drawing::{Drawing, Promotion, Seen, Shade};
 use super::traces::Traces;
-use crate::analysis::matrix::{Matrix, NodeKind};
+use crate::analysis::matrix::{Matrix, NodeKind, TooLarge};
 
 /// The page, but for its title and its data.
 const PAGE: &str = include_str!("page.html");
@@ -17,8 +16,8 @@ const PAGE: &str = include_str!("page.html");
 ///
 /// # Errors
 ///
-/// [`PictureError::TooLarge`].
-pub fn html(matrix: &mut Matrix<'_>, title: &str) -> Result<String, PictureError> {
+/// [`TooLarge`].
+pub fn html(matrix: &mut Matrix<'_>, title: &str) -> Result<String, TooLarge> {
     let drawing = Drawing::of(matrix)?;
     let traces = Traces::of(matrix, &drawing);
     let data = json!({

@@ -14,18 +14,3 @@ mod traces;
 pub use dot::dot;
 pub use html::html;
 pub use svg::svg;
-
-/// Why there is no picture.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PictureError {
-    /// A picture that nobody could read, and no browser show.
-    #[error(
-        "{rows} different rows are too many for a picture, {limit} is the most: use -o json, or fewer resources"
-    )]
-    TooLarge {
-        /// How many rows there would be.
-        rows: usize,
-        /// How many there may be.
-        limit: usize,
-    },
-}

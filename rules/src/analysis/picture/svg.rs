@@ -2,9 +2,8 @@
 
 use std::fmt::Write as _;
 
-use super::PictureError;
 use super::drawing::{Amount, Drawing, Promotion, Seen};
-use crate::analysis::matrix::Matrix;
+use crate::analysis::matrix::{Matrix, TooLarge};
 use crate::world::WorldKind;
 
 /// The side of a cell, in pixels.
@@ -41,8 +40,8 @@ text{fill:#1f2328}.title{font-weight:600;font-size:14px}.quiet{fill:#59636e}\
 ///
 /// # Errors
 ///
-/// [`PictureError::TooLarge`].
-pub fn svg(matrix: &mut Matrix<'_>) -> Result<String, PictureError> {
+/// [`TooLarge`].
+pub fn svg(matrix: &mut Matrix<'_>) -> Result<String, TooLarge> {
     let drawing = Drawing::of(matrix)?;
     let views = views(&drawing);
     let longest = drawing.rows.iter().map(|row| row.label.chars().count()).max();
