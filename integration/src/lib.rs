@@ -12,6 +12,7 @@ mod binaries;
 mod counters;
 mod daemon;
 mod eventually;
+pub mod fuzz;
 mod hosts;
 mod packet;
 mod setup;

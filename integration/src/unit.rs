@@ -1,6 +1,6 @@
 //! The cgroup of a systemd unit, without systemd.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -62,12 +62,7 @@ impl Unit {
     /// # Panics
     /// If this process cannot get back out.
     pub fn inside<T>(&self, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
-        let _alone = INSIDE.lock().unwrap_or_else(PoisonError::into_inner);
-        let home = home()?;
-        enter(&self.cgroup())?;
-        let done = work();
-        enter(&home).expect("the cgroup that this process was started in is still there");
-        done
+        inside(&self.cgroup(), work)
     }
 
     fn cgroup(&self) -> PathBuf {
@@ -85,8 +80,21 @@ impl Drop for Unit {
     }
 }
 
+/// Does something as a process of a cgroup.
+///
+/// # Panics
+/// If this process cannot get back out.
+pub(crate) fn inside<T>(cgroup: &Path, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let _alone = INSIDE.lock().unwrap_or_else(PoisonError::into_inner);
+    let home = home()?;
+    enter(cgroup)?;
+    let done = work();
+    enter(&home).expect("the cgroup that this process was started in is still there");
+    done
+}
+
 /// Where the cgroup v2 hierarchy is mounted.
-fn hierarchy() -> anyhow::Result<PathBuf> {
+pub(crate) fn hierarchy() -> anyhow::Result<PathBuf> {
     let mounts = std::fs::read_to_string("/proc/self/mounts")?;
     let mount = mounts.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(1);
@@ -103,7 +111,7 @@ fn home() -> anyhow::Result<PathBuf> {
     Ok(hierarchy()?.join(path.context("this process is in no cgroup v2")?))
 }
 
-fn enter(cgroup: &std::path::Path) -> anyhow::Result<()> {
+fn enter(cgroup: &Path) -> anyhow::Result<()> {
     let procs = cgroup.join("cgroup.procs");
     let entered = std::fs::write(&procs, std::process::id().to_string());
     ensure!(

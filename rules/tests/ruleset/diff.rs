@@ -3,12 +3,13 @@
 use std::env;
 use std::net::IpAddr;
 
+use palisade_cases::case;
 use palisade_rules::analysis::{Allowed, Answer, Difference, Query, Side, WorldAnswer, diff, explain};
 use palisade_rules::net::Protocol;
 use palisade_rules::world::{WorldKind, Worlds, resolve};
 use proptest::prelude::*;
 
-use crate::generate::case;
+use crate::differential::JOURNEYS;
 
 /// How many pairs of random directories, unless `PROPTEST_CASES` says.
 const CASES: u32 = 150;
@@ -42,7 +43,7 @@ proptest! {
     })]
 
     #[test]
-    fn a_difference_is_what_explain_answers_differently(cases in [case(), case()], seed in 0_usize..5) {
+    fn a_difference_is_what_explain_answers_differently(cases in [case(JOURNEYS), case(JOURNEYS)], seed in 0_usize..5) {
         let [old, new] = cases.map(|case| resolve(&case.snapshot, case.host.clone()));
         let enforced = |worlds| Side { worlds, world: WorldKind::Enforced };
         let pending = |worlds| Side { worlds, world: WorldKind::Pending };

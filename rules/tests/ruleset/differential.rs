@@ -2,24 +2,24 @@
 
 use std::env;
 
+use palisade_cases::{Case, Journey, case, describe, event, expected, promoted, without_staged};
 use palisade_rules::analysis::{Query, explain};
 use palisade_rules::compile::{Compiled, Counted, DenyAction, MARK_ALL, compile};
 use palisade_rules::evaluate::{Decision, Packet, Verdict, evaluate, evaluate_forwarded};
 use palisade_rules::net::Direction;
-use palisade_rules::resource::{Policy, StagedAction};
 use palisade_rules::ruleset::Name;
 use palisade_rules::snapshot::Snapshot;
 use palisade_rules::world::{EndpointId, EndpointKind, Stage, World, WorldKind, Worlds, resolve};
 use proptest::prelude::*;
 
-use crate::events::{describe, event};
-use crate::expected::expected;
-use crate::generate::{Case, case};
-use crate::interpreter::{End, Journey, Run, run};
+use crate::interpreter::{End, Run, run};
 use crate::shape;
 
-/// How many random hosts, unless `PROPTEST_CASES` says; each is asked about two dozen packets.
+/// How many random hosts, unless `PROPTEST_CASES` says.
 const CASES: u32 = 400;
+
+/// How many packets each of them is asked about.
+pub(crate) const JOURNEYS: usize = 24;
 
 /// The configuration of the random tests.
 pub(crate) fn config() -> ProptestConfig {
@@ -37,7 +37,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn the_ruleset_means_what_the_evaluator_says(case in case()) {
+    fn the_ruleset_means_what_the_evaluator_says(case in case(JOURNEYS)) {
         let worlds = resolve(&case.snapshot, case.host.clone());
         let compiled = compile(&worlds, &case.options);
         shape::assert_well_formed(&compiled);
@@ -47,7 +47,7 @@ proptest! {
     }
 
     #[test]
-    fn promotion_brings_exactly_what_the_pending_world_said(case in case()) {
+    fn promotion_brings_exactly_what_the_pending_world_said(case in case(JOURNEYS)) {
         let worlds = resolve(&case.snapshot, case.host.clone());
         let promoted = resolve(&promoted(&case.snapshot), case.host.clone());
         prop_assert_eq!(&worlds.endpoints, &promoted.endpoints);
@@ -69,9 +69,8 @@ proptest! {
     }
 
     #[test]
-    fn staging_changes_no_enforced_chain(case in case()) {
-        let mut without = case.snapshot.clone();
-        without.policies.retain(|policy| policy.staged.is_none());
+    fn staging_changes_no_enforced_chain(case in case(JOURNEYS)) {
+        let without = without_staged(&case.snapshot);
         let compiled = |snapshot: &Snapshot| compile(&resolve(snapshot, case.host.clone()), &case.options);
         let (staged, bare) = (compiled(&case.snapshot), compiled(&without));
         shape::assert_only_preview_is_more(&staged, &bare);
@@ -88,7 +87,7 @@ proptest! {
     }
 
     #[test]
-    fn the_same_resources_give_the_same_bytes(case in case()) {
+    fn the_same_resources_give_the_same_bytes(case in case(JOURNEYS)) {
         let say = |snapshot: &Snapshot| {
             let worlds = resolve(snapshot, case.host.clone());
             let ruleset = compile(&worlds, &case.options).ruleset.to_string();
@@ -140,28 +139,6 @@ fn decisions(
     [itself].into_iter().chain(through).collect()
 }
 
-/// The directory after every staged object was promoted; what is parked stays parked.
-fn promoted(snapshot: &Snapshot) -> Snapshot {
-    let acts = |policy: &&Policy| !matches!(policy.staged, None | Some(StagedAction::Ignore));
-    let replaced: Vec<_> = snapshot
-        .policies
-        .iter()
-        .filter(acts)
-        .map(|policy| &policy.id)
-        .collect();
-    let mut promoted = snapshot.clone();
-    promoted.policies.retain(|policy| match policy.staged {
-        None => !replaced.contains(&&policy.id),
-        Some(action) => action != StagedAction::Delete,
-    });
-    for policy in &mut promoted.policies {
-        if policy.staged != Some(StagedAction::Ignore) {
-            policy.staged = None;
-        }
-    }
-    promoted
-}
-
 /// What the pending world counted on its own is counted on by the enforced one, in the same series; the ends of tiers
 /// and the profiles that a safety net hides are the exception, for they are out of reach until the net is removed.
 fn assert_series_go_on(before: &Compiled, after: &Compiled) {
@@ -186,7 +163,7 @@ fn decided(compiled: &Compiled, run: &Run) -> Vec<String> {
     let counted = hits(compiled, run, false);
     let events = counted.iter().map(|(counted, _)| event(counted));
     events
-        .filter(|event| !event.starts_with("profile projectcalico-default-allow"))
+        .filter(|event| !event.contains(": profile projectcalico-default-allow"))
         .collect()
 }
 

@@ -1,5 +1,6 @@
 //! A stretch of ports that an expectation calls alike is alike: port by port, `explain` says the same.
 
+use palisade_cases::case;
 use palisade_rules::analysis::expectations::{Expectation, Party, Report, check};
 use palisade_rules::analysis::{Query, explain};
 use palisade_rules::evaluate::Verdict;
@@ -8,13 +9,13 @@ use palisade_rules::source::Position;
 use palisade_rules::world::{WorldKind, Worlds, resolve};
 use proptest::prelude::*;
 
-use crate::generate::case;
+use crate::differential::JOURNEYS;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 100, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn ports_that_are_called_alike_are_decided_alike(case in case(), ports in prop::collection::vec(1..=u16::MAX, 8)) {
+    fn ports_that_are_called_alike_are_decided_alike(case in case(JOURNEYS), ports in prop::collection::vec(1..=u16::MAX, 8)) {
         let worlds = resolve(&case.snapshot, case.host.clone());
         for journey in case.journeys.iter().take(4) {
             let (from, to) = (journey.packet.source.to_string(), journey.packet.destination.to_string());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use palisade_rules::evaluate::Packet;
+use palisade_cases::{Journey, Way};
 use palisade_rules::net::{Family, PortRange, Protocol};
 use palisade_rules::ruleset::{
     Chain, CtState, Elements, Hook, HookPoint, Match, Op, Rule, Ruleset, Side, Statement,
@@ -12,45 +12,19 @@ use palisade_rules::ruleset::{
 /// Conntrack's priority: what comes before it at prerouting and output knows no state, and can still refuse tracking.
 const CONNTRACK: i32 = -200;
 
-/// One packet and its way.
-#[derive(Clone, Debug)]
-pub(crate) struct Journey {
-    pub(crate) packet: Packet,
-    pub(crate) way: Way,
-    /// What conntrack calls it, unless a rule says that it is not to be tracked.
-    pub(crate) state: CtState,
-    /// The mark that it comes with.
-    pub(crate) mark: u32,
-    /// The ids of the cgroups that its socket on this host is in, from level 1 down; none without a socket.
-    pub(crate) cgroups: Vec<u64>,
-}
-
-/// Which hooks it meets, and by which interfaces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Way {
-    /// To this host.
-    In { from: &'static str },
-    /// From this host.
-    Out { to: &'static str },
-    /// Through this host.
-    Through { from: &'static str, to: &'static str },
-}
-
-impl Way {
-    /// The hooks in order, with the interfaces that are known there.
-    fn stops(self) -> Vec<Stop> {
-        let stop = |point, from, to| Stop { point, from, to };
-        match self {
-            Way::In { from } => vec![
-                stop(HookPoint::Prerouting, Some(from), None),
-                stop(HookPoint::Input, Some(from), None),
-            ],
-            Way::Out { to } => vec![stop(HookPoint::Output, None, Some(to))],
-            Way::Through { from, to } => vec![
-                stop(HookPoint::Prerouting, Some(from), None),
-                stop(HookPoint::Forward, Some(from), Some(to)),
-            ],
-        }
+/// The hooks on a way in order, with the interfaces that are known there.
+fn stops(way: Way) -> Vec<Stop> {
+    let stop = |point, from, to| Stop { point, from, to };
+    match way {
+        Way::In { from } => vec![
+            stop(HookPoint::Prerouting, Some(from), None),
+            stop(HookPoint::Input, Some(from), None),
+        ],
+        Way::Out { to } => vec![stop(HookPoint::Output, None, Some(to))],
+        Way::Through { from, to } => vec![
+            stop(HookPoint::Prerouting, Some(from), None),
+            stop(HookPoint::Forward, Some(from), Some(to)),
+        ],
     }
 }
 
@@ -96,7 +70,7 @@ pub(crate) fn run(ruleset: &Ruleset, journey: &Journey) -> Run {
         mark: journey.mark,
     };
     let mut state = journey.state;
-    for stop in journey.way.stops() {
+    for stop in stops(journey.way) {
         let at = |chain: &&Chain| chain.hook.is_some_and(|hook| hook.point == stop.point);
         let mut bases: Vec<&Chain> = ruleset.chains.iter().filter(at).collect();
         bases.sort_by_key(|chain| chain.hook.map(|hook| hook.priority));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::env;
 
+use palisade_cases::case;
 use palisade_rules::analysis::lint::{Unreachable, unreachable};
 use palisade_rules::evaluate::{Decision, Packet, PolicyRef, Step, StepBy, evaluate, evaluate_forwarded};
 use palisade_rules::net::Direction;
@@ -13,7 +14,7 @@ use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
-use crate::generate::case;
+use crate::differential::JOURNEYS;
 
 /// As many random hosts as `PROPTEST_CASES` says, or else `cases`; each is asked about two dozen packets.
 fn config(cases: u32) -> ProptestConfig {
@@ -31,7 +32,7 @@ proptest! {
     #![proptest_config(config(200))]
 
     #[test]
-    fn an_unreachable_rule_is_never_the_one_that_matches(case in case()) {
+    fn an_unreachable_rule_is_never_the_one_that_matches(case in case(JOURNEYS)) {
         let worlds = resolve(&case.snapshot, case.host.clone());
         let unreachable: BTreeSet<Unreachable> = unreachable(&worlds).into_iter().collect();
         for journey in &case.journeys {
@@ -50,7 +51,7 @@ proptest! {
     /// A rule, and behind it the same rule with one condition less: what only the second one matches reaches it, so each
     /// condition must count for what it is.
     #[test]
-    fn a_rule_covers_no_more_than_it_matches(case in case(), dropped in 0..CONDITIONS) {
+    fn a_rule_covers_no_more_than_it_matches(case in case(JOURNEYS), dropped in 0..CONDITIONS) {
         let policies = case.snapshot.policies.iter();
         let rules = policies.flat_map(|policy| Direction::BOTH.map(|direction| policy.rules(direction)));
         for rule in rules.flatten() {
@@ -69,7 +70,7 @@ proptest! {
 #[test]
 fn there_are_rules_to_ask_about() {
     let mut runner = TestRunner::deterministic();
-    let cases = (0..100).map(|_| case().new_tree(&mut runner).unwrap().current());
+    let cases = (0..100).map(|_| case(JOURNEYS).new_tree(&mut runner).unwrap().current());
     let found = cases.map(|case| unreachable(&resolve(&case.snapshot, case.host)).len());
     assert!(found.sum::<usize>() > 100);
 }

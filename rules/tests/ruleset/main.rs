@@ -6,10 +6,7 @@
 
 mod diff;
 mod differential;
-mod events;
 mod expectations;
-mod expected;
-mod generate;
 mod golden;
 mod interpreter;
 mod lint;

@@ -3,12 +3,13 @@
 use std::env;
 use std::net::IpAddr;
 
+use palisade_cases::case;
 use palisade_rules::analysis::{Answer, Cell, Matrix, Node, NodeKind, Query, QueryError, View, explain};
 use palisade_rules::net::{Family, Protocol};
 use palisade_rules::world::{EndpointKind, WorldKind, Worlds, resolve};
 use proptest::prelude::*;
 
-use crate::generate::case;
+use crate::differential::JOURNEYS;
 
 /// How many random hosts, unless `PROPTEST_CASES` says; of each about a hundred connections of every seventh pair are
 /// asked.
@@ -50,7 +51,7 @@ proptest! {
     })]
 
     #[test]
-    fn the_matrix_says_what_explain_says(case in case(), seed in 0_usize..7) {
+    fn the_matrix_says_what_explain_says(case in case(JOURNEYS), seed in 0_usize..7) {
         let worlds = resolve(&case.snapshot, case.host.clone());
         let mut matrix = Matrix::new(&worlds);
         let nodes = matrix.nodes().to_vec();

@@ -1,19 +1,19 @@
 //! Many questions at once are answered as each of them alone.
 
+use palisade_cases::case;
 use palisade_rules::analysis::{Query, Questions, explain};
 use palisade_rules::evaluate::{evaluate, evaluate_arriving, evaluate_forwarded};
 use palisade_rules::net::Direction;
 use palisade_rules::world::{EndpointId, EndpointKind, Stage, WorldKind, resolve};
 use proptest::prelude::*;
 
-use crate::differential::config;
-use crate::generate::case;
+use crate::differential::{JOURNEYS, config};
 
 proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn the_index_changes_no_verdict_and_no_step(case in case()) {
+    fn the_index_changes_no_verdict_and_no_step(case in case(JOURNEYS)) {
         let worlds = resolve(&case.snapshot, case.host.clone());
         let mut questions = Questions::new(&worlds);
         for (journey, endpoint) in case.journeys.iter().flat_map(|journey| (0..worlds.endpoints.len()).map(move |index| (journey, EndpointId(index)))) {
@@ -43,7 +43,7 @@ proptest! {
     }
 
     #[test]
-    fn a_line_says_what_explain_says(case in case()) {
+    fn a_line_says_what_explain_says(case in case(JOURNEYS)) {
         let worlds = resolve(&case.snapshot, case.host.clone());
         let mut questions = Questions::new(&worlds);
         let names: Vec<String> = worlds.endpoints.iter().map(|endpoint| format!("{}:{endpoint}", endpoint.kind)).collect();

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use palisade_cases::{Journey, Way, case, expected};
 use palisade_rules::analysis::{Query, explain};
 use palisade_rules::evaluate::{Packet, Verdict, evaluate};
 use palisade_rules::net::{Direction, Family, Protocol};
@@ -9,10 +10,7 @@ use palisade_rules::ruleset::CtState;
 use palisade_rules::world::{Attachment, Endpoint, EndpointId, EndpointKind, Worlds, resolve};
 use proptest::prelude::*;
 
-use crate::differential::config;
-use crate::expected::expected;
-use crate::generate::case;
-use crate::interpreter::{Journey, Way};
+use crate::differential::{JOURNEYS, config};
 
 /// The interfaces of the host but for loopback and those of its workloads.
 const INTERFACES: [&str; 3] = ["eth0", "eth1", "eth2"];
@@ -21,7 +19,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn explain_says_what_the_hooks_do(case in case()) {
+    fn explain_says_what_the_hooks_do(case in case(JOURNEYS)) {
         let worlds = resolve(&case.snapshot, case.host.clone());
         for journey in &case.journeys {
             Asked { worlds: &worlds, packet: journey.packet }.check();

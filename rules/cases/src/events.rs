@@ -7,8 +7,8 @@ use palisade_rules::evaluate::{Outcome, PolicyRef, Step, StepBy};
 use palisade_rules::net::Direction;
 use palisade_rules::world::{Stage, World, WorldPolicy};
 
-/// What a counter counts, in the words of [`step_event`].
-pub(crate) fn event(counted: &Counted) -> String {
+/// What a counter counts, in the words of [`crate::Expected`].
+pub fn event(counted: &Counted) -> String {
     let what = match &counted.by {
         CountedBy::Invalid => format!("{}invalid", forwarded(counted.stage)),
         CountedBy::Failsafe(text) => format!("failsafe {text}"),
@@ -37,7 +37,7 @@ pub(crate) fn event(counted: &Counted) -> String {
         } => format!("profile {name} {rule_index} {rule_name:?}"),
         CountedBy::NoProfile => "no profile".to_owned(),
     };
-    format!("{what} {}", counted.action)
+    format!("{}: {what} {}", counted.direction, counted.action)
 }
 
 /// What a step says.
@@ -93,7 +93,7 @@ pub(crate) fn net_event(world: &World, net: &WorldPolicy, direction: Direction) 
 }
 
 /// The whole trace, kinds as after promotion.
-pub(crate) fn describe(outcome: &Outcome) -> String {
+pub fn describe(outcome: &Outcome) -> String {
     let mut text = outcome.verdict.as_str().to_owned();
     for step in &outcome.steps {
         write!(text, ", {} {}", step.stage.as_str(), step_event(step)).unwrap();

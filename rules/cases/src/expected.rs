@@ -11,36 +11,38 @@ use palisade_rules::world::{
 };
 
 use crate::events::{net_event, step_event};
-use crate::interpreter::{Journey, Way};
+use crate::journey::{Journey, Way};
 
-/// What is to happen to one packet on one host.
-pub(crate) struct Expected {
-    pub(crate) verdict: Verdict,
+/// What is to happen to one packet on one host. Counters are in the words of [`crate::event`].
+pub struct Expected {
+    /// Whether it gets to its end.
+    pub verdict: Verdict,
     /// Whether a denial is one that never gets an answer: before routing, or of an invalid packet.
-    pub(crate) is_silent: bool,
+    pub is_silent: bool,
     /// What the enforced world counts, in order.
-    pub(crate) enforced: Vec<String>,
+    pub enforced: Vec<String>,
     /// What the preview counts, in order.
-    pub(crate) preview: Vec<Passed>,
+    pub preview: Vec<Passed>,
     /// How many copies of it flow records are made of.
-    pub(crate) flow_logs: usize,
+    pub flow_logs: usize,
     /// How many Log rules log it.
-    pub(crate) logs: usize,
+    pub logs: usize,
     /// Whether it meets an early stage, and so leaves without any mark of palisade's.
-    pub(crate) is_cleared: bool,
+    pub is_cleared: bool,
 }
 
 /// One counter on the walk of the preview.
 #[derive(Clone, Debug)]
-pub(crate) struct Passed {
-    pub(crate) event: String,
+pub struct Passed {
+    /// The counter, in the words of [`crate::event`].
+    pub event: String,
     /// Whether it is a safety net's.
-    pub(crate) is_net: bool,
+    pub is_net: bool,
     /// Whether a safety net was met before.
-    pub(crate) caught: bool,
+    pub caught: bool,
     /// Whether the flag of the counter may say so although this packet was not caught: a Pass took it around the net,
     /// or it is forwarded past one that is about the host alone.
-    pub(crate) may_be_caught: bool,
+    pub may_be_caught: bool,
 }
 
 /// Who is asked at a hook.
@@ -55,7 +57,7 @@ struct Question {
 }
 
 /// What is to happen to a packet.
-pub(crate) fn expected(worlds: &Worlds, journey: &Journey) -> Expected {
+pub fn expected(worlds: &Worlds, journey: &Journey) -> Expected {
     let mut walk = Walk {
         worlds,
         packet: &journey.packet,
@@ -225,7 +227,9 @@ impl Walk<'_> {
             if step.stage != stage {
                 continue;
             }
-            self.expected.enforced.push(step_event(&step));
+            self.expected
+                .enforced
+                .push(format!("{}: {}", question.direction, step_event(&step)));
             match step.action {
                 Action::Log => self.expected.logs += 1,
                 Action::Deny => {
@@ -277,7 +281,9 @@ impl Walk<'_> {
         let mut governing = self.worlds.enforced.governing(endpoint, direction, stage);
         if governing.any(is_policy) || (stage == Stage::Normal && !self.allows_all(endpoint)) {
             let forwarded = if stage == Stage::Forward { "forwarded " } else { "" };
-            self.expected.enforced.push(format!("{forwarded}invalid Deny"));
+            self.expected
+                .enforced
+                .push(format!("{direction}: {forwarded}invalid Deny"));
             self.expected.verdict = Verdict::Deny;
             self.expected.is_silent = true;
         }
@@ -382,7 +388,7 @@ impl Walk<'_> {
         walk.into_iter()
             .map(|(stage, _, event, is_net)| {
                 let passed = Passed {
-                    event,
+                    event: format!("{}: {event}", question.direction),
                     is_net,
                     caught,
                     may_be_caught: has_passed || stage == Stage::Forward,

@@ -23,15 +23,20 @@ use proptest::option::of;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::interpreter::Journey;
+use crate::journey::Journey;
+pub use journeys::PORTS;
 
 /// One host and what comes and goes there.
 #[derive(Clone, Debug)]
-pub(crate) struct Case {
-    pub(crate) snapshot: Snapshot,
-    pub(crate) host: Host,
-    pub(crate) options: Options,
-    pub(crate) journeys: Vec<Journey>,
+pub struct Case {
+    /// The resources.
+    pub snapshot: Snapshot,
+    /// The host.
+    pub host: Host,
+    /// What the compiler needs besides.
+    pub options: Options,
+    /// What comes and goes.
+    pub journeys: Vec<Journey>,
 }
 
 const NODE: &str = "here";
@@ -62,7 +67,7 @@ const NETS_V4: [&str; 6] = [
 const NETS_V6: [&str; 5] = ["fd00::/64", "fd00::1/128", "fd00:1::/64", "::/1", "8000::/1"];
 
 /// The cgroups of the host, in a way that has services inside of services.
-pub(crate) const CGROUPS: [(&str, u64); 6] = [
+pub const CGROUPS: [(&str, u64); 6] = [
     ("app.slice", 101),
     ("app.slice/web.service", 102),
     ("app.slice/web.service/worker", 103),
@@ -71,15 +76,20 @@ pub(crate) const CGROUPS: [(&str, u64); 6] = [
     ("user.slice/web.service", 301),
 ];
 
-pub(crate) fn case() -> impl Strategy<Value = Case> {
-    (snapshot(), host(), options(), vec(journeys::journey(), 24)).prop_map(
-        |(snapshot, host, options, journeys)| Case {
+/// Cases of up to that many journeys.
+pub fn case(journeys: usize) -> impl Strategy<Value = Case> {
+    (
+        snapshot(),
+        host(),
+        options(),
+        vec(journeys::journey(), 1..=journeys),
+    )
+        .prop_map(|(snapshot, host, options, journeys)| Case {
             snapshot,
             host,
             options,
             journeys,
-        },
-    )
+        })
 }
 
 fn host() -> impl Strategy<Value = Host> {

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 
 use super::{CGROUPS, ip};
-use crate::interpreter::{Journey, Way};
+use crate::journey::{Journey, Way};
 
 const ADDRESSES_V4: [&str; 8] = [
     "10.0.0.1",
@@ -29,7 +29,8 @@ const ADDRESSES_V6: [&str; 6] = [
     "fe80::1",
 ];
 
-const PORTS: [u16; 9] = [0, 1, 22, 53, 68, 80, 443, 8080, 65535];
+/// The ports of packets.
+pub const PORTS: [u16; 9] = [0, 1, 22, 53, 68, 80, 443, 8080, 65535];
 
 pub(super) fn journey() -> impl Strategy<Value = Journey> {
     let state = prop_oneof![
