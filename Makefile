@@ -2,6 +2,7 @@
 # make test       every check and every test in the repository; the kernel's need root
 # make bench      what a large estate costs to read and resolve, on one core
 # make fuzz       ten minutes of hostile input for each parser (FUZZ_SECONDS=600)
+# make fuzz-kernel SEED=1 COUNT=2000   random resources and packets: the real kernel against the evaluator
 # make check      the part of `make test` that needs no root
 # make            build the release binaries
 # make install    put them, the systemd unit and the default configuration in place
@@ -81,6 +82,16 @@ fuzz: $(TOOLS)/bin/cargo-fuzz
 	        cargo +nightly fuzz run $$target -- -max_total_time=$(FUZZ_SECONDS) -dict=fuzz/palisade.dict \
 	        -max_len=16384 -timeout=10 -rss_limit_mb=1024 -print_final_stats=1; \
 	done
+
+# In namespaces of its own; the case of seed N is always the same. A failure is made small, and written to FAILURES.
+SEED ?= 1
+COUNT ?= 2000
+FAILURES ?= $(TARGET)/fuzz-kernel
+
+.PHONY: fuzz-kernel
+fuzz-kernel: need-root run-deps build-deps
+	cargo build --release --locked --package palisade-integration --bin fuzz-kernel
+	$(SUDO) $(TARGET)/release/fuzz-kernel --seed $(SEED) --count $(COUNT) --failures $(FAILURES)
 
 $(TOOLS)/bin/cargo-fuzz:
 	cargo install --locked --root $(TOOLS) --version $(CARGO_FUZZ_VERSION) cargo-fuzz

@@ -44,6 +44,9 @@ fn main() -> anyhow::Result<ExitCode> {
             println!("{all}; {:.0} packets/s; 0 disagreements", rate(&all));
         }
     }
+    for (kind, times) in &all.kinds {
+        println!("{times:>10}  {kind}");
+    }
     println!(
         "seeds {} to {}: {all}; {:.0} packets/s; 0 disagreements",
         arguments.seed,

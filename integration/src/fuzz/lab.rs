@@ -27,7 +27,7 @@ use nix::sys::socket::{
 };
 use palisade::lab::Namespace;
 use palisade_cases::{CGROUPS, Case, Journey, PORTS, Way};
-use palisade_nft::{CounterValue, NflogOptions, NflogSocket, Nft};
+use palisade_nft::{CounterValue, NflogOptions, NflogSocket, Nft, ReplaceError};
 use palisade_rules::net::{Family, Protocol};
 use palisade_rules::ruleset::{CtState, Ruleset};
 
@@ -46,6 +46,7 @@ pub(super) struct Lab {
     host: Namespace,
     _peer: Namespace,
     nft: Nft,
+    conntrack: OwnedFd,
     reports: NflogSocket,
     buffer: Vec<u8>,
     /// Interfaces by index.
@@ -142,6 +143,15 @@ impl Lab {
         }
         Ok(Lab {
             nft: host.run(Nft::open)??,
+            conntrack: host.run(|| {
+                let (kind, flags) = (SockType::Raw, SockFlag::SOCK_CLOEXEC);
+                socket(
+                    AddressFamily::Netlink,
+                    kind,
+                    flags,
+                    SockProtocol::NetlinkNetFilter,
+                )
+            })??,
             host,
             _peer: peer,
             reports,
@@ -169,20 +179,36 @@ impl Lab {
             && (is_link_local(packet.source) || is_link_local(packet.destination)))
     }
 
-    /// Takes palisade's table away.
+    /// Takes palisade's table away, and every connection that conntrack knows.
     pub(super) fn clear(&mut self) -> anyhow::Result<()> {
-        Ok(self.nft.delete_table()?)
-    }
-
-    /// Makes palisade's table this one, in one transaction.
-    pub(super) fn put(&mut self, ruleset: &Ruleset) -> anyhow::Result<()> {
-        self.nft.replace(ruleset)?;
+        const DELETE: u16 = 1 << 8 | 2;
+        const REQUEST: u16 = 1;
+        self.nft.delete_table()?;
+        // Header and family, and no tuple: all of them.
+        let mut request = 20_u32.to_ne_bytes().to_vec();
+        request.extend([DELETE, REQUEST].map(u16::to_ne_bytes).concat());
+        request.extend([0; 12]);
+        nix::sys::socket::send(self.conntrack.as_raw_fd(), &request, MsgFlags::empty())?;
         Ok(())
     }
 
-    /// Palisade's table, as `nft` lists it.
+    /// Makes a journey's packet one of a connection that has seen both directions, while palisade is not there.
+    pub(super) fn open(&mut self, journey: &Journey) -> anyhow::Result<()> {
+        for packet in wire::opening(journey) {
+            self.wires["eth0"].send(&packet, journey.packet.family())?;
+        }
+        Ok(())
+    }
+
+    /// Makes palisade's table this one, in one transaction.
+    pub(super) fn put(&mut self, ruleset: &Ruleset) -> Result<(), ReplaceError> {
+        self.nft.replace(ruleset).map(|_| ())
+    }
+
+    /// What is in the kernel, as `nft` lists it.
     pub(super) fn listing(&self) -> anyhow::Result<String> {
-        nft(&self.host, &["list", "table", "inet", "palisade"], "")
+        // Every table: after a refusal palisade's may be missing.
+        nft(&self.host, &["list", "ruleset"], "")
     }
 
     /// What palisade's counters have counted.
@@ -289,7 +315,7 @@ fn table() -> String {
         }
     }
     let untracked = untracked.join(", ");
-    let last = wire::hops(wire::MARKS.len() - 1, true);
+    let last = wire::OPENING;
     for (family, hops) in [("ipv4", "ip ttl"), ("ipv6", "ip6 hoplimit")] {
         let _ = writeln!(
             text,
@@ -313,7 +339,8 @@ fn table() -> String {
     for hook in ["input", "forward", "output"] {
         let _ = writeln!(
             text,
-            "chain last-{hook} {{ type filter hook {hook} priority 300\nct state vmap {{ {states} }}\n}}"
+            "chain last-{hook} {{ type filter hook {hook} priority 300\nip ttl {0} accept\nip6 hoplimit {0} accept\nct state vmap {{ {states} }}\n}}",
+            wire::OPENING
         );
     }
     text.push('}');

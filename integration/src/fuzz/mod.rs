@@ -12,11 +12,13 @@ mod services;
 mod wire;
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use palisade_cases::{Case, Journey, case};
+use palisade_cases::{Case, Journey, Way, case};
+use palisade_rules::compile::CountedBy;
 use palisade_rules::evaluate::Verdict;
 use palisade_rules::print;
 
@@ -30,6 +32,9 @@ const JOURNEYS: usize = 100;
 
 /// How often a failing case is tried smaller.
 const SHRINKS: u32 = 3000;
+
+/// And for how long, in milliseconds.
+const SHRINKING: u32 = 300_000;
 
 /// The kernel, with a host to try cases on.
 pub struct Fuzzer {
@@ -53,13 +58,16 @@ pub struct Tally {
     pub foretold: u64,
     /// Flows that promotion gave another verdict.
     pub changed: u64,
+    /// What there was among the packets and among what counted them, and how often.
+    pub kinds: BTreeMap<String, u64>,
 }
 
 /// Where the kernel and the evaluator are not of one mind, or one step with the step before.
 #[derive(Clone, Debug)]
 pub struct Disagreement {
     step: &'static str,
-    journey: Journey,
+    /// The packet; `None` where the ruleset itself was refused.
+    journey: Option<Journey>,
     what: String,
     listing: String,
 }
@@ -94,6 +102,7 @@ impl Fuzzer {
         let config = Config {
             cases: 1,
             max_shrink_iters: SHRINKS,
+            max_shrink_time: SHRINKING,
             failure_persistence: None,
             ..Config::default()
         };
@@ -126,15 +135,14 @@ impl Fuzzer {
                 cases: 1,
                 ..tally.into_inner()
             })),
-            Err(TestError::Fail(_, case)) => {
-                // The last one tried is not always the smallest that failed.
-                let again = rollout::roll_out(&mut self.lab.borrow_mut(), &case)?;
-                let disagreement = match again {
-                    Err(found) => *found,
-                    Ok(_) => disagreement
-                        .into_inner()
-                        .ok_or_else(|| anyhow::anyhow!("a failure without a disagreement"))?,
-                };
+            Err(TestError::Fail(reason, case)) => {
+                // What was found last is of the smallest case. Only a panic leaves nothing.
+                let disagreement = disagreement.into_inner().unwrap_or_else(|| Disagreement {
+                    step: "somewhere",
+                    journey: None,
+                    what: reason.to_string(),
+                    listing: String::new(),
+                });
                 Ok(Err(Box::new(Failure {
                     seed,
                     case,
@@ -156,6 +164,9 @@ impl Tally {
         self.predicted += other.predicted;
         self.foretold += other.foretold;
         self.changed += other.changed;
+        for (kind, times) in &other.kinds {
+            *self.kinds.entry(kind.clone()).or_default() += times;
+        }
     }
 
     /// How many packets were sent.
@@ -163,12 +174,47 @@ impl Tally {
         self.allowed + self.denied
     }
 
-    fn count(&mut self, outcome: &Outcome) {
+    fn count(&mut self, journey: &Journey, outcome: &Outcome) {
         match outcome.verdict {
             Verdict::Allow => self.allowed += 1,
             Verdict::Deny => self.denied += 1,
         }
         self.counted += outcome.counted.len() as u64;
+        let way = match journey.way {
+            Way::In { from: "lo" } | Way::Out { to: "lo" } => "loopback",
+            Way::In { .. } => "in",
+            Way::Out { .. } => "out",
+            Way::Through { .. } => "through",
+        };
+        let of_service = if journey.cgroups.is_empty() {
+            ""
+        } else {
+            ", of a service"
+        };
+        let packet = &journey.packet;
+        self.see(format!(
+            "{way}, {}, {:?}{of_service}",
+            packet.family(),
+            journey.state
+        ));
+        self.see(format!("protocol {} over {}", packet.protocol, packet.family()));
+        for counted in &outcome.counted {
+            let by = match &counted.by {
+                CountedBy::Invalid => "invalid",
+                CountedBy::Failsafe(_) => "failsafe",
+                CountedBy::Rule { safety_net: true, .. } => "safety net",
+                CountedBy::Rule { kind, .. } => kind,
+                CountedBy::EndOfTier(_) => "end of tier",
+                CountedBy::Profile { .. } => "profile",
+                CountedBy::NoProfile => "no profile",
+            };
+            let (world, stage) = (counted.world.as_str(), counted.stage.as_str());
+            self.see(format!("{world}, {stage}: {by}, {}", counted.action));
+        }
+    }
+
+    fn see(&mut self, kind: String) {
+        *self.kinds.entry(kind).or_default() += 1;
     }
 }
 
@@ -182,6 +228,7 @@ impl fmt::Display for Tally {
             predicted,
             foretold,
             changed,
+            kinds: _,
         } = self;
         write!(
             f,
@@ -213,7 +260,9 @@ impl fmt::Display for Failure {
             step, journey, what, ..
         } = &self.disagreement;
         writeln!(f, "step: {step}\n{what}")?;
-        writeln!(f, "packet: {journey:#?}")?;
+        if let Some(journey) = journey {
+            writeln!(f, "packet: {journey:#?}")?;
+        }
         writeln!(f, "host: {:#?}\n{:#?}", self.case.host, self.case.options)?;
         writeln!(f, "again: make fuzz-kernel SEED={} COUNT=1", self.seed)
     }

@@ -52,16 +52,22 @@ struct Seen {
 }
 
 impl<'a> InForce<'a> {
-    /// Brings a ruleset into force.
-    pub(super) fn new(lab: &'a mut Lab, worlds: &'a Worlds, compiled: &'a Compiled) -> anyhow::Result<Self> {
-        lab.put(&compiled.ruleset)?;
+    /// Brings a ruleset into force. The inner error says why the kernel did not take it.
+    pub(super) fn new(
+        lab: &'a mut Lab,
+        worlds: &'a Worlds,
+        compiled: &'a Compiled,
+    ) -> anyhow::Result<Result<Self, String>> {
+        if let Err(error) = lab.put(&compiled.ruleset) {
+            return Ok(Err(error.to_string()));
+        }
         let counters = lab.counters()?;
-        Ok(InForce {
+        Ok(Ok(InForce {
             lab,
             worlds,
             compiled,
             counters,
-        })
+        }))
     }
 
     /// Sends a packet. The inner error says what was not as expected.

@@ -36,15 +36,18 @@ pub(super) fn roll_out(lab: &mut Lab, case: &Case) -> anyhow::Result<Result<Tall
     let mut outcomes: Vec<Vec<Outcome>> = Vec::new();
     for (step, worlds) in STEPS.into_iter().zip(&worlds) {
         let compiled = compile(worlds, &case.options);
-        let mut in_force = InForce::new(lab, worlds, &compiled)?;
+        let mut in_force = match InForce::new(lab, worlds, &compiled)? {
+            Ok(in_force) => in_force,
+            Err(what) => return Ok(Err(disagreement(lab, step, None, what)?)),
+        };
         let mut here = Vec::new();
         for journey in &journeys {
             match in_force.send(journey)? {
                 Ok(outcome) => {
-                    tally.count(&outcome);
+                    tally.count(journey, &outcome);
                     here.push(outcome);
                 }
-                Err(what) => return Ok(Err(disagreement(lab, step, journey, what)?)),
+                Err(what) => return Ok(Err(disagreement(lab, step, Some(journey), what)?)),
             }
         }
         outcomes.push(here);
@@ -55,12 +58,12 @@ pub(super) fn roll_out(lab: &mut Lab, case: &Case) -> anyhow::Result<Result<Tall
         let [before, staged, promoted, bare] = [0, 1, 2, 3].map(|step: usize| &outcomes[step][index]);
         if (before.verdict, decided(before)) != (staged.verdict, decided(staged)) {
             let what = format!("staging changed what happens: {before:#?}, then {staged:#?}");
-            return Ok(Err(disagreement(lab, STEPS[1], journey, what)?));
+            return Ok(Err(disagreement(lab, STEPS[1], Some(journey), what)?));
         }
         let evaluated = expected(&pending, journey).verdict;
         if evaluated != promoted.verdict {
             let what = format!("the evaluator predicted {evaluated:?}: {promoted:#?}");
-            return Ok(Err(disagreement(lab, STEPS[2], journey, what)?));
+            return Ok(Err(disagreement(lab, STEPS[2], Some(journey), what)?));
         }
         let foretold = foretold(journey, staged);
         for (step, foretold, outcome) in [
@@ -70,7 +73,7 @@ pub(super) fn roll_out(lab: &mut Lab, case: &Case) -> anyhow::Result<Result<Tall
             if foretold.is_some_and(|verdict| verdict != outcome.verdict) {
                 let what =
                     format!("the preview's counters predicted {foretold:?}: {staged:#?}, then {outcome:#?}");
-                return Ok(Err(disagreement(lab, STEPS[step], journey, what)?));
+                return Ok(Err(disagreement(lab, STEPS[step], Some(journey), what)?));
             }
             tally.foretold += u64::from(foretold.is_some());
         }
@@ -83,6 +86,13 @@ pub(super) fn roll_out(lab: &mut Lab, case: &Case) -> anyhow::Result<Result<Tall
 /// The journeys that the lab can make, each with what conntrack really calls it: what arrives where palisade is not.
 fn calibrated(lab: &mut Lab, case: &Case) -> anyhow::Result<Vec<Journey>> {
     lab.clear()?;
+    let established = case
+        .journeys
+        .iter()
+        .filter(|journey| journey.state == CtState::Established);
+    for journey in established {
+        lab.open(journey)?;
+    }
     let mut journeys = Vec::new();
     for journey in case.journeys.iter().filter(|journey| Lab::can_carry(journey)) {
         let (number, _) = lab.send(journey)?;
@@ -113,12 +123,12 @@ fn calibrated(lab: &mut Lab, case: &Case) -> anyhow::Result<Vec<Journey>> {
 fn disagreement(
     lab: &Lab,
     step: &'static str,
-    journey: &Journey,
+    journey: Option<&Journey>,
     what: String,
 ) -> anyhow::Result<Box<Disagreement>> {
     Ok(Box::new(Disagreement {
         step,
-        journey: journey.clone(),
+        journey: journey.cloned(),
         what,
         listing: lab.listing()?,
     }))

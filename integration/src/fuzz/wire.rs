@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 
 use palisade_cases::{Journey, Way};
-use palisade_rules::net::Protocol;
+use palisade_rules::evaluate::Packet;
+use palisade_rules::net::{Family, Protocol};
 use palisade_rules::ruleset::CtState;
 
 use super::lab::INTERFACES;
@@ -16,6 +17,9 @@ pub(super) const TO_HOST_BY_LOOPBACK: u8 = 0x1c;
 
 /// The hop limit of packets of the lab is this, or a few more: nobody else's are near it.
 pub(super) const HOPS: u8 = 200;
+
+/// The hop limit of packets that the lab neither reports nor drops.
+pub(super) const OPENING: u8 = HOPS + 12;
 
 /// The marks that journeys come with, each with a hop limit of its own.
 pub(super) const MARKS: [u32; 6] = [0, 7, 0x0800_0000, 0x1000_0000, 0x4000_0000, u32::MAX];
@@ -33,10 +37,45 @@ pub(super) fn hops(mark: usize, is_untracked: bool) -> u8 {
     HOPS + mark + if is_untracked { marks } else { 0 }
 }
 
+/// The first packet of a journey's connection and its answer, both to the host; none where conntrack would ask for more, or
+/// knows no connections.
+pub(super) fn opening(journey: &Journey) -> Vec<Vec<u8>> {
+    let mut there = Journey {
+        way: Way::In { from: "eth0" },
+        state: CtState::New,
+        mark: 0,
+        ..journey.clone()
+    };
+    let packet = &mut there.packet;
+    let answer = match (packet.protocol, packet.icmp_type) {
+        (Protocol::ICMP, 8) if packet.family() == Family::V4 => 0,
+        (Protocol::ICMPV6, 128) if packet.family() == Family::V6 => 129,
+        (Protocol::UDP | Protocol(47), other) => other,
+        _ => return Vec::new(),
+    };
+    let back = Journey {
+        packet: Packet {
+            source: packet.destination,
+            destination: packet.source,
+            source_port: packet.destination_port,
+            destination_port: packet.source_port,
+            icmp_type: answer,
+            ..*packet
+        },
+        ..there.clone()
+    };
+    [there, back].map(|journey| bytes(&journey, 1, OPENING)).to_vec()
+}
+
 /// A packet, from its IP header on. `number` is how it is known again.
 ///
 /// Checksums but that of IPv4's header are left out: the lab does not look at them.
 pub(super) fn packet(journey: &Journey, number: u16) -> Vec<u8> {
+    let mark = MARKS.iter().position(|mark| *mark == journey.mark).unwrap_or(0);
+    bytes(journey, number, hops(mark, journey.state == CtState::Untracked))
+}
+
+fn bytes(journey: &Journey, number: u16, hops: u8) -> Vec<u8> {
     let payload = payload(journey);
     let service = match journey.way {
         Way::In { from: "lo" } => TO_HOST_BY_LOOPBACK,
@@ -44,8 +83,6 @@ pub(super) fn packet(journey: &Journey, number: u16) -> Vec<u8> {
         Way::Out { .. } => 0,
         Way::Through { to, .. } => forwarded(INTERFACES.iter().position(|name| *name == to).unwrap_or(0)),
     };
-    let mark = MARKS.iter().position(|mark| *mark == journey.mark).unwrap_or(0);
-    let hops = hops(mark, journey.state == CtState::Untracked);
     let length = u16::try_from(payload.len()).unwrap_or(u16::MAX);
     let protocol = journey.packet.protocol.0;
     let number = number.to_be_bytes();
