@@ -25,7 +25,7 @@ fn main() -> anyhow::Result<ExitCode> {
     let started = Instant::now();
     let mut told = started;
     let mut all = Tally::default();
-    let rate = |all: &Tally| all.packets() as f64 / started.elapsed().as_secs_f64().max(0.001);
+    let rate = |all: &Tally| u128::from(all.packets()) * 1000 / started.elapsed().as_millis().max(1);
     for case in 0..arguments.count {
         let seed = arguments.seed.wrapping_add(case);
         match fuzzer.run(seed)? {
@@ -41,14 +41,14 @@ fn main() -> anyhow::Result<ExitCode> {
         }
         if told.elapsed() >= INTERVAL {
             told = Instant::now();
-            println!("{all}; {:.0} packets/s; 0 disagreements", rate(&all));
+            println!("{all}; {} packets/s; 0 disagreements", rate(&all));
         }
     }
     for (kind, times) in &all.kinds {
         println!("{times:>10}  {kind}");
     }
     println!(
-        "seeds {} to {}: {all}; {:.0} packets/s; 0 disagreements",
+        "seeds {} to {}: {all}; {} packets/s; 0 disagreements",
         arguments.seed,
         arguments.seed.wrapping_add(arguments.count.saturating_sub(1)),
         rate(&all)

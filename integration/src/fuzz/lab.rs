@@ -9,37 +9,35 @@
 //! ```
 //!
 //! What has passed palisade is reported to an NFLOG group and dropped before conntrack confirms it, so that every packet
-//! is the first of a connection, nobody answers, and nothing leaves.
+//! is the first of a connection, nobody answers, and nothing leaves. Some connections are opened beforehand.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, ErrorKind};
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddrV4, SocketAddrV6};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
 
 use anyhow::{Context, ensure};
-use nix::ifaddrs::getifaddrs;
 use nix::sys::socket::{
-    AddressFamily, LinkAddr, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, bind,
-    sendto, setsockopt, socket, sockopt,
+    AddressFamily, MsgFlags, SockFlag, SockProtocol, SockType, SockaddrIn, SockaddrIn6, sendto, socket,
 };
 use palisade::lab::Namespace;
-use palisade_cases::{CGROUPS, Case, Journey, PORTS, Way};
+use palisade_cases::{CGROUPS, Case, Journey, Way};
 use palisade_nft::{CounterValue, NflogOptions, NflogSocket, Nft, ReplaceError};
-use palisade_rules::net::{Family, Protocol};
+use palisade_rules::net::Family;
 use palisade_rules::ruleset::{CtState, Ruleset};
 
-use super::services::{Services, listener};
-use super::wire;
+use super::services::Services;
+use super::sockets::{self, Sockets};
+use super::{around, wire};
 use crate::nft;
 
 /// The interfaces of the host but for loopback.
 pub(super) const INTERFACES: [&str; 5] = ["eth0", "eth1", "eth2", "cali1", "cali2"];
 
 /// The NFLOG group of the reports.
-const GROUP: u16 = 7;
+pub(super) const GROUP: u16 = 7;
 
 /// The host, and the other ends of its cables.
 pub(super) struct Lab {
@@ -53,10 +51,8 @@ pub(super) struct Lab {
     names: BTreeMap<u32, &'static str>,
     /// Where frames come in.
     wires: BTreeMap<&'static str, Wire>,
-    /// What sends from the host, by interface, family and cgroup.
-    senders: BTreeMap<(&'static str, Family, Option<&'static str>), OwnedFd>,
-    /// What packets to the host find there. Nothing gets to them.
-    _listeners: Vec<OwnedFd>,
+    /// Where packets go out, and what those to the host find.
+    sockets: Sockets,
     services: Services,
     sent: u16,
 }
@@ -103,22 +99,22 @@ impl Lab {
         }
         set(&host, "net/ipv6/ip_nonlocal_bind", "1")?;
         let reports = host.run(|| NflogSocket::bind(GROUP, NflogOptions::default()))??;
-        nft(&host, &["-f", "-"], &table())?;
+        nft(&host, &["-f", "-"], &around::table())?;
         set(&host, "net/netfilter/nf_conntrack_checksum", "0")?;
         for version in ["-4", "-6"] {
             let mut command = Command::new("ip");
             command.args([version, "-batch", "-"]);
-            let output = host.output(&command, &routes())?;
+            let output = host.output(&command, &around::routes())?;
             ensure!(
                 output.status.success(),
                 "ip {version}: {}",
                 String::from_utf8_lossy(&output.stderr)
             );
         }
-        let here = links(&host)?;
-        let there = links(&peer)?;
+        let here = sockets::links(&host)?;
+        let there = sockets::links(&peer)?;
         let mut wires = BTreeMap::new();
-        let (mut senders, mut listeners) = (BTreeMap::new(), Vec::new());
+        let mut all = Sockets::default();
         let mut names = BTreeMap::new();
         for interface in INTERFACES.into_iter().chain(["lo"]) {
             let own = here
@@ -130,16 +126,16 @@ impl Lab {
                 _ => (&host, own),
             };
             let addresses = [own, end].map(|link| link.addr().unwrap_or_default()).concat();
-            let socket = namespace.run(|| on_wire(end))??;
+            let socket = namespace.run(|| sockets::on_wire(end))??;
             let addresses = addresses.try_into().unwrap_or_default();
             wires.insert(interface, Wire { socket, addresses });
         }
         let services = Services::new()?;
         let cgroups = CGROUPS.map(|(path, _)| Some(path));
         for cgroup in cgroups.into_iter().chain([None]) {
-            let of_cgroup = services.inside(cgroup, || Ok(host.run(|| sockets(cgroup))??))?;
-            senders.extend(of_cgroup.senders);
-            listeners.extend(of_cgroup.listeners);
+            let of_cgroup = services.inside(cgroup, || Ok(host.run(|| sockets::sockets(cgroup))??))?;
+            all.senders.extend(of_cgroup.senders);
+            all.listeners.extend(of_cgroup.listeners);
         }
         Ok(Lab {
             nft: host.run(Nft::open)??,
@@ -158,8 +154,7 @@ impl Lab {
             buffer: vec![0; NflogSocket::BUFFER],
             names,
             wires,
-            senders,
-            _listeners: listeners,
+            sockets: all,
             services,
             sent: 0,
         })
@@ -227,7 +222,7 @@ impl Lab {
             }
             Way::Out { to } => {
                 let cgroup = self.services.cgroup_of(journey);
-                let sender = self.senders[&(to, journey.packet.family(), cgroup)].as_raw_fd();
+                let sender = self.sockets.senders[&(to, journey.packet.family(), cgroup)].as_raw_fd();
                 match journey.packet.destination {
                     IpAddr::V4(address) => {
                         let to = SockaddrIn::from(SocketAddrV4::new(address, 0));
@@ -265,7 +260,7 @@ impl Lab {
                         FORWARD => Way::Through { from, to },
                         _ => Way::Out { to },
                     },
-                    state: STATES
+                    state: around::STATES
                         .into_iter()
                         .find(|(_, name)| *name == report.prefix)
                         .map_or(CtState::Untracked, |(state, _)| state),
@@ -292,172 +287,9 @@ impl Wire {
     }
 }
 
-const STATES: [(CtState, &str); 5] = [
-    (CtState::New, "new"),
-    (CtState::Established, "established"),
-    (CtState::Related, "related"),
-    (CtState::Untracked, "untracked"),
-    (CtState::Invalid, "invalid"),
-];
-
-/// What stands before and behind palisade.
-fn table() -> String {
-    let mut text = String::from("table inet lab {\n");
-    let mut marks = String::new();
-    let mut untracked = Vec::new();
-    for (index, mark) in wire::MARKS.into_iter().enumerate() {
-        for is_untracked in [false, true] {
-            let hops = wire::hops(index, is_untracked);
-            let _ = write!(marks, "{hops} : {mark:#x}, ");
-            if is_untracked {
-                untracked.push(hops.to_string());
-            }
-        }
-    }
-    let untracked = untracked.join(", ");
-    let last = wire::OPENING;
-    for (family, hops) in [("ipv4", "ip ttl"), ("ipv6", "ip6 hoplimit")] {
-        let _ = writeln!(
-            text,
-            "chain {family} {{\n{hops} != {}-{last} drop\n{hops} {{ {untracked} }} notrack\nmeta mark set {hops} map {{ {marks} }}\n}}",
-            wire::HOPS
-        );
-    }
-    for (_, name) in STATES {
-        let _ = writeln!(
-            text,
-            "chain {name} {{ log prefix \"{name}\" group {GROUP} snaplen 64 queue-threshold 1\ndrop\n}}"
-        );
-    }
-    for hook in ["prerouting", "output"] {
-        let _ = writeln!(
-            text,
-            "chain first-{hook} {{ type filter hook {hook} priority -400\nmeta nfproto vmap {{ ipv4 : goto ipv4, ipv6 : goto ipv6 }}\n}}"
-        );
-    }
-    let states = STATES.map(|(_, name)| format!("{name} : goto {name}")).join(", ");
-    for hook in ["input", "forward", "output"] {
-        let _ = writeln!(
-            text,
-            "chain last-{hook} {{ type filter hook {hook} priority 300\nip ttl {0} accept\nip6 hoplimit {0} accept\nct state vmap {{ {states} }}\n}}",
-            wire::OPENING
-        );
-    }
-    text.push('}');
-    text
-}
-
-/// Rules and routes, the same for both IP versions.
-fn routes() -> String {
-    let mut text = String::new();
-    let mut local = |interface: &str, index: usize, service: u8| {
-        let (out, own) = (100 + index, 200 + index);
-        let _ = writeln!(text, "route add default dev {interface} table {out}");
-        let _ = writeln!(text, "route add local default dev {interface} table {own}");
-        let _ = writeln!(text, "rule add pref 100 oif {interface} lookup {out}");
-        let _ = writeln!(
-            text,
-            "rule add pref 100 iif {interface} tos {service:#x} lookup {own}"
-        );
-    };
-    for (index, interface) in INTERFACES.into_iter().enumerate() {
-        local(interface, index, wire::TO_HOST);
-    }
-    local("lo", INTERFACES.len(), wire::TO_HOST_BY_LOOPBACK);
-    for from in INTERFACES {
-        for index in 0..INTERFACES.len() {
-            let (service, out) = (wire::forwarded(index), 100 + index);
-            let _ = writeln!(text, "rule add pref 100 iif {from} tos {service:#x} lookup {out}");
-        }
-    }
-    text
-}
-
 fn set(namespace: &Namespace, name: &str, value: &str) -> anyhow::Result<()> {
     let path = format!("/proc/sys/{name}");
     namespace
         .run(|| fs::write(&path, value))?
         .with_context(|| format!("cannot set {name} to {value}"))
-}
-
-/// The interfaces of a namespace by name.
-fn links(namespace: &Namespace) -> anyhow::Result<BTreeMap<String, LinkAddr>> {
-    let links = namespace.run(|| {
-        let links =
-            getifaddrs()?.filter_map(|link| Some((link.interface_name, *link.address?.as_link_addr()?)));
-        nix::Result::Ok(links.collect())
-    })??;
-    Ok(links)
-}
-
-/// A socket for whole frames.
-fn on_wire(link: &LinkAddr) -> io::Result<OwnedFd> {
-    let socket = socket(AddressFamily::Packet, SockType::Raw, SockFlag::SOCK_CLOEXEC, None)?;
-    bind(socket.as_raw_fd(), link)?;
-    Ok(socket)
-}
-
-/// The sockets of one cgroup.
-#[derive(Default)]
-struct Sockets {
-    senders: Vec<((&'static str, Family, Option<&'static str>), OwnedFd)>,
-    listeners: Vec<OwnedFd>,
-}
-
-fn sockets(cgroup: Option<&'static str>) -> io::Result<Sockets> {
-    let mut sockets = Sockets::default();
-    for interface in INTERFACES.into_iter().chain(["lo"]) {
-        for family in Family::BOTH {
-            let sender = sender(interface, family)?;
-            sockets.senders.push(((interface, family, cgroup), sender));
-        }
-        for protocol in [Protocol::TCP, Protocol::UDP] {
-            for port in PORTS {
-                if cgroup.is_some() && listener(interface, protocol, port) == cgroup {
-                    sockets.listeners.push(listening(interface, protocol, port)?);
-                }
-            }
-        }
-    }
-    Ok(sockets)
-}
-
-/// A socket that is there for both IP versions, on one interface.
-fn listening(interface: &str, protocol: Protocol, port: u16) -> io::Result<OwnedFd> {
-    let kind = if protocol == Protocol::TCP {
-        SockType::Stream
-    } else {
-        SockType::Datagram
-    };
-    let socket = socket(AddressFamily::Inet6, kind, SockFlag::SOCK_CLOEXEC, None)?;
-    setsockopt(&socket, sockopt::BindToDevice, &interface.into())?;
-    bind(
-        socket.as_raw_fd(),
-        &SockaddrIn6::from(SocketAddrV6::new([0; 8].into(), port, 0, 0)),
-    )?;
-    if protocol == Protocol::TCP {
-        nix::sys::socket::listen(&socket, nix::sys::socket::Backlog::new(1)?)?;
-    }
-    Ok(socket)
-}
-
-/// A socket for whole packets, out of one interface.
-fn sender(interface: &str, family: Family) -> io::Result<OwnedFd> {
-    let domain = match family {
-        Family::V4 => AddressFamily::Inet,
-        Family::V6 => AddressFamily::Inet6,
-    };
-    let socket = socket(domain, SockType::Raw, SockFlag::SOCK_CLOEXEC, SockProtocol::Raw)?;
-    setsockopt(&socket, sockopt::BindToDevice, &interface.into())?;
-    if family == Family::V6 {
-        // Else the kernel looks for an address to send from, whatever the packet says.
-        let any = SockaddrIn6::from(SocketAddrV6::new(
-            [0xfd00, 0xffff, 0, 0, 0, 0, 0, 1].into(),
-            0,
-            0,
-            0,
-        ));
-        bind(socket.as_raw_fd(), &any)?;
-    }
-    Ok(socket)
 }
