@@ -21,7 +21,6 @@ use std::path::Path;
 
 use palisade_cases::{Case, Journey, case};
 use palisade_rules::print;
-
 use proptest::test_runner::{Config, RngAlgorithm, TestCaseError, TestError, TestRng, TestRunner};
 
 use lab::Lab;

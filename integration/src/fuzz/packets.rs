@@ -15,7 +15,7 @@ use palisade_rules::world::{WorldKind, Worlds};
 use super::lab::{Arrival, Lab};
 
 /// A busy machine delivers a packet a moment after it was sent: before a difference counts, it is looked at again so often.
-const LOOKS: u32 = 6;
+const LOOKS: u32 = 8;
 
 /// A ruleset in the kernel, and what it is to do.
 pub(super) struct InForce<'a> {

@@ -1,6 +1,9 @@
 //! A case in the kernel, step by step as a person rolls it out: nothing staged, staged, promoted, safety nets removed.
 //! The same packets are sent at each step.
 
+use std::thread;
+use std::time::{Duration, Instant};
+
 use anyhow::{Context, ensure};
 use palisade_cases::{
     Case, Journey, Way, expected, predicted, promoted, without_safety_nets, without_staged,
@@ -23,6 +26,9 @@ const STEPS: [&str; 4] = [
     "promoted",
     "promoted, and the safety nets removed",
 ];
+
+/// How long a busy machine may take to deliver a packet that nobody denies.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Makes every step of a case and sends every packet at each. The inner error is the first disagreement.
 pub(super) fn roll_out(lab: &mut Lab, case: &Case) -> anyhow::Result<Result<Tally, Box<Disagreement>>> {
@@ -97,11 +103,9 @@ fn calibrated(lab: &mut Lab, case: &Case) -> anyhow::Result<Vec<Journey>> {
     for journey in case.journeys.iter().filter(|journey| Lab::can_carry(journey)) {
         let (number, _) = lab.send(journey)?;
         let mut arrivals = lab.arrivals()?;
-        for _ in 0..20 {
-            if !arrivals.is_empty() {
-                break;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(2));
+        let sent = Instant::now();
+        while arrivals.is_empty() && sent.elapsed() < PATIENCE {
+            thread::sleep(Duration::from_millis(1));
             arrivals = lab.arrivals()?;
         }
         let arrival = arrivals
