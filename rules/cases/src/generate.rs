@@ -207,7 +207,7 @@ fn tiers() -> impl Strategy<Value = BTreeMap<String, Tier>> {
                     name: name.to_owned(),
                     order: Order::new(order),
                     default_action,
-                    position: None,
+                    position: Some(position()),
                 };
                 (name.to_owned(), tier)
             })

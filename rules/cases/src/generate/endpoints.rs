@@ -101,7 +101,7 @@ fn hosts() -> impl Strategy<Value = BTreeMap<String, HostEndpoint>> {
     })
 }
 
-/// Some of: two workloads here and one elsewhere. Two of them have one name, and two share an address.
+/// Some of: two workloads here and one elsewhere. Two of them may have one name, and two share an address.
 fn workloads() -> impl Strategy<Value = BTreeMap<ObjectName, WorkloadEndpoint>> {
     let written = vec![
         ("red", "w", NODE, "cali1", vec![ip("10.0.0.4"), ip("fd00::4")]),
@@ -115,12 +115,13 @@ fn workloads() -> impl Strategy<Value = BTreeMap<ObjectName, WorkloadEndpoint>> 
             .zip(random)
             .map(
                 |((namespace, name, node, interface, addresses), (rest, is_pod))| {
-                    let id = object_name(Some(namespace), name);
+                    let orchestrator = if is_pod { "k8s" } else { "cni" };
+                    let id = object_name(Some(namespace), &format!("{node}-{orchestrator}-{name}-eth0"));
                     let endpoint = WorkloadEndpoint {
                         id: id.clone(),
                         labels: rest.labels,
                         node: node.to_owned(),
-                        orchestrator: if is_pod { "k8s" } else { "cni" }.to_owned(),
+                        orchestrator: orchestrator.to_owned(),
                         service_account: is_pod.then(|| "clerk".to_owned()),
                         interface: interface.to_owned(),
                         addresses,
