@@ -9,7 +9,8 @@ use proptest::sample::select;
 use super::{CGROUPS, ip};
 use crate::journey::{Journey, Way};
 
-const ADDRESSES_V4: [&str; 8] = [
+/// Those of endpoints, and some at the edges of nets.
+const ADDRESSES_V4: [&str; 10] = [
     "10.0.0.1",
     "10.0.1.1",
     "10.0.0.2",
@@ -18,19 +19,28 @@ const ADDRESSES_V4: [&str; 8] = [
     "10.0.0.5",
     "10.9.9.9",
     "192.0.2.1",
+    "10.0.0.255",
+    "126.255.255.255",
 ];
 
-const ADDRESSES_V6: [&str; 6] = [
+const ADDRESSES_V6: [&str; 8] = [
     "fd00::1",
     "fd00:1::1",
     "fd00::2",
     "fd00::4",
     "2001:db8::1",
     "fe80::1",
+    "fd00::8000:0:0:1",
+    "fd00:0:0:1::",
 ];
 
-/// The ports of packets.
-pub const PORTS: [u16; 9] = [0, 1, 22, 53, 68, 80, 443, 8080, 65535];
+/// The ports of packets: those that have names first, then those of failsafes and the edges of ranges.
+pub const PORTS: [u16; 15] = [
+    80, 443, 53, 8080, 0, 1, 22, 68, 442, 1023, 1024, 8000, 8100, 8101, 65535,
+];
+
+/// How many of them have names.
+const NAMED: usize = 4;
 
 pub(super) fn journey() -> impl Strategy<Value = Journey> {
     let state = prop_oneof![
@@ -88,6 +98,10 @@ fn cgroups() -> impl Strategy<Value = Vec<u64>> {
     })
 }
 
+fn port() -> impl Strategy<Value = u16> {
+    prop_oneof![select(&PORTS[..NAMED]), select(&PORTS[NAMED..])]
+}
+
 fn packet() -> impl Strategy<Value = Packet> {
     let pair = prop_oneof![
         [select(&ADDRESSES_V4[..]), select(&ADDRESSES_V4[..])],
@@ -106,7 +120,7 @@ fn packet() -> impl Strategy<Value = Packet> {
     (
         pair,
         protocol,
-        [select(&PORTS[..]), select(&PORTS[..])],
+        [port(), port()],
         (select(vec![8, 128, 133, 135]), select(vec![0, 0, 1])),
     )
         .prop_map(

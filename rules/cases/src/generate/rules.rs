@@ -1,5 +1,6 @@
 //! Random rules: every condition, alone and with others.
 
+use ipnet::IpNet;
 use palisade_rules::net::{Family, PortRange, Protocol};
 use palisade_rules::resource::{Action, Entity, IcmpMatch, Ports, ProtocolMatch, Rule};
 use proptest::collection::vec;
@@ -39,20 +40,16 @@ fn rule() -> impl Strategy<Value = Rule> {
     .prop_map(|(protocol, family)| ProtocolMatch { protocol, family });
     let family = select(Family::BOTH.to_vec());
     (
-        (
-            action,
-            weighted(0.1, select(vec!["n", "o"])),
-            prop::bool::weighted(0.3),
-        ),
+        (action, weighted(0.1, select(vec!["n", "o"]))),
         weighted(0.1, family.clone()),
         weighted(0.6, protocol.clone()),
         weighted(0.1, protocol),
         [weighted(0.2, icmp()), weighted(0.1, icmp())],
-        family.prop_flat_map(|family| [entity(family), entity(family)]),
+        family.prop_flat_map(sides),
     )
         .prop_map(
             |(
-                (action, name, is_plain),
+                (action, name),
                 ip_version,
                 protocol,
                 not_protocol,
@@ -74,9 +71,7 @@ fn rule() -> impl Strategy<Value = Rule> {
                     index: 0,
                     position: position(),
                 };
-                // Where every rule has many conditions, few packets come far.
-                if is_plain {
-                    (rule.source, rule.destination) = (Entity::default(), Entity::default());
+                if rule.source == Entity::default() && rule.destination == Entity::default() {
                     (rule.not_protocol, rule.not_icmp) = (None, None);
                 }
                 make_ports_valid(&mut rule);
@@ -109,12 +104,58 @@ fn icmp() -> impl Strategy<Value = IcmpMatch> {
     (select(vec![8, 128, 135]), code).prop_map(|(icmp_type, code)| IcmpMatch { icmp_type, code })
 }
 
-/// One side of a rule; all its nets are of one family, as in every rule that is valid.
-fn entity(family: Family) -> impl Strategy<Value = Entity> {
-    let nets = move || match family {
+/// Both sides of a rule. Where every rule has many conditions, few packets come far, and fewer meet any one of them.
+fn sides(family: Family) -> impl Strategy<Value = [Entity; 2]> {
+    let one_condition = (only(family), any::<bool>()).prop_map(|(entity, is_source)| {
+        if is_source {
+            [entity, Entity::default()]
+        } else {
+            [Entity::default(), entity]
+        }
+    });
+    prop_oneof![
+        3 => Just([Entity::default(), Entity::default()]),
+        4 => one_condition,
+        3 => [entity(family), entity(family)],
+    ]
+}
+
+/// One side of a rule, with one condition.
+fn only(family: Family) -> impl Strategy<Value = Entity> {
+    let nets = move || nets(family).prop_map(Some);
+    let none = Entity::default;
+    prop_oneof![
+        nets().prop_map(move |nets| Entity { nets, ..none() }),
+        nets().prop_map(move |not_nets| Entity { not_nets, ..none() }),
+        selector().prop_map(move |selector| Entity {
+            selector: Some(selector),
+            ..none()
+        }),
+        selector().prop_map(move |selector| Entity {
+            not_selector: Some(selector),
+            ..none()
+        }),
+        ports().prop_map(move |ports| Entity {
+            ports: Some(ports),
+            ..none()
+        }),
+        ports().prop_map(move |ports| Entity {
+            not_ports: Some(ports),
+            ..none()
+        }),
+    ]
+}
+
+fn nets(family: Family) -> impl Strategy<Value = Vec<IpNet>> {
+    match family {
         Family::V4 => vec(net(&NETS_V4), 1..4),
         Family::V6 => vec(net(&NETS_V6), 1..4),
-    };
+    }
+}
+
+/// One side of a rule; all its nets are of one family, as in every rule that is valid.
+fn entity(family: Family) -> impl Strategy<Value = Entity> {
+    let nets = move || nets(family);
     (
         weighted(0.15, nets()),
         weighted(0.1, nets()),
