@@ -4,8 +4,19 @@ use std::fmt::Write as _;
 
 use palisade_rules::world::Host;
 
-const POLICIES: usize = 10_000;
-const ENDPOINTS: usize = 10_000;
+/// How large an estate is.
+#[derive(Clone, Copy)]
+pub(crate) struct Estate {
+    /// Policies of five rules.
+    pub(crate) policies: usize,
+    /// HostEndpoints with two addresses.
+    pub(crate) endpoints: usize,
+    /// Of [`MEMBERS`] each.
+    pub(crate) sets: usize,
+    /// Whether every policy governs every endpoint; if not, ten govern most of them.
+    pub(crate) everywhere: bool,
+}
+
 const SETS: usize = 100;
 const MEMBERS: usize = 1_000;
 
@@ -16,18 +27,22 @@ const ENVIRONMENTS: [&str; 4] = ["prod", "prod", "staging", "dev"];
 const ZONES: [&str; 5] = ["fra1", "fra2", "ams1", "lhr1", "waw1"];
 
 /// Names and texts of the files.
-pub(crate) fn texts() -> Vec<(&'static str, String)> {
+pub(crate) fn texts(estate: Estate) -> Vec<(&'static str, String)> {
+    let mut policies = documents(estate.policies, policy);
+    if estate.everywhere {
+        policies = policies.replace("\n  selector: app", "\n  selector: all() || app");
+    }
     vec![
-        ("policies.yaml", documents(POLICIES, policy)),
-        ("endpoints.yaml", documents(ENDPOINTS, endpoint)),
-        ("sets.yaml", documents(SETS, network_set)),
+        ("policies.yaml", policies),
+        ("endpoints.yaml", documents(estate.endpoints, endpoint)),
+        ("sets.yaml", documents(estate.sets, network_set)),
     ]
 }
 
 /// The host that resolves the estate: that of one of the endpoints.
 pub(crate) fn host() -> Host {
     Host {
-        node: Some(node(4_217)),
+        node: Some(node(217)),
         interfaces: [
             ("lo".to_owned(), vec!["127.0.0.1".parse().expect("an address")]),
             ("eth0".to_owned(), Vec::new()),
@@ -54,7 +69,8 @@ fn app(index: usize) -> String {
     format!("{}-{}", TIERS[index % TIERS.len()], index)
 }
 
-fn node(index: usize) -> String {
+/// An endpoint's node; the endpoint's own name has `-eth0` behind it.
+pub(crate) fn node(index: usize) -> String {
     format!("host-{index:05}")
 }
 

@@ -17,7 +17,12 @@ use palisade_rules::source::{FileId, Files};
 use palisade_rules::world::{Worlds, resolve};
 
 fn main() {
-    let texts = estate::texts();
+    let texts = estate::texts(estate::Estate {
+        policies: 10_000,
+        endpoints: 10_000,
+        sets: 100,
+        everywhere: false,
+    });
     report_memory(&texts);
     let mut criterion = Criterion::default()
         .sample_size(10)
