@@ -9,11 +9,13 @@
 //! undecided goes on to the next.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use crate::failsafe::Failsafe;
 use crate::net::{Direction, Family, Protocol};
 use crate::resource::{Action, TierAction};
 use crate::source::Position;
+pub use crate::world::PolicyRef;
 use crate::world::{
     EndpointId, EndpointKind, Stage, World, WorldEntity, WorldPolicy, WorldPorts, WorldRule, Worlds,
 };
@@ -120,7 +122,7 @@ pub enum StepBy {
     /// A rule of a policy.
     Rule {
         /// Which policy.
-        policy: PolicyRef,
+        policy: Arc<PolicyRef>,
         /// The index of the rule as written.
         rule_index: usize,
         /// The rule's name, if it has one.
@@ -133,7 +135,7 @@ pub enum StepBy {
         /// The tier.
         tier: String,
         /// The last policy of the tier that governs the direction.
-        trigger: PolicyRef,
+        trigger: Arc<PolicyRef>,
     },
     /// A rule of a profile.
     Profile {
@@ -146,19 +148,6 @@ pub enum StepBy {
     },
     /// No rule anywhere.
     NoProfile,
-}
-
-/// A policy as a trace names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PolicyRef {
-    /// The kind as it is written.
-    pub kind: &'static str,
-    /// The tier.
-    pub tier: String,
-    /// The namespace; `None` for global kinds.
-    pub namespace: Option<String>,
-    /// The name.
-    pub name: String,
 }
 
 /// Decides about a packet to or from one endpoint itself, in one world.
@@ -354,12 +343,10 @@ impl Walk<'_> {
         with_safety_net: bool,
         steps: &mut Vec<Step>,
     ) -> Option<Verdict> {
-        let policies: Vec<&WorldPolicy> = policies
-            .iter()
-            .copied()
-            .filter(|policy| with_safety_net || !policy.safety_net)
-            .collect();
-        policies
+        let asked = policies.iter().copied();
+        let asked = asked.filter(|policy| with_safety_net || !policy.safety_net);
+        let asked: Vec<&WorldPolicy> = asked.collect();
+        asked
             .chunk_by(|a, b| a.tier == b.tier)
             .find_map(|tier| self.tier(stage, tier, steps))
     }
@@ -372,7 +359,7 @@ impl Walk<'_> {
                     continue;
                 }
                 let by = StepBy::Rule {
-                    policy: self.policy_ref(policy),
+                    policy: Arc::clone(&policy.named),
                     rule_index: rule.index,
                     rule_name: rule.name.clone(),
                     safety_net: policy.safety_net,
@@ -391,7 +378,7 @@ impl Walk<'_> {
         let tier = &self.world.tiers[last.tier];
         let by = StepBy::EndOfTier {
             tier: tier.name.clone(),
-            trigger: self.policy_ref(last),
+            trigger: Arc::clone(&last.named),
         };
         let (action, verdict) = match tier.default_action {
             TierAction::Deny => (Action::Deny, Some(Verdict::Deny)),
@@ -475,15 +462,6 @@ impl Walk<'_> {
                 .contains(address, self.packet.protocol, port)
         };
         ports.ranges.iter().any(|range| range.contains(port)) || ports.named.is_some_and(named)
-    }
-
-    fn policy_ref(&self, policy: &WorldPolicy) -> PolicyRef {
-        PolicyRef {
-            kind: policy.written_kind,
-            tier: self.world.tiers[policy.tier].name.clone(),
-            namespace: policy.id.namespace.clone(),
-            name: policy.id.name.clone(),
-        }
     }
 
     fn step(&self, stage: Stage, by: StepBy, action: Action, position: Option<Position>) -> Step {

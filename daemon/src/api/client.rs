@@ -1,10 +1,11 @@
 //! The command line's side of the API.
 
+use std::convert::Infallible;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use http_body_util::{BodyExt, Full};
-use hyper::body::{Bytes, Incoming};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Body, Bytes, Frame, Incoming};
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -90,7 +91,37 @@ impl Client {
         Ok(())
     }
 
+    /// Sends a body as it comes and hands out the answer as it comes, until it is told to stop.
+    pub async fn stream(
+        &self,
+        path: &str,
+        body: tokio::sync::mpsc::Receiver<Bytes>,
+        mut piece: impl FnMut(&[u8]) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, ClientError> {
+        let frames = futures::stream::unfold(body, async |mut body| {
+            let piece = body.recv().await?;
+            Some((Ok::<_, Infallible>(Frame::data(piece)), body))
+        });
+        let body = StreamBody::new(Box::pin(frames));
+        let mut answer = self.send_body(Method::POST, path, body).await?;
+        while let Some(frame) = answer.frame().await {
+            if let Ok(data) = frame?.into_data()
+                && piece(&data).is_break()
+            {
+                return Ok(ControlFlow::Break(()));
+            }
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Incoming, ClientError> {
+        self.send_body(method, path, Full::new(body)).await
+    }
+
+    async fn send_body<B>(&self, method: Method, path: &str, body: B) -> Result<Incoming, ClientError>
+    where
+        B: Body<Data = Bytes, Error = Infallible> + Send + 'static,
+    {
         let stream = UnixStream::connect(&self.socket)
             .await
             .map_err(|source| self.unreachable(source))?;
@@ -101,7 +132,7 @@ impl Client {
             .uri(path)
             .header("host", "palisade")
             .header("content-type", "application/json")
-            .body(Full::new(body))
+            .body(body)
             .map_err(|error| ClientError::Refused(format!("the request {path:?} cannot be made: {error}")))?;
         let response: Response<Incoming> = sender.send_request(request).await?;
         let status = response.status();

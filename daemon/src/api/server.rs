@@ -11,10 +11,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::StreamExt;
-use palisade_rules::analysis;
+use palisade_rules::analysis::{self, QueryLines};
 use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::mpsc;
 
 use super::types::{Failure, FlowLine, TestQuestion};
 use crate::kernel::KernelError;
@@ -22,6 +23,9 @@ use crate::service::Daemon;
 
 /// The group whose members may use the socket, if it exists.
 const GROUP: &str = "palisade";
+
+/// Pieces of queries, and of answers, that wait: who reads slowly is not read from.
+const PIECES: usize = 4;
 
 /// Why the socket cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +101,7 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
         .route("/v1/explain", post(explain))
         .route("/v1/lint", get(lint))
         .route("/v1/test", post(test))
+        .route("/v1/explain/queries", post(queries))
         .route(
             "/v1/reload",
             post(async |State(daemon): State<Arc<Daemon>>| Json(daemon.reload().await)),
@@ -157,6 +162,40 @@ async fn test(State(daemon): State<Arc<Daemon>>, Json(question): Json<TestQuesti
         Ok(Err(error)) => fail(StatusCode::UNPROCESSABLE_ENTITY, &error),
         Err(bug) => fail(StatusCode::INTERNAL_SERVER_ERROR, &bug),
     }
+}
+
+/// A query a line, an answer a line, both as they come, and all of one generation.
+async fn queries(State(daemon): State<Arc<Daemon>>, body: Body) -> Response {
+    let (pieces, mut asked) = mpsc::channel(PIECES);
+    let (answers, answered) = mpsc::channel::<std::io::Result<Vec<u8>>>(PIECES);
+    tokio::spawn(async move {
+        let mut body = body.into_data_stream();
+        while let Some(Ok(piece)) = body.next().await {
+            if pieces.send(piece).await.is_err() {
+                break;
+            }
+        }
+    });
+    tokio::task::spawn_blocking(move || {
+        let generation = daemon.generation();
+        let mut queries = QueryLines::new(&generation.worlds);
+        let mut is_wanted = true;
+        while is_wanted {
+            let mut out = Vec::new();
+            if let Some(piece) = asked.blocking_recv() {
+                queries.piece(&piece, &mut out);
+            } else {
+                queries.end(&mut out);
+                is_wanted = false;
+            }
+            is_wanted &= answers.blocking_send(Ok(out)).is_ok();
+        }
+    });
+    let answered = futures::stream::unfold(answered, async |mut answered| {
+        let answers = answered.recv().await?;
+        Some((answers, answered))
+    });
+    Body::from_stream(Box::pin(answered)).into_response()
 }
 
 /// Answers away from the event loop: the engine may be busy, the kernel slow, and the evaluation long.

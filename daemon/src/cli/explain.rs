@@ -1,48 +1,35 @@
 //! `palisade explain`.
 
-use std::fs::File;
-use std::io::{BufRead, BufReader};
-
-use palisade_rules::analysis::{self, Answer, BareAnswer, Query, StepReport, WorldAnswer};
-use palisade_rules::net::Protocol;
-use palisade_rules::world::Worlds;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use palisade_rules::analysis::{self, Answer, BareAnswer, Query, StepReport, WorldAnswer, parse_protocol};
 
 use super::args::{ExplainArgs, Format};
-use super::{Failure, Outcome, offline, output};
+use super::{Failure, Outcome, offline, output, queries};
 use crate::api::client::{Client, ClientError};
 use crate::exit::Exit;
 
 pub(super) async fn run(client: &Client, args: &ExplainArgs, format: Format) -> Outcome {
-    let asked = if args.from_files.files.is_empty() {
-        Asked::Daemon(client)
-    } else {
-        Asked::Files(Box::new(offline::worlds(&args.from_files)?.0))
-    };
     if let Some(path) = &args.queries {
-        let unreadable =
-            |error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", path.display()));
-        let lines: Box<dyn BufRead> = if path.as_os_str() == "-" {
-            Box::new(std::io::stdin().lock())
-        } else {
-            Box::new(BufReader::new(File::open(path).map_err(unreadable)?))
-        };
-        return many(&asked, lines.split(b'\n').map(|line| line.map_err(unreadable))).await;
+        return queries::run(client, path, &args.from_files).await;
     }
     let query = Query {
         from: args.from.clone().unwrap_or_default(),
         to: args.to.clone().unwrap_or_default(),
-        protocol: protocol(&args.proto).map_err(|error| Failure::new(Exit::Usage, error))?,
+        protocol: parse_protocol(&args.proto).map_err(|error| Failure::new(Exit::Usage, error))?,
         port: args.port,
         source_port: args.source_port,
         icmp_type: args.icmp_type,
         icmp_code: args.icmp_code,
     };
-    let answer = asked
-        .ask(&query)
-        .await?
-        .map_err(|error| Failure::new(Exit::Usage, error))?;
+    let answer = if args.from_files.files.is_empty() {
+        match client.post("/v1/explain", &query).await {
+            Ok(answer) => answer,
+            Err(ClientError::Refused(error)) => return Err(Failure::new(Exit::Usage, error)),
+            Err(error) => return Err(error.into()),
+        }
+    } else {
+        let (worlds, _) = offline::worlds(&args.from_files)?;
+        analysis::explain(&worlds, &query).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?
+    };
     match format {
         Format::Table => output::say(&text(&answer))?,
         Format::Csv => output::say(&output::csv(&csv_rows(&answer), &CSV_COLUMNS, true)?)?,
@@ -52,102 +39,6 @@ pub(super) async fn run(client: &Client, args: &ExplainArgs, format: Format) -> 
         .iter()
         .any(|world| world.verdict == "deny");
     Ok(if denied { Exit::Findings } else { Exit::Fine })
-}
-
-/// One answer a line, in order and at once; a query without a single answer gets its line all the same.
-async fn many(asked: &Asked<'_>, lines: impl Iterator<Item = Result<Vec<u8>, Failure>>) -> Outcome {
-    let mut exit = Exit::Fine;
-    for line in lines {
-        let line = line?;
-        if line.trim_ascii().is_empty() {
-            continue;
-        }
-        let answer = match serde_json::from_slice::<Value>(&line) {
-            Err(error) => json!({"from": null, "to": null, "error": format!("not a JSON object: {error}")}),
-            Ok(value) => {
-                let result = match QueryLine::read(&value) {
-                    Ok(query) => asked.ask(&query).await?,
-                    Err(error) => Err(error),
-                };
-                match result {
-                    Ok(answer) => serde_json::to_value(&answer).map_err(|error| {
-                        Failure::new(Exit::ApplyFailed, format!("cannot write the answer: {error}"))
-                    })?,
-                    Err(error) => json!({"from": value.get("from"), "to": value.get("to"), "error": error}),
-                }
-            }
-        };
-        if answer.get("error").is_some() {
-            exit = Exit::Findings;
-        }
-        if output::say_on(&format!("{answer}\n"))?.is_break() {
-            break;
-        }
-    }
-    Ok(exit)
-}
-
-/// Who answers.
-enum Asked<'a> {
-    Daemon(&'a Client),
-    Files(Box<Worlds>),
-}
-
-impl Asked<'_> {
-    /// The answer, or why there is none; the outer error is of the way there.
-    async fn ask(&self, query: &Query) -> Result<Result<Answer, String>, Failure> {
-        match self {
-            Asked::Files(worlds) => Ok(analysis::explain(worlds, query).map_err(|error| error.to_string())),
-            Asked::Daemon(client) => match client.post("/v1/explain", query).await {
-                Ok(answer) => Ok(Ok(answer)),
-                Err(ClientError::Refused(error)) => Ok(Err(error)),
-                Err(error) => Err(error.into()),
-            },
-        }
-    }
-}
-
-/// A line of `--queries`.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct QueryLine {
-    from: String,
-    to: String,
-    protocol: Option<Value>,
-    port: Option<u16>,
-    source_port: Option<u16>,
-    icmp_type: Option<u8>,
-    icmp_code: Option<u8>,
-}
-
-impl QueryLine {
-    fn read(value: &Value) -> Result<Query, String> {
-        let line = QueryLine::deserialize(value).map_err(|error| error.to_string())?;
-        let name = match &line.protocol {
-            None => "tcp".to_owned(),
-            Some(Value::String(name)) => name.clone(),
-            Some(other) => other.to_string(),
-        };
-        let protocol = protocol(&name)?;
-        Ok(Query {
-            protocol,
-            from: line.from,
-            to: line.to,
-            // Flow records say 0 for protocols without ports.
-            port: line.port.filter(|port| protocol.has_ports() || *port != 0),
-            source_port: line.source_port,
-            icmp_type: line.icmp_type,
-            icmp_code: line.icmp_code,
-        })
-    }
-}
-
-fn protocol(name: &str) -> Result<Protocol, String> {
-    Protocol::parse(name).ok_or_else(|| {
-        format!(
-            "{name:?} is no protocol: use tcp, udp, icmp, icmpv6, sctp, udplite, or a number from 1 to 255"
-        )
-    })
 }
 
 /// A step of an answer, or a verdict without steps.

@@ -11,6 +11,7 @@ mod lint;
 mod offline;
 mod output;
 mod panic;
+mod queries;
 mod reload;
 mod schema;
 mod selector;

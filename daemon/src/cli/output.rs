@@ -104,8 +104,13 @@ pub(super) fn say(text: &str) -> Result<(), Failure> {
 
 /// As [`say`], for output that has no end of its own: breaks once nobody reads it any more.
 pub(super) fn say_on(text: &str) -> Result<ControlFlow<()>, Failure> {
+    bytes_on(text.as_bytes())
+}
+
+/// As [`say_on`], for what is no text yet.
+pub(super) fn bytes_on(bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
         Ok(()) => Ok(ControlFlow::Continue(())),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
         Err(error) => Err(Failure::new(

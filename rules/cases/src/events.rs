@@ -56,7 +56,7 @@ pub(crate) fn step_event(step: &Step) -> String {
                 tier,
                 namespace,
                 name,
-            } = policy;
+            } = &**policy;
             rule(
                 kind,
                 tier,

@@ -6,9 +6,10 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use super::Questions;
 use super::questions::Question;
+use super::{Answer, Questions};
 use crate::net::Protocol;
+use crate::world::Worlds;
 
 impl Questions<'_> {
     /// Answers the query of one line and appends the answer with a line break to `out`; nothing for a blank line. A
@@ -21,7 +22,7 @@ impl Questions<'_> {
         let start = out.len();
         if let Ok(query) = serde_json::from_slice::<PlainLine<'_>>(line)
             && let Ok(answer) = self.answer(query.question())
-            && serde_json::to_writer(&mut *out, &answer).is_ok()
+            && answer.write(out).is_ok()
         {
             out.push(b'\n');
             return true;
@@ -46,10 +47,49 @@ impl Questions<'_> {
             .and_then(|line| {
                 let question = line.question()?;
                 let answer = self.answer(question).map_err(|error| error.to_string())?;
-                serde_json::to_value(answer).map_err(|error| error.to_string())
+                serde_json::to_value(Answer::from(answer)).map_err(|error| error.to_string())
             });
         answer
             .unwrap_or_else(|error| json!({"from": value.get("from"), "to": value.get("to"), "error": error}))
+    }
+}
+
+/// Queries that come in pieces, such as from a pipe or a socket.
+pub struct QueryLines<'w> {
+    questions: Questions<'w>,
+    /// The beginning of a line.
+    begun: Vec<u8>,
+}
+
+impl<'w> QueryLines<'w> {
+    /// Nothing asked yet.
+    pub fn new(worlds: &'w Worlds) -> Self {
+        QueryLines {
+            questions: Questions::new(worlds),
+            begun: Vec::new(),
+        }
+    }
+
+    /// Answers the lines that end in this piece; false if one of them has no answer.
+    pub fn piece(&mut self, piece: &[u8], out: &mut Vec<u8>) -> bool {
+        let mut all_answered = true;
+        for line in piece.split_inclusive(|&byte| byte == b'\n') {
+            if !line.ends_with(b"\n") {
+                self.begun.extend_from_slice(line);
+            } else if self.begun.is_empty() {
+                all_answered &= self.questions.answer_line(line, out);
+            } else {
+                self.begun.extend_from_slice(line);
+                all_answered &= self.end(out);
+            }
+        }
+        all_answered
+    }
+
+    /// Answers a line that has no end yet; false if it has no answer.
+    pub fn end(&mut self, out: &mut Vec<u8>) -> bool {
+        let line = std::mem::take(&mut self.begun);
+        self.questions.answer_line(&line, out)
     }
 }
 

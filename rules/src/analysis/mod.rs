@@ -18,7 +18,7 @@ mod trace;
 
 pub use diff::{BlockNets, Change, ChangeText, Difference, Side, Verdicts, Witness, diff};
 pub use explain::{Answer, BareAnswer, Query, QueryError, WorldAnswer, explain};
-pub use lines::parse_protocol;
+pub use lines::{QueryLines, parse_protocol};
 pub use matrix::{
     Allowed, Cell, Line, Matrix, Node, NodeKind, Protocols, Reach, Shown, TooLarge, Traffic, View,
 };

@@ -6,7 +6,7 @@ use serde::ser::SerializeStruct;
 use serde::{Serialize, Serializer};
 
 use super::route::{Ask, Part, Party, Route};
-use super::speakers::Speakers;
+use super::speakers::{Speakers, Traits};
 use super::trace::{Shown, StepView};
 use super::{Answer, BareAnswer, Query, QueryError, WorldAnswer};
 use crate::evaluate::{
@@ -24,7 +24,16 @@ const EPHEMERAL_PORT: u16 = 49_152;
 pub struct Questions<'w> {
     worlds: &'w Worlds,
     looks_at_source_ports: bool,
-    speakers: Option<Speakers<'w>>,
+    index: Option<Index<'w>>,
+}
+
+/// What is known from the questions before.
+struct Index<'w> {
+    speakers: Speakers<'w>,
+    /// The packet asked last.
+    traits: Option<Traits>,
+    /// Whether the worlds differ: by stage and direction, then by endpoint.
+    differs: [[Vec<Option<bool>>; 2]; 4],
 }
 
 /// A [`Query`] that borrows its words.
@@ -44,7 +53,15 @@ pub(super) struct AnswerView<'a> {
     worlds: &'a Worlds,
     question: Question<'a>,
     note: Option<String>,
-    both: [InWorld; 2],
+    both: InBoth,
+}
+
+/// What both worlds say.
+#[derive(PartialEq)]
+struct InBoth {
+    enforced: InWorld,
+    /// `None` where the pending world says the same.
+    pending: Option<InWorld>,
 }
 
 /// What one world says: everyone asked on the way, up to the first that denies. After it, nothing goes on.
@@ -54,8 +71,13 @@ struct InWorld(Vec<Decision>);
 impl<'w> Questions<'w> {
     /// Makes an index first: for questions by the thousand.
     pub fn new(worlds: &'w Worlds) -> Self {
+        let unknown = || vec![None; worlds.endpoints.len()];
         Questions {
-            speakers: Some(Speakers::new(worlds)),
+            index: Some(Index {
+                speakers: Speakers::new(worlds),
+                traits: None,
+                differs: Stage::ALL.map(|_| [unknown(), unknown()]),
+            }),
             ..Questions::few(worlds)
         }
     }
@@ -65,7 +87,7 @@ impl<'w> Questions<'w> {
         Questions {
             worlds,
             looks_at_source_ports: worlds.looks_at_source_ports(),
-            speakers: None,
+            index: None,
         }
     }
 
@@ -103,9 +125,12 @@ impl<'w> Questions<'w> {
         packet: &Packet,
     ) -> Decision {
         let (worlds, world) = (self.worlds, self.worlds.world(kind));
-        if let Some(speakers) = &mut self.speakers {
-            let traits = speakers.traits(packet);
-            let at = |stage| speakers.of(worlds, kind, (endpoint, direction, stage), traits, packet);
+        if let Some(Index { speakers, traits, .. }) = &mut self.index {
+            let traits = match traits {
+                Some(traits) if traits.packet == *packet => traits,
+                slot => slot.insert(speakers.traits(packet)),
+            };
+            let at = |stage| speakers.of(worlds, kind, (endpoint, direction, stage), traits);
             return decide_among(worlds, world, endpoint, direction, last, packet, at);
         }
         match last {
@@ -134,14 +159,18 @@ impl<'w> Questions<'w> {
         }
         let from = Party::find(self.worlds, question.from)?;
         let to = Party::find(self.worlds, question.to)?;
-        let mut answer: Option<((IpAddr, IpAddr), [InWorld; 2])> = None;
+        let mut answer: Option<((IpAddr, IpAddr), InBoth)> = None;
         for (source, destination) in pairs(&from, &to, question.protocol) {
             let packet = packet(&question, source, destination);
             let route = Route::between(self.worlds, &from, &to, &packet);
-            let both = [
-                self.in_world(WorldKind::Enforced, &route, &packet)?,
-                self.in_world(WorldKind::Pending, &route, &packet)?,
-            ];
+            let enforced = self.in_world(WorldKind::Enforced, &route, &packet)?;
+            let pending = if self.differ_on(&route) {
+                let pending = self.in_world(WorldKind::Pending, &route, &packet)?;
+                (pending != enforced).then_some(pending)
+            } else {
+                None
+            };
+            let both = InBoth { enforced, pending };
             match &answer {
                 None => answer = Some(((source, destination), both)),
                 Some((_, same)) if *same == both => {}
@@ -163,6 +192,22 @@ impl<'w> Questions<'w> {
             question,
             note: self.note(&question),
             both,
+        })
+    }
+
+    /// Whether the worlds may answer differently: a staged object changes something for somebody who is asked.
+    fn differ_on(&mut self, route: &Route) -> bool {
+        let Route::Ways(ways) = route else {
+            return false;
+        };
+        let Some(Index { differs, .. }) = &mut self.index else {
+            return true;
+        };
+        let worlds = self.worlds;
+        ways.iter().flatten().any(|ask| {
+            let stage = last_stage(ask.part);
+            let known = &mut differs[stage as usize][ask.direction as usize][ask.endpoint.0];
+            *known.get_or_insert_with(|| worlds.differs(ask.endpoint, ask.direction, stage))
         })
     }
 
@@ -188,12 +233,7 @@ impl<'w> Questions<'w> {
     fn on_way(&mut self, kind: WorldKind, way: &[Ask], packet: &Packet) -> InWorld {
         let mut decisions: Vec<Decision> = Vec::with_capacity(way.len());
         for ask in way {
-            let last = match ask.part {
-                Part::Itself => Stage::Normal,
-                Part::Through => Stage::Forward,
-                Part::Arrival => Stage::PreDnat,
-            };
-            let decision = self.decide(kind, ask.endpoint, ask.direction, last, packet);
+            let decision = self.decide(kind, ask.endpoint, ask.direction, last_stage(ask.part), packet);
             let is_end = decision.outcome.verdict == Verdict::Deny;
             decisions.push(decision);
             if is_end {
@@ -217,6 +257,15 @@ impl<'w> Questions<'w> {
         (guessed && self.looks_at_source_ports).then(|| {
             format!("some rules look at the source port; {EPHEMERAL_PORT} was taken: ask with --source-port")
         })
+    }
+}
+
+/// The stage at which a part of the way is decided about.
+fn last_stage(part: Part) -> Stage {
+    match part {
+        Part::Itself => Stage::Normal,
+        Part::Through => Stage::Forward,
+        Part::Arrival => Stage::PreDnat,
     }
 }
 
@@ -338,37 +387,61 @@ impl InWorld {
 
 impl From<AnswerView<'_>> for Answer {
     fn from(view: AnswerView<'_>) -> Self {
-        let [enforced, pending] = view.both.map(|said| said.report(view.worlds));
+        let enforced = view.both.enforced.report(view.worlds);
+        let pending = view.both.pending.map(|said| said.report(view.worlds));
         Answer {
             from: view.question.from.to_owned(),
             to: view.question.to.to_owned(),
             protocol: view.question.protocol.to_string(),
             port: view.question.port,
+            pending: pending.unwrap_or_else(|| enforced.clone()),
             enforced,
-            pending,
             note: view.note,
         }
     }
 }
 
-impl Serialize for AnswerView<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let [enforced, pending] = self.both.each_ref().map(|said| WorldView {
+impl AnswerView<'_> {
+    /// Appends the answer as JSON, as [`Answer`] is serialised. What both worlds say is written once and copied.
+    pub(super) fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
+        let Question {
+            from,
+            to,
+            protocol,
+            port,
+            ..
+        } = self.question;
+        out.extend_from_slice(b"{\"from\":");
+        serde_json::to_writer(&mut *out, from)?;
+        out.extend_from_slice(b",\"to\":");
+        serde_json::to_writer(&mut *out, to)?;
+        out.extend_from_slice(b",\"protocol\":");
+        serde_json::to_writer(&mut *out, &Shown(protocol))?;
+        out.extend_from_slice(b",\"port\":");
+        serde_json::to_writer(&mut *out, &port)?;
+        out.extend_from_slice(b",\"enforced\":");
+        let start = out.len();
+        serde_json::to_writer(&mut *out, &self.view(&self.both.enforced))?;
+        let enforced = start..out.len();
+        out.extend_from_slice(b",\"pending\":");
+        match &self.both.pending {
+            Some(pending) => serde_json::to_writer(&mut *out, &self.view(pending))?,
+            None => out.extend_from_within(enforced),
+        }
+        if let Some(note) = &self.note {
+            out.extend_from_slice(b",\"note\":");
+            serde_json::to_writer(&mut *out, note)?;
+        }
+        out.push(b'}');
+        Ok(())
+    }
+
+    fn view<'a>(&'a self, said: &'a InWorld) -> WorldView<'a> {
+        WorldView {
             worlds: self.worlds,
             said,
             bare: false,
-        });
-        let mut answer = serializer.serialize_struct("Answer", 7)?;
-        answer.serialize_field("from", self.question.from)?;
-        answer.serialize_field("to", self.question.to)?;
-        answer.serialize_field("protocol", &Shown(self.question.protocol))?;
-        answer.serialize_field("port", &self.question.port)?;
-        answer.serialize_field("enforced", &enforced)?;
-        answer.serialize_field("pending", &pending)?;
-        if let Some(note) = &self.note {
-            answer.serialize_field("note", note)?;
         }
-        answer.end()
     }
 }
 

@@ -119,13 +119,13 @@ impl Route {
         }
         let mut ways = vec![Vec::new()];
         if let Some(source) = source {
-            ways = then(&ways, &[source.arrival()]);
-            ways = then(&ways, &[source.asks(source.owner())]);
-            ways = then(&ways, &source.through());
+            then(&mut ways, &[source.arrival()]);
+            then(&mut ways, &[source.asks(source.owner())]);
+            then(&mut ways, &source.through());
         }
         if let Some(destination) = destination {
-            ways = then(&ways, &destination.through());
-            ways = then(&ways, &[destination.asks(destination.owner())]);
+            then(&mut ways, &destination.through());
+            then(&mut ways, &[destination.asks(destination.owner())]);
         }
         Route::Ways(ways)
     }
@@ -151,15 +151,15 @@ impl End<'_> {
 
     /// What a workload sends comes into its host by an interface that no host endpoint names, whoever it is for.
     fn arrival(&self) -> Vec<Ask> {
-        let endpoint = self
-            .wildcard()
-            .filter(|_| self.endpoint.kind == EndpointKind::Workload);
+        if self.endpoint.kind != EndpointKind::Workload {
+            return Vec::new();
+        }
         let ask = |endpoint| Ask {
             endpoint,
             direction: Direction::Ingress,
             part: Part::Arrival,
         };
-        endpoint.map(ask).into_iter().collect()
+        self.wildcard().map(ask).into_iter().collect()
     }
 
     /// Who is asked at this end, with the host endpoint that stands before a service: what it sends passes the service
@@ -281,7 +281,13 @@ fn hosts<'w>(worlds: &'w Worlds, node: &'w str) -> impl Iterator<Item = (Endpoin
 }
 
 /// Every way followed by every continuation.
-fn then(ways: &[Vec<Ask>], continuations: &[Vec<Ask>]) -> Vec<Vec<Ask>> {
+fn then(ways: &mut Vec<Vec<Ask>>, continuations: &[Vec<Ask>]) {
+    if let [only] = continuations {
+        for way in ways {
+            way.extend(only);
+        }
+        return;
+    }
     let followed = |way: &Vec<Ask>| {
         let way = way.clone();
         continuations
@@ -289,7 +295,7 @@ fn then(ways: &[Vec<Ask>], continuations: &[Vec<Ask>]) -> Vec<Vec<Ask>> {
             .map(move |continuation| [way.as_slice(), continuation.as_slice()].concat())
             .collect::<Vec<_>>()
     };
-    ways.iter().flat_map(followed).collect()
+    *ways = ways.iter().flat_map(followed).collect();
 }
 
 /// The kind of endpoint of a name or short name, in any case.

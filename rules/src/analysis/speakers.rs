@@ -19,14 +19,19 @@ pub(super) struct Speakers<'w> {
     addresses: AddressClasses,
     /// Where stretches of destination ports begin that no rule can tell apart.
     ports: Vec<u16>,
+    /// The shapes that were asked, each with its number.
+    shapes: BTreeMap<Shape, usize>,
     /// By world, then by direction.
     lanes: [[Lane<'w>; 2]; 2],
 }
 
-/// What one question has in common for all endpoints.
+/// What matters of a packet.
 #[derive(Clone, Copy)]
 pub(super) struct Traits {
-    shape: Shape,
+    pub(super) packet: Packet,
+    /// The number of its shape.
+    shape: usize,
+    /// The classes of its addresses.
     source: usize,
     destination: usize,
 }
@@ -45,7 +50,8 @@ struct Lane<'w> {
     first: Vec<usize>,
     source: Side,
     destination: Side,
-    shapes: BTreeMap<Shape, Bits>,
+    /// By number of the shape.
+    by_shape: Vec<Option<Bits>>,
     /// By stage, then by endpoint.
     governing: [Vec<Option<Governing>>; 4],
 }
@@ -88,17 +94,21 @@ impl<'w> Speakers<'w> {
         Speakers {
             addresses,
             ports,
+            shapes: BTreeMap::new(),
             lanes,
         }
     }
 
-    /// What matters of a packet.
-    pub(super) fn traits(&self, packet: &Packet) -> Traits {
+    /// What the index is asked with.
+    pub(super) fn traits(&mut self, packet: &Packet) -> Traits {
         let stretch = self
             .ports
             .partition_point(|&start| start <= packet.destination_port);
+        let next = self.shapes.len();
+        let shape = (packet.family(), packet.protocol, stretch);
         Traits {
-            shape: (packet.family(), packet.protocol, stretch),
+            packet: *packet,
+            shape: *self.shapes.entry(shape).or_insert(next),
             source: self.addresses.of(packet.source),
             destination: self.addresses.of(packet.destination),
         }
@@ -110,8 +120,7 @@ impl<'w> Speakers<'w> {
         worlds: &'w Worlds,
         kind: WorldKind,
         (endpoint, direction, stage): (EndpointId, Direction, Stage),
-        traits: Traits,
-        packet: &Packet,
+        traits: &Traits,
     ) -> Vec<&'w WorldPolicy> {
         let lane = &mut self.lanes[kind as usize][direction as usize];
         let slot = &mut lane.governing[stage as usize][endpoint.0];
@@ -128,11 +137,12 @@ impl<'w> Speakers<'w> {
             Governing::Few(few) => return few.iter().map(|&policy| &lane.policies[policy]).collect(),
             Governing::Many(words) => words,
         };
-        let rules = lane.rules.iter();
-        let shape = lane
-            .shapes
-            .entry(traits.shape)
-            .or_insert_with(|| bits(rules.map(|rule| rule.is_none_or(|rule| may_match(rule, packet)))));
+        if lane.by_shape.len() <= traits.shape {
+            lane.by_shape.resize(traits.shape + 1, None);
+        }
+        let rules = lane.rules.iter().copied();
+        let can_match = |rule: Option<&WorldRule>| rule.is_none_or(|rule| may_match(rule, &traits.packet));
+        let shape = lane.by_shape[traits.shape].get_or_insert_with(|| bits(rules.map(can_match)));
         let source = lane.source.bits(traits.source, &self.addresses);
         let destination = lane.destination.bits(traits.destination, &self.addresses);
         let mut speakers: Vec<&WorldPolicy> = Vec::new();
@@ -175,7 +185,7 @@ impl<'w> Lane<'w> {
             owners,
             rules,
             first,
-            shapes: BTreeMap::new(),
+            by_shape: Vec::new(),
             governing: [none(), none(), none(), none()],
         }
     }

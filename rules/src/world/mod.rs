@@ -398,6 +398,19 @@ pub struct WorldTier {
     pub default_action: TierAction,
 }
 
+/// A policy as a trace names it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PolicyRef {
+    /// The kind as it is written.
+    pub kind: &'static str,
+    /// The tier.
+    pub tier: String,
+    /// The namespace; `None` for global kinds.
+    pub namespace: Option<String>,
+    /// The name.
+    pub name: String,
+}
+
 /// A policy of a world, resolved.
 #[derive(Clone, Debug, PartialEq)]
 pub struct WorldPolicy {
@@ -405,6 +418,8 @@ pub struct WorldPolicy {
     pub id: PolicyId,
     /// The kind as it is written.
     pub written_kind: &'static str,
+    /// How traces name it.
+    pub named: Arc<PolicyRef>,
     /// Its tier: an index into [`World::tiers`].
     pub tier: usize,
     /// Its place in the tier, from 0.

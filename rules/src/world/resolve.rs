@@ -8,8 +8,8 @@ use super::endpoints::endpoints;
 use super::named_ports::NamedPortKey;
 use super::objects::Objects;
 use super::{
-    AddressSets, Directory, Endpoint, Host, NamedPortSets, Network, World, WorldEntity, WorldPolicy,
-    WorldPorts, WorldProfile, WorldRule, WorldTier, Worlds, labels, rule_text,
+    AddressSets, Directory, Endpoint, Host, NamedPortSets, Network, PolicyRef, World, WorldEntity,
+    WorldPolicy, WorldPorts, WorldProfile, WorldRule, WorldTier, Worlds, labels, rule_text,
 };
 use crate::net::{Direction, Protocol};
 use crate::resource::{
@@ -142,6 +142,12 @@ impl Resolver<'_> {
             egress: rules(Direction::Egress),
             id: policy.id.clone(),
             written_kind: policy.written_kind(),
+            named: Arc::new(PolicyRef {
+                kind: policy.written_kind(),
+                tier: policy.tier.clone(),
+                namespace: policy.id.namespace.clone(),
+                name: policy.id.name.clone(),
+            }),
             tier,
             place: 0,
             stage: policy.stage,
