@@ -19,6 +19,7 @@ pub mod exit;
 pub mod flows;
 pub mod kernel;
 pub mod lab;
+pub mod matrix;
 pub mod service;
 pub mod source;
 pub mod telemetry;

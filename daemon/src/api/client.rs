@@ -1,6 +1,7 @@
 //! The command line's side of the API.
 
 use std::convert::Infallible;
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
@@ -112,6 +113,25 @@ impl Client {
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Asks a question and copies the answer as it comes. The inner error is of writing it.
+    pub async fn copy(
+        &self,
+        path: &str,
+        question: &impl serde::Serialize,
+        out: &mut impl Write,
+    ) -> Result<std::io::Result<()>, ClientError> {
+        let mut body = self
+            .send(Method::POST, path, serde_json::to_vec(question)?.into())
+            .await?;
+        while let Some(frame) = body.frame().await {
+            let Ok(data) = frame?.into_data() else { continue };
+            if let Err(error) = out.write_all(&data) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Incoming, ClientError> {

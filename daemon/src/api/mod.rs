@@ -2,4 +2,5 @@
 
 pub mod client;
 pub mod server;
+mod streams;
 pub mod types;

@@ -11,21 +11,18 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use futures::StreamExt;
-use palisade_rules::analysis::{self, QueryLines};
+use palisade_rules::analysis;
 use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::sync::mpsc;
 
+use super::streams::{matrix, queries};
 use super::types::{Failure, FlowLine, TestQuestion};
 use crate::kernel::KernelError;
 use crate::service::Daemon;
 
 /// The group whose members may use the socket, if it exists.
 const GROUP: &str = "palisade";
-
-/// Pieces of queries, and of answers, that wait: who reads slowly is not read from.
-const PIECES: usize = 4;
 
 /// Why the socket cannot be served.
 #[derive(Debug, thiserror::Error)]
@@ -99,6 +96,11 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
         )
         .route("/v1/flows", get(flows))
         .route("/v1/explain", post(explain))
+        .route("/v1/matrix", post(matrix))
+        .route(
+            "/v1/diff",
+            get(async |State(daemon): State<Arc<Daemon>>| answer(daemon, |daemon| Ok(daemon.diff())).await),
+        )
         .route("/v1/lint", get(lint))
         .route("/v1/test", post(test))
         .route("/v1/explain/queries", post(queries))
@@ -164,40 +166,6 @@ async fn test(State(daemon): State<Arc<Daemon>>, Json(question): Json<TestQuesti
     }
 }
 
-/// A query a line, an answer a line, both as they come, and all of one generation.
-async fn queries(State(daemon): State<Arc<Daemon>>, body: Body) -> Response {
-    let (pieces, mut asked) = mpsc::channel(PIECES);
-    let (answers, answered) = mpsc::channel::<std::io::Result<Vec<u8>>>(PIECES);
-    tokio::spawn(async move {
-        let mut body = body.into_data_stream();
-        while let Some(Ok(piece)) = body.next().await {
-            if pieces.send(piece).await.is_err() {
-                break;
-            }
-        }
-    });
-    tokio::task::spawn_blocking(move || {
-        let generation = daemon.generation();
-        let mut queries = QueryLines::new(&generation.worlds);
-        let mut is_wanted = true;
-        while is_wanted {
-            let mut out = Vec::new();
-            if let Some(piece) = asked.blocking_recv() {
-                queries.piece(&piece, &mut out);
-            } else {
-                queries.end(&mut out);
-                is_wanted = false;
-            }
-            is_wanted &= answers.blocking_send(Ok(out)).is_ok();
-        }
-    });
-    let answered = futures::stream::unfold(answered, async |mut answered| {
-        let answers = answered.recv().await?;
-        Some((answers, answered))
-    });
-    Body::from_stream(Box::pin(answered)).into_response()
-}
-
 /// Answers away from the event loop: the engine may be busy, the kernel slow, and the evaluation long.
 async fn answer<T: serde::Serialize + Send + 'static>(
     daemon: Arc<Daemon>,
@@ -210,7 +178,7 @@ async fn answer<T: serde::Serialize + Send + 'static>(
     }
 }
 
-fn fail(status: StatusCode, error: &dyn std::error::Error) -> Response {
+pub(super) fn fail(status: StatusCode, error: &dyn std::error::Error) -> Response {
     (
         status,
         Json(Failure {

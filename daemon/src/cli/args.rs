@@ -8,6 +8,7 @@ use palisade_rules::schema::Kind;
 use super::{Failure, lint, schema};
 use crate::config::{DEFAULT_PATH, DEFAULT_SOCKET};
 use crate::exit::Exit;
+use crate::matrix::OneWorld;
 
 /// Put a default-deny firewall on a live Linux host: stage, observe, promote.
 #[derive(Debug, Parser)]
@@ -40,6 +41,14 @@ pub(super) enum Output {
     Yaml,
     /// For spreadsheets.
     Csv,
+    /// Of `matrix`: a page for the browser.
+    Html,
+    /// Of `matrix`: an image.
+    Svg,
+    /// Of `matrix`: a graph for Graphviz.
+    Dot,
+    /// Of `diff`: for a pull request.
+    Markdown,
     /// Of `test`: the Test Anything Protocol.
     Tap,
     /// Of `test`: the XML that build servers read.
@@ -118,6 +127,10 @@ pub(super) enum Command {
     Flows(FlowsArgs),
     /// Would this connection be allowed, in both worlds, and why
     Explain(ExplainArgs),
+    /// Who reaches whom, in both worlds
+    Matrix(MatrixArgs),
+    /// What changes between two directories, or by promotion, with a packet that shows it
+    Diff(DiffArgs),
     /// What is valid and probably not meant: rules never reached, selectors of nothing, and more
     Lint(LintArgs),
     /// Check written expectations: who must, and who must never, reach whom
@@ -233,6 +246,43 @@ pub(super) struct ExplainArgs {
     pub(super) queries: Option<PathBuf>,
     #[command(flatten)]
     pub(super) from_files: FromFiles,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MatrixArgs {
+    /// Only connections from this endpoint or address; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(super) from: Vec<String>,
+    /// Only connections to this endpoint or address; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(super) to: Vec<String>,
+    /// Only in this world
+    #[arg(long, value_enum)]
+    pub(super) world: Option<OneWorld>,
+    #[command(flatten)]
+    pub(super) from_files: FromFiles,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DiffArgs {
+    /// Two files or directories, OLD and NEW
+    #[arg(num_args = 2, value_names = ["OLD", "NEW"], conflicts_with = "pending")]
+    pub(super) paths: Vec<PathBuf>,
+    /// What promoting everything staged changes, instead of two paths
+    #[arg(long)]
+    pub(super) pending: bool,
+    /// Of two paths, which world of each is compared; the enforced one unless said
+    #[arg(long, value_enum, conflicts_with = "pending")]
+    pub(super) world: Option<OneWorld>,
+    /// With --pending: resources to work on instead of the daemon's; may be repeated
+    #[arg(short, long = "file", value_name = "PATH", requires = "pending")]
+    pub(super) files: Vec<PathBuf>,
+    /// A configuration to take host.labels and failsafes from
+    #[arg(long, value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+    /// The node that is this host
+    #[arg(long, value_name = "NAME")]
+    pub(super) node: Option<String>,
 }
 
 #[derive(Debug, Args)]

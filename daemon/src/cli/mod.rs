@@ -5,12 +5,15 @@ mod check;
 mod compile;
 mod completion;
 mod demo;
+mod diff;
 mod explain;
 mod flows;
 mod lint;
+mod matrix;
 mod offline;
 mod output;
 mod panic;
+mod progress;
 mod queries;
 mod reload;
 mod schema;
@@ -86,6 +89,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Staged(args) => online(staged::run(&client, &args, output.usual()?)),
         Command::Flows(args) => online(flows::run(&client, &args, output.usual()?)),
         Command::Explain(args) => online(explain::run(&client, &args, output.usual()?)),
+        Command::Matrix(args) => online(matrix::run(&client, &args, output)),
+        Command::Diff(args) => online(diff::run(&client, &args, output)),
         Command::Lint(args) => online(lint::run(&client, &args, output.usual()?)),
         Command::Test(args) => online(test::run(&client, &args, output)),
         Command::Reload => online(reload::run(&client, output.usual()?)),

@@ -110,7 +110,16 @@ pub(super) fn say_on(text: &str) -> Result<ControlFlow<()>, Failure> {
 /// As [`say_on`], for what is no text yet.
 pub(super) fn bytes_on(bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {
     let mut stdout = std::io::stdout().lock();
-    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+    after(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+}
+
+/// As [`say`], for what was written to standard output in another way.
+pub(super) fn written(result: std::io::Result<()>) -> Result<(), Failure> {
+    after(result).map(drop)
+}
+
+fn after(result: std::io::Result<()>) -> Result<ControlFlow<()>, Failure> {
+    match result {
         Ok(()) => Ok(ControlFlow::Continue(())),
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
         Err(error) => Err(Failure::new(

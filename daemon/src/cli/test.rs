@@ -16,7 +16,9 @@ pub(super) async fn run(client: &Client, args: &TestArgs, output: Output) -> Out
         Output::Junit => |answer| output::say(&answer.junit),
         Output::Json => |answer| output::whole(Format::Json, &answer.report),
         Output::Yaml => |answer| output::whole(Format::Yaml, &answer.report),
-        Output::Csv => return Err(output.refused("table, json, yaml, tap or junit")),
+        Output::Csv | Output::Html | Output::Svg | Output::Dot | Output::Markdown => {
+            return Err(output.refused("table, json, yaml, tap or junit"));
+        }
     };
     let read = source::texts(&args.paths).map_err(|error| Failure::new(Exit::Invalid, error.to_string()))?;
     let (expected, found) = expectations::decode(&read.files, &read.ids);

@@ -14,7 +14,7 @@ mod witness;
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use self::compare::{Change as Changed, Comparison};
 pub use self::witness::{Verdicts, Witness};
@@ -31,7 +31,7 @@ pub struct Side<'w> {
 }
 
 /// What changes between two sides, in the shape of `diff -o json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// Each with pairs that change alike; first those with everything in place, then those without safety nets.
     pub changes: Vec<Change>,
@@ -46,7 +46,7 @@ pub struct Difference {
 }
 
 /// A change of what is allowed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// The names of the ends that connections come from.
     pub from: Vec<String>,
@@ -68,7 +68,7 @@ pub struct Change {
 }
 
 /// A change in words, such as `everything but tcp 22`; `None` where there is nothing.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChangeText {
     /// What is added.
     pub added: Option<String>,
@@ -77,7 +77,7 @@ pub struct ChangeText {
 }
 
 /// A block with all its nets.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BlockNets {
     /// As changes name it.
     pub name: String,

@@ -1,6 +1,6 @@
 //! Packets that show a change.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::Side;
 use super::parties::Party;
@@ -10,7 +10,7 @@ use crate::net::{Family, Protocol};
 use crate::world::WorldKind;
 
 /// A packet on which the sides differ, as `explain` answers it.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Witness {
     /// What to ask either side.
     #[serde(flatten)]
@@ -24,7 +24,7 @@ pub struct Witness {
 }
 
 /// What each side says of a packet, and who decides: `deny by web-lockdown (end of tier default)`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdicts {
     /// The old side.
     pub old: String,

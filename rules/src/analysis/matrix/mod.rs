@@ -61,6 +61,8 @@ pub struct Matrix<'w> {
     groups: Vec<Group>,
     /// The addresses of all groups, each once.
     spots: Vec<Spot>,
+    /// How many of them, the first ones, are of endpoints.
+    endpoint_spots: usize,
     /// The row of the group that was asked for last.
     latest: Option<(usize, GroupRow)>,
 }
@@ -172,6 +174,7 @@ impl<'w> Matrix<'w> {
             hosts: Vec::new(),
             groups: Vec::new(),
             spots: Vec::new(),
+            endpoint_spots: 0,
             latest: None,
         };
         matrix.group();
@@ -274,7 +277,13 @@ impl<'w> Matrix<'w> {
             .iter()
             .map(|&spot| {
                 let spot = &self.spots[spot];
-                (spot.family, answers.row(spot, &self.spots))
+                // Nobody decides between blocks.
+                let to = if *is_block {
+                    self.endpoint_spots
+                } else {
+                    self.spots.len()
+                };
+                (spot.family, answers.row(spot, &self.spots[..to]))
             })
             .collect();
         let to_group = |to: &Group| {
@@ -365,6 +374,9 @@ impl<'w> Matrix<'w> {
             key.sort_unstable();
             key.dedup();
             let is_block = matches!(kind, NodeKind::Block { .. });
+            if !is_block {
+                self.endpoint_spots = self.spots.len();
+            }
             let group = *groups
                 .entry((is_block, key))
                 .or_insert_with_key(|(is_block, spots)| {
