@@ -66,3 +66,38 @@ fn expectations_are_checked_against_what_is_in_force() -> anyhow::Result<()> {
     );
     Ok(())
 }
+
+#[test]
+fn the_matrix_and_what_promotion_changes_are_those_of_the_generation() -> anyhow::Result<()> {
+    let (_hosts, backend) = staged()?;
+    let matrix = backend.json(&["matrix", "--from", "frontend-eth0", "--to", "backend-eth0"])?;
+    let connections = matrix["connections"].as_array().map_or(&[][..], Vec::as_slice);
+    let is_any = |world: &str, bare: bool| {
+        connections.iter().any(|connection| {
+            connection["world"] == world
+                && connection["without_safety_net"] == bare
+                && connection["allowed"] == serde_json::json!([{"protocol": "any"}])
+        })
+    };
+    assert!(is_any("enforced", true) && is_any("pending", false), "{matrix:#}");
+    assert!(!is_any("pending", true), "the lockdown denies: {matrix:#}");
+    let page = backend.cli(&["matrix", "-o", "html"])?;
+    assert_eq!(page.code, Some(0), "{page:?}");
+    assert!(
+        page.stdout.contains("<h1>Who reaches whom: generation "),
+        "{page:?}"
+    );
+    assert!(page.stdout.trim_end().ends_with("</html>"), "{page:?}");
+    let output = backend.cli(&["matrix", "--from", "nobody"])?;
+    assert_eq!(output.code, Some(2), "{output:?}");
+    assert!(output.stderr.contains("nobody"), "{output:?}");
+
+    let output = backend.cli(&["diff", "--pending", "-o", "markdown"])?;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stdout.contains("backend-lockdown-staged"), "{output:?}");
+    backend.remove("20-lockdown.yaml")?;
+    backend.reload_well()?;
+    let output = backend.cli(&["diff", "--pending"])?;
+    assert_eq!(output.code, Some(0), "nothing is staged: {output:?}");
+    Ok(())
+}

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use super::args::{Format, MatrixArgs, Output};
 use super::progress::Progress;
 use super::{Failure, Outcome, offline, output};
-use crate::api::client::Client;
+use crate::api::client::{Client, ClientError};
 use crate::exit::Exit;
 use crate::matrix::{self, Form, MatrixError, Question};
 
@@ -48,7 +48,10 @@ async fn write(
 ) -> Result<(), Failure> {
     let mut out = Progress::new("matrix", out);
     let written = if args.from_files.files.is_empty() {
-        client.copy("/v1/matrix", question, &mut out).await?
+        match client.copy("/v1/matrix", question, &mut out).await {
+            Err(ClientError::Refused(error)) => return Err(Failure::new(Exit::Usage, error)),
+            copied => copied?,
+        }
     } else {
         let worlds = offline::worlds(&args.from_files)?.0;
         match matrix::write(&worlds, question, &title(args), &mut out) {

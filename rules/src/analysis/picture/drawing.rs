@@ -170,7 +170,10 @@ fn sections(rows: &[Row]) -> Vec<(String, std::ops::Range<usize>)> {
             let label = match part {
                 [one] => one.label.clone(),
                 [one, ..] if one.is_block => format!("{} blocks of addresses", part.len()),
-                [one, .., last] => format!("{} \u{2026} {}", one.names[0], last.names[0]),
+                [one, ..] => {
+                    let members: usize = part.iter().map(|row| row.members.len()).sum();
+                    format!("{} +{}", one.names[0], members - 1)
+                }
                 [] => String::new(),
             };
             sections.push((label, first..first + part.len()));

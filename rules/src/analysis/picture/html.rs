@@ -32,8 +32,9 @@ pub fn html(matrix: &mut Matrix<'_>, title: &str) -> Result<String, TooLarge> {
     // Inside of a script element nothing is markup but its end.
     let data = data.to_string().replace('<', "\\u003c");
     let title = title.replace('&', "&amp;").replace('<', "&lt;");
-    let page = PAGE.replace("<!--title-->", &title);
-    Ok(page.replacen("/*data*/null", &data, 1))
+    // The data has no markup, so that it cannot hold the title's place; the title could hold the place of the data.
+    let page = PAGE.replacen("/*data*/null", &data, 1);
+    Ok(page.replace("<!--title-->", &title))
 }
 
 fn rows(matrix: &Matrix<'_>, drawing: &Drawing) -> Vec<Value> {

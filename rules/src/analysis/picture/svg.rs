@@ -21,7 +21,7 @@ const LINE: usize = 22;
 /// The most rows with which every cell has its words; more, and the image would be of many megabytes.
 const ROWS_WITH_WORDS: usize = 60;
 
-const LEGEND: &str = "Rows reach columns. Dark: everything; lighter: some; framed: what promotion takes away (\u{2212}) \
+const LEGEND: &str = "Rows reach columns. Strong: everything; pale: some; framed: what promotion takes away (\u{2212}) \
                       or adds (+).";
 
 const STYLE: &str = "\

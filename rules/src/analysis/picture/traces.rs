@@ -10,10 +10,13 @@ use crate::analysis::matrix::Matrix;
 use crate::analysis::trace::StepReport;
 
 /// The most traces of a page: some megabytes at the worst.
-const TRACES: usize = 2_000;
+const TRACES: usize = 20_000;
 
-/// The most traces of a cell.
-const TRACES_OF_CELL: usize = 5;
+/// The most traces of a cell that is the first of its kind, or that promotion changes.
+const MANY: usize = 5;
+
+/// The most traces of any other cell.
+const FEW: usize = 2;
 
 /// Traces by cell, each step written once.
 #[derive(Debug, Default, Serialize)]
@@ -76,16 +79,17 @@ impl Traces {
                 list.push([from, to]);
             }
         }
-        for [from, to] in first.into_iter().chain(changed).chain(others) {
+        let telling = first.into_iter().chain(changed).map(|cell| (cell, MANY));
+        for ([from, to], most) in telling.chain(others.into_iter().map(|cell| (cell, FEW))) {
             if traces.count >= TRACES {
                 break;
             }
-            traces.add(matrix, drawing, from, to);
+            traces.add(matrix, drawing, [from, to], most);
         }
         traces
     }
 
-    fn add(&mut self, matrix: &Matrix<'_>, drawing: &Drawing, from: usize, to: usize) {
+    fn add(&mut self, matrix: &Matrix<'_>, drawing: &Drawing, [from, to]: [usize; 2], most: usize) {
         let shade = drawing.shade(from, to);
         let protocols = matrix.protocols();
         let everything = protocols.everything();
@@ -114,7 +118,7 @@ impl Traces {
                 icmp_type: None,
                 icmp_code: None,
             };
-            if asked.len() < TRACES_OF_CELL && !asked.contains(&query) {
+            if asked.len() < most && !asked.contains(&query) {
                 asked.push(query);
             }
         }
