@@ -2,7 +2,7 @@
 # make test       every check and every test in the repository; the kernel's need root
 # make bench      what a large estate costs to read and resolve, on one core
 # make fuzz       ten minutes of hostile input for each parser (FUZZ_SECONDS=600)
-# make fuzz-kernel SEED=1 COUNT=2000   random resources and packets: the real kernel against the evaluator
+# make fuzz-kernel  the real kernel against the evaluator: random policies and packets (SEED=1 COUNT=2000)
 # make check      the part of `make test` that needs no root
 # make            build the release binaries
 # make install    put them, the systemd unit and the default configuration in place

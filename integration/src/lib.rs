@@ -2,7 +2,8 @@
 //!
 //! A test builds hosts with [`palisade::lab`], runs a real `palisaded` in one of them ([`Daemon`]), sends real
 //! traffic ([`ThreeHosts::matrix`]) and asks `nft` as an independent witness ([`Daemon::nft`]). Nothing here looks
-//! into the daemon's own types: what is checked is what other programs see.
+//! into the daemon's own types: what is checked is what other programs see. [`fuzz`] stands apart: it has no daemon, and
+//! asks the evaluator what the kernel is to do.
 //!
 //! The tests need root, and say so when they do not have it. They never touch the network namespace they are
 //! started in, and run side by side.
