@@ -12,7 +12,9 @@ spec:
 
 fn staged() -> anyhow::Result<(ThreeHosts, Daemon)> {
     let hosts = ThreeHosts::new()?;
+    // With the daemon's own safety net.
     let setup = Setup::new("backend")
+        .config("")
         .resource("hosts.yaml", examples::HOSTS)
         .resource("20-lockdown.yaml", examples::LOCKDOWN_STAGED);
     let backend = Daemon::start(hosts.host("backend"), &setup)?;
@@ -39,6 +41,7 @@ fn lint_knows_the_daemons_own_net_and_how_long_a_policy_is_staged() -> anyhow::R
     );
 
     let output = backend.cli(&["lint"])?;
+    assert!(output.stdout.contains("but for the safety net"), "{output:?}");
     let place = format!("{}:", backend.policy_file("20-lockdown.yaml").display());
     assert!(output.stdout.contains(&place), "{output:?}");
     assert!(output.stdout.contains("= help: "), "{output:?}");
