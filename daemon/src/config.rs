@@ -335,7 +335,7 @@ fn interval(context: &mut Context<'_>, node: &Node) -> Option<Duration> {
     duration
 }
 
-fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);
     let number: u64 = number.parse().ok()?;

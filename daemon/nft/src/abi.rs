@@ -33,6 +33,7 @@ pub(crate) mod msg {
     pub(crate) const GET_SET_ELEM: u16 = 13;
     pub(crate) const DEL_SET_ELEM: u16 = 14;
     pub(crate) const GET_GEN: u16 = 16;
+    pub(crate) const TRACE: u16 = 17;
     pub(crate) const NEW_OBJ: u16 = 18;
     pub(crate) const GET_OBJ: u16 = 19;
     pub(crate) const DEL_OBJ: u16 = 20;
@@ -42,6 +43,7 @@ pub(crate) mod table {
     pub(crate) const NAME: u16 = 1;
     pub(crate) const FLAGS: u16 = 2;
     pub(crate) const F_DORMANT: u32 = 1;
+    pub(crate) const F_OWNER: u32 = 2;
 }
 
 pub(crate) mod chain {
@@ -119,6 +121,7 @@ pub(crate) mod expr {
     pub(crate) const REG32_00: u32 = 8;
     pub(crate) const REG32_15: u32 = 23;
 
+    pub(crate) const LIST_ELEM: u16 = 1;
     pub(crate) const DATA_VALUE: u16 = 1;
     pub(crate) const DATA_VERDICT: u16 = 2;
     pub(crate) const VERDICT_CODE: u16 = 1;
@@ -127,6 +130,9 @@ pub(crate) mod expr {
     pub(crate) const META_DREG: u16 = 1;
     pub(crate) const META_KEY: u16 = 2;
     pub(crate) const META_SREG: u16 = 3;
+    pub(crate) const META_NFTRACE: u32 = 12;
+    pub(crate) const META_NFPROTO: u32 = 15;
+    pub(crate) const META_L4PROTO: u32 = 16;
 
     pub(crate) const CT_DREG: u16 = 1;
     pub(crate) const CT_KEY: u16 = 2;
@@ -142,13 +148,18 @@ pub(crate) mod expr {
     pub(crate) const PAYLOAD_BASE: u16 = 2;
     pub(crate) const PAYLOAD_OFFSET: u16 = 3;
     pub(crate) const PAYLOAD_LEN: u16 = 4;
+    pub(crate) const NETWORK_HEADER: u32 = 1;
+    pub(crate) const TRANSPORT_HEADER: u32 = 2;
 
     pub(crate) const CMP_SREG: u16 = 1;
     pub(crate) const CMP_OP: u16 = 2;
     pub(crate) const CMP_DATA: u16 = 3;
+    pub(crate) const CMP_EQ: u32 = 0;
+    pub(crate) const CMP_NEQ: u32 = 1;
 
     pub(crate) const BITWISE_SREG: u16 = 1;
     pub(crate) const BITWISE_DREG: u16 = 2;
+    pub(crate) const BITWISE_LEN: u16 = 3;
     pub(crate) const BITWISE_MASK: u16 = 4;
     pub(crate) const BITWISE_XOR: u16 = 5;
     pub(crate) const BITWISE_OP: u16 = 6;
@@ -201,6 +212,20 @@ pub(crate) mod verdict {
     pub(crate) const JUMP: i32 = -3;
     pub(crate) const GOTO: i32 = -4;
     pub(crate) const RETURN: i32 = -5;
+}
+
+/// What happens to traced packets.
+pub(crate) mod trace {
+    /// The multicast group `NFNLGRP_NFTRACE`.
+    pub(crate) const GROUP: u32 = 9;
+    pub(crate) const TABLE: u16 = 1;
+    pub(crate) const CHAIN: u16 = 2;
+    pub(crate) const RULE_HANDLE: u16 = 3;
+    pub(crate) const VERDICT: u16 = 5;
+    pub(crate) const ID: u16 = 6;
+    pub(crate) const NETWORK_HEADER: u16 = 8;
+    pub(crate) const TRANSPORT_HEADER: u16 = 9;
+    pub(crate) const POLICY: u16 = 16;
 }
 
 /// TLVs that nft keeps in userdata: the types of a comment.

@@ -31,6 +31,7 @@ mod nflog;
 mod nft;
 mod program;
 mod socket;
+mod trace;
 mod transaction;
 mod userdata;
 
@@ -42,4 +43,5 @@ pub use mismatch::Mismatch;
 pub use nflog::{NflogError, NflogOptions, NflogPacket, NflogSocket};
 pub use nft::{Applied, ApplyError, Nft, OpenError, ReadError, Refusal, ReplaceError, VerifyError};
 pub use program::{CompareOp, Data, Instruction, MetaKey, PayloadBase, Register, Verdict};
+pub use trace::{TRACE_TABLE, TraceError, TraceEvent, TraceFilter, TraceVerdict, Tracer};
 pub use transaction::{Operation, SetKind, Transaction};

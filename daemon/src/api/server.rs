@@ -18,6 +18,8 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::streams::{matrix, queries};
 use super::types::{Failure, FlowLine, TestQuestion};
+use crate::flows::reader;
+use crate::flows::traced::Traced;
 use crate::kernel::KernelError;
 use crate::service::Daemon;
 
@@ -104,6 +106,7 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
         .route("/v1/lint", get(lint))
         .route("/v1/test", post(test))
         .route("/v1/explain/queries", post(queries))
+        .route("/v1/explain/trace", post(trace))
         .route(
             "/v1/reload",
             post(async |State(daemon): State<Arc<Daemon>>| Json(daemon.reload().await)),
@@ -145,6 +148,10 @@ async fn explain(State(daemon): State<Arc<Daemon>>, Json(query): Json<analysis::
         Ok(answer) => Json(answer).into_response(),
         Err(error) => fail(StatusCode::UNPROCESSABLE_ENTITY, &error),
     }
+}
+
+async fn trace(State(daemon): State<Arc<Daemon>>, Json(traced): Json<Traced>) -> Response {
+    Json(reader::traced(&daemon, &traced)).into_response()
 }
 
 #[derive(Deserialize)]

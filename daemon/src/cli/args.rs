@@ -1,12 +1,13 @@
 //! What can be typed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use palisade_rules::schema::Kind;
 
 use super::{Failure, lint, schema};
-use crate::config::{DEFAULT_PATH, DEFAULT_SOCKET};
+use crate::config::{DEFAULT_PATH, DEFAULT_SOCKET, duration};
 use crate::exit::Exit;
 use crate::matrix::OneWorld;
 
@@ -221,14 +222,14 @@ pub(super) struct FlowsArgs {
 #[derive(Debug, Args)]
 pub(super) struct ExplainArgs {
     /// Where from: an endpoint's name, or an address
-    #[arg(long, required_unless_present = "queries")]
+    #[arg(long, required_unless_present_any = ["queries", "live"])]
     pub(super) from: Option<String>,
     /// Where to: an endpoint's name, or an address
-    #[arg(long, required_unless_present = "queries")]
+    #[arg(long, required_unless_present_any = ["queries", "live"])]
     pub(super) to: Option<String>,
-    /// The protocol, by name or number
-    #[arg(long, default_value = "tcp", value_name = "PROTOCOL")]
-    pub(super) proto: String,
+    /// The protocol, by name or number: tcp if not given, but for --live any
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(super) proto: Option<String>,
     /// The destination port
     #[arg(long)]
     pub(super) port: Option<u16>,
@@ -244,8 +245,21 @@ pub(super) struct ExplainArgs {
     /// Many queries, one JSON object a line; - for standard input
     #[arg(long, value_name = "FILE", conflicts_with_all = ["from", "to"])]
     pub(super) queries: Option<PathBuf>,
+    /// Trace real packets through the kernel, and compare with what policies say; needs root
+    #[arg(long, conflicts_with_all = ["queries", "files", "source_port", "icmp_type"])]
+    pub(super) live: bool,
+    /// With --live, end after so many packets
+    #[arg(long, requires = "live", value_name = "N")]
+    pub(super) count: Option<usize>,
+    /// With --live, end after this time
+    #[arg(long = "for", requires = "live", value_name = "TIME", default_value = "10s", value_parser = seconds)]
+    pub(super) duration: Duration,
     #[command(flatten)]
     pub(super) from_files: FromFiles,
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    duration(text).ok_or_else(|| "a time is written as 500ms, 10s, 5m or 1h".to_owned())
 }
 
 #[derive(Debug, Args)]

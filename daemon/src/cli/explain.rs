@@ -3,7 +3,7 @@
 use palisade_rules::analysis::{self, Answer, BareAnswer, Query, StepReport, WorldAnswer, parse_protocol};
 
 use super::args::{ExplainArgs, Format};
-use super::{Failure, Outcome, offline, output, queries};
+use super::{Failure, Outcome, live, offline, output, queries};
 use crate::api::client::{Client, ClientError};
 use crate::exit::Exit;
 
@@ -11,10 +11,14 @@ pub(super) async fn run(client: &Client, args: &ExplainArgs, format: Format) -> 
     if let Some(path) = &args.queries {
         return queries::run(client, path, &args.from_files).await;
     }
+    if args.live {
+        return live::run(client, args, format).await;
+    }
     let query = Query {
         from: args.from.clone().unwrap_or_default(),
         to: args.to.clone().unwrap_or_default(),
-        protocol: parse_protocol(&args.proto).map_err(|error| Failure::new(Exit::Usage, error))?,
+        protocol: parse_protocol(args.proto.as_deref().unwrap_or("tcp"))
+            .map_err(|error| Failure::new(Exit::Usage, error))?,
         port: args.port,
         source_port: args.source_port,
         icmp_type: args.icmp_type,

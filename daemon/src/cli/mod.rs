@@ -9,6 +9,7 @@ mod diff;
 mod explain;
 mod flows;
 mod lint;
+mod live;
 mod matrix;
 mod offline;
 mod output;

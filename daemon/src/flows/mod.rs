@@ -11,3 +11,4 @@ pub mod reader;
 pub mod record;
 pub mod report;
 pub mod sink;
+pub mod traced;

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::observe::{Connection, Missing};
 use super::packet;
+use super::traced::{TraceReport, Traced, judge};
 use crate::apply::Way;
 use crate::service::Daemon;
 
@@ -86,6 +87,21 @@ fn saw(daemon: &Daemon, packet: &NflogPacket<'_>) {
         Some(Prefix::Log { policy, rule }) => info!(policy, rule, "{}", logged(policy, rule, packet)),
         None => {}
     }
+}
+
+/// What the endpoint of a prefix says of a packet that the kernel has traced there.
+pub fn traced(daemon: &Daemon, traced: &Traced) -> Option<TraceReport> {
+    let Some(Prefix::First(first)) = Prefix::parse(&traced.prefix) else {
+        return None;
+    };
+    let generation = daemon.generation_by_number(first.generation);
+    let connection = Connection {
+        endpoint: generation.endpoint_at(first.way, first.place)?,
+        direction: first.direction,
+        forwarded: first.way == Way::Forward,
+        packet: traced.packet(),
+    };
+    judge(&generation, &connection, traced)
 }
 
 /// Counts the first packet of a connection.

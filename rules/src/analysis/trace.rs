@@ -189,6 +189,7 @@ impl StepReport {
     pub fn phrase(&self) -> String {
         match (self.kind.as_ref(), &self.trigger) {
             ("EndOfTier", Some(trigger)) => format!("{} (end of tier {})", trigger.name, self.tier),
+            ("EndOfTier", None) => format!("end of tier {}", self.tier),
             ("Profile", _) if self.name.is_empty() => "no profile allows it".to_owned(),
             ("Profile", _) => format!("profile {}", self.name),
             ("Failsafe", _) => format!("failsafe {}", self.name),
