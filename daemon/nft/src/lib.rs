@@ -8,8 +8,9 @@
 //! kernel ─▶ dump ─────┘
 //! ```
 //!
-//! [`Nft`] is the whole of it for a caller; [`NflogSocket`] stands beside it. Messages are built with libnftnl and sent
-//! with libmnl; what the kernel answers is read in place. No `nft` process is started, and no other table is touched.
+//! [`Nft`] is the whole of it for a caller; [`NflogSocket`] and [`Tracer`] stand beside it. Messages are built with libnftnl and sent
+//! with libmnl; what the kernel answers is read in place. No `nft` process is started, and no other
+//! table is touched, but for the one that a [`Tracer`] makes and that goes with it.
 //!
 //! This is the only crate of palisade with `unsafe` in it, all of it in `handle`, `expression` and `socket`.
 

@@ -160,7 +160,7 @@ fn listen() -> nix::Result<OwnedFd> {
 fn batch(filters: &[TraceFilter]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut seq = 1;
-    let mut message = |kind: u16, flags: libc::c_int, write: &dyn Fn(MessageBuilder<'_>) -> ()| {
+    let mut message = |kind: u16, flags: libc::c_int, write: &dyn Fn(MessageBuilder<'_>)| {
         let flags = request_flags(flags);
         write(MessageBuilder::new(&mut bytes, nft_message(kind), flags, seq));
         seq += 1;
@@ -296,7 +296,9 @@ impl Expressions {
         self.add("cmp", |data| {
             put(data, expr::CMP_SREG, &expr::REG_1.to_be_bytes());
             put(data, expr::CMP_OP, &op.to_be_bytes());
-            nest(data, expr::CMP_DATA, |data| put(data, expr::DATA_VALUE, value));
+            nest(data, expr::CMP_DATA, |data| {
+                put(data, expr::DATA_VALUE, value);
+            });
         });
     }
 
@@ -306,9 +308,11 @@ impl Expressions {
             put(data, expr::BITWISE_DREG, &expr::REG_1.to_be_bytes());
             put(data, expr::BITWISE_LEN, &1u32.to_be_bytes());
             nest(data, expr::BITWISE_MASK, |data| {
-                put(data, expr::DATA_VALUE, &[mask])
+                put(data, expr::DATA_VALUE, &[mask]);
             });
-            nest(data, expr::BITWISE_XOR, |data| put(data, expr::DATA_VALUE, &[0]));
+            nest(data, expr::BITWISE_XOR, |data| {
+                put(data, expr::DATA_VALUE, &[0]);
+            });
         });
     }
 
