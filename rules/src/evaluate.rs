@@ -184,6 +184,32 @@ pub fn evaluate_arriving(worlds: &Worlds, world: &World, endpoint: EndpointId, p
     )
 }
 
+/// Decides about a packet whose destination is translated on its way: the early stages meet it as it is when it
+/// arrives, the last one as it goes on. `last` is where it must be decided about.
+pub fn evaluate_translated(
+    worlds: &Worlds,
+    world: &World,
+    endpoint: EndpointId,
+    direction: Direction,
+    last: Stage,
+    [arriving, packet]: [&Packet; 2],
+) -> Decision {
+    let stages = last.early(direction).iter().chain([&last]);
+    let governing = |stage| world.governing(endpoint, direction, stage).collect();
+    let asked: Vec<_> = stages.map(|&stage| (stage, governing(stage))).collect();
+    Walk {
+        worlds,
+        world,
+        endpoint,
+        direction,
+        last,
+        asked: &asked,
+        packet,
+        arriving,
+    }
+    .decision()
+}
+
 /// `last` is the stage at which the packet must be decided about, if it was not before.
 fn decide(
     worlds: &Worlds,
@@ -210,7 +236,7 @@ pub(crate) fn decide_among<'w>(
 ) -> Decision {
     let stages = last.early(direction).iter().chain([&last]);
     let asked: Vec<_> = stages.map(|&stage| (stage, policies(stage))).collect();
-    let walk = Walk {
+    Walk {
         worlds,
         world,
         endpoint,
@@ -218,22 +244,12 @@ pub(crate) fn decide_among<'w>(
         last,
         asked: &asked,
         packet,
-    };
-    let outcome = walk.outcome(true);
-    let caught = matches!(
-        outcome.deciding(),
-        Some(Step {
-            by: StepBy::Rule { safety_net: true, .. },
-            ..
-        })
-    );
-    let without_safety_net = caught.then(|| walk.outcome(false));
-    Decision {
-        outcome,
-        without_safety_net,
+        arriving: packet,
     }
+    .decision()
 }
 
+#[derive(Clone, Copy)]
 struct Walk<'a> {
     worlds: &'a Worlds,
     world: &'a World,
@@ -243,9 +259,37 @@ struct Walk<'a> {
     /// The stages up to `last`, with the policies to ask at each.
     asked: &'a [(Stage, Vec<&'a WorldPolicy>)],
     packet: &'a Packet,
+    /// The packet before its destination is translated.
+    arriving: &'a Packet,
 }
 
 impl Walk<'_> {
+    fn decision(&self) -> Decision {
+        let outcome = self.outcome(true);
+        let caught = matches!(
+            outcome.deciding(),
+            Some(Step {
+                by: StepBy::Rule { safety_net: true, .. },
+                ..
+            })
+        );
+        let without_safety_net = caught.then(|| self.outcome(false));
+        Decision {
+            outcome,
+            without_safety_net,
+        }
+    }
+
+    /// The same walk, with the packet as it is at a stage.
+    fn at(self, stage: Stage) -> Self {
+        let packet = if stage.is_early() {
+            self.arriving
+        } else {
+            self.packet
+        };
+        Walk { packet, ..self }
+    }
+
     fn outcome(&self, with_safety_net: bool) -> Outcome {
         let mut steps = Vec::new();
         let verdict = self.verdict(with_safety_net, &mut steps);
@@ -253,21 +297,22 @@ impl Walk<'_> {
     }
 
     fn verdict(&self, with_safety_net: bool, steps: &mut Vec<Step>) -> Verdict {
-        let failsafe = self.failsafe();
-        if self.last == Stage::Normal
-            && let Some(name) = failsafe.clone()
-        {
-            steps.push(self.step(Stage::Normal, StepBy::Failsafe(name), Action::Allow, None));
-            return Verdict::Allow;
-        }
         for (stage, policies) in self.asked {
             let stage = *stage;
+            let here = self.at(stage);
             // What stays open is not shut early either; nor, before conntrack, is the way back.
-            let is_open = failsafe.is_some() || (stage == Stage::Untracked && self.answers_failsafe());
+            let failsafe = here.failsafe();
+            let is_open = failsafe.is_some() || (stage == Stage::Untracked && here.answers_failsafe());
             if stage.is_early() && is_open {
                 continue;
             }
-            if let Some(verdict) = self.tiers(stage, policies, with_safety_net, steps) {
+            if stage == Stage::Normal
+                && let Some(name) = failsafe
+            {
+                steps.push(self.step(stage, StepBy::Failsafe(name), Action::Allow, None));
+                return Verdict::Allow;
+            }
+            if let Some(verdict) = here.tiers(stage, policies, with_safety_net, steps) {
                 return verdict;
             }
         }
