@@ -198,24 +198,7 @@ impl End<'_> {
         if self.endpoint.kind != EndpointKind::Workload {
             return vec![Vec::new()];
         }
-        let has_say = |id| {
-            let early = Stage::Forward.early(self.direction);
-            let mut stages = early.iter().chain([&Stage::Forward]);
-            stages.any(|&stage| self.worlds.has_stage(id, self.direction, stage))
-        };
-        let mut ways: Vec<Vec<Ask>> = Vec::new();
-        let mut has_silent = false;
-        for (id, _) in hosts(self.worlds, &self.endpoint.node) {
-            if has_say(id) {
-                ways.push(vec![self.ask(id, Part::Through)]);
-            } else {
-                has_silent = true;
-            }
-        }
-        if has_silent || ways.is_empty() {
-            ways.push(Vec::new());
-        }
-        ways
+        through(self.worlds, &self.endpoint.node, self.direction)
     }
 
     /// The way to another end on the same host.
@@ -274,6 +257,32 @@ impl End<'_> {
     }
 }
 
+/// The ways into a host, or out of it, for what goes through it: by each host endpoint that has something to say about it.
+pub(super) fn through(worlds: &Worlds, node: &str, direction: Direction) -> Vec<Vec<Ask>> {
+    let has_say = |id| {
+        let early = Stage::Forward.early(direction);
+        let mut stages = early.iter().chain([&Stage::Forward]);
+        stages.any(|&stage| worlds.has_stage(id, direction, stage))
+    };
+    let mut ways: Vec<Vec<Ask>> = Vec::new();
+    let mut has_silent = false;
+    for (endpoint, _) in hosts(worlds, node) {
+        if has_say(endpoint) {
+            ways.push(vec![Ask {
+                endpoint,
+                direction,
+                part: Part::Through,
+            }]);
+        } else {
+            has_silent = true;
+        }
+    }
+    if has_silent || ways.is_empty() {
+        ways.push(Vec::new());
+    }
+    ways
+}
+
 /// The host endpoints of a node.
 fn hosts<'w>(worlds: &'w Worlds, node: &'w str) -> impl Iterator<Item = (EndpointId, &'w Endpoint)> {
     let hosts = worlds.directory.hosts(node).iter();
@@ -281,7 +290,7 @@ fn hosts<'w>(worlds: &'w Worlds, node: &'w str) -> impl Iterator<Item = (Endpoin
 }
 
 /// Every way followed by every continuation.
-fn then(ways: &mut Vec<Vec<Ask>>, continuations: &[Vec<Ask>]) {
+pub(super) fn then(ways: &mut Vec<Vec<Ask>>, continuations: &[Vec<Ask>]) {
     if let [only] = continuations {
         for way in ways {
             way.extend(only);

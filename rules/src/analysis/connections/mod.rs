@@ -1,0 +1,327 @@
+//! Live connections: what would become of them if they were opened again.
+//!
+//! A connection that is older than a policy is accepted before policy, and a promotion does not cut it. So nothing here
+//! is being denied: it would be, if it were opened again. The exception is a connection that has not been answered: its
+//! next packet is still a first one.
+
+mod blocks;
+mod judge;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use self::blocks::Blocks;
+use self::judge::{Judge, Judgement};
+use super::StepReport;
+use crate::evaluate::{Packet, Step};
+use crate::net::Protocol;
+use crate::resource::PolicyStage;
+use crate::world::{WorldKind, Worlds};
+
+/// One of the worlds that a sweep compares.
+#[derive(Clone, Copy, Debug)]
+pub struct View<'w> {
+    /// Both worlds, as one host sees them.
+    pub worlds: &'w Worlds,
+    /// Which of the two.
+    pub world: WorldKind,
+}
+
+/// A connection that the kernel tracks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracked {
+    /// The first packet as it came, its destination not yet translated.
+    pub arriving: Packet,
+    /// The first packet as policies at its end decide about it: its destination translated, its source not yet.
+    pub packet: Packet,
+    /// Whether a packet has come back. Until then, the next one is still a first packet to policy.
+    pub answered: bool,
+    /// Whether another connection has announced it (as FTP's control connection does its data): then policy is never
+    /// asked.
+    pub expected: bool,
+    /// The cgroup of the socket that opened it, below the root, where it is one of this host and known.
+    pub from_cgroup: Option<Arc<str>>,
+    /// The cgroup of the socket that took it.
+    pub to_cgroup: Option<Arc<str>>,
+}
+
+/// What a change of worlds does to the connections that are alive.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// Connections looked at.
+    pub connections: usize,
+    /// Of these, those that no policy is asked about: loopback, and those that another connection has announced.
+    pub exempt: usize,
+    /// Of these, those that would be allowed before and after.
+    pub unaffected: usize,
+    /// The others, those alike together: what the change would deny first, and most of them first.
+    pub affected: Vec<Affected>,
+}
+
+/// Connections that are alike.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Affected {
+    /// What the change does to them.
+    pub effect: Effect,
+    /// Who opened them, by name.
+    pub from: String,
+    /// Who took them, by name.
+    pub to: String,
+    /// The protocol, in nftables' word.
+    pub protocol: String,
+    /// The destination port, as policies see it; `None` where the protocol has none.
+    pub port: Option<u16>,
+    /// How many there are.
+    pub connections: usize,
+    /// How many of them have not been answered: their next packet meets policy.
+    pub unanswered: usize,
+    /// What becomes of them before the change.
+    pub before: Fate,
+    /// What becomes of them after the change.
+    pub after: Fate,
+    /// What denies them.
+    pub because: StepReport,
+    /// Whether that depends on the interfaces by which they go through the host, which conntrack does not know.
+    pub depends_on_interface: bool,
+    /// The addresses and ports of one of them.
+    pub example: String,
+    /// Which they are, as indices into the connections that were swept.
+    #[serde(skip)]
+    pub members: Vec<usize>,
+}
+
+/// What a change does to a live connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// It would be denied if opened again.
+    Denied,
+    /// It would be, once the safety net is removed as well.
+    DeniedWithoutSafetyNet,
+    /// It would be without the change too: it is older than the policy that denies it.
+    AlreadyDenied,
+    /// Only a safety net allows it, with the change and without it.
+    AlreadyDeniedWithoutSafetyNet,
+    /// It would be denied without the change, and is allowed with it.
+    AllowedAgain,
+}
+
+/// What becomes of a connection that is opened again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fate {
+    /// `allow` or `deny`.
+    pub verdict: Cow<'static, str>,
+    /// The same, were there no safety net.
+    pub without_safety_net: Cow<'static, str>,
+}
+
+impl Sweep {
+    /// How many connections a change does this to.
+    pub fn count(&self, effect: Effect) -> usize {
+        let affected = self.affected.iter().filter(|group| group.effect == effect);
+        affected.map(|group| group.connections).sum()
+    }
+}
+
+/// What the step from one world to another does to live connections. Each question is answered once, however many
+/// connections ask it.
+pub fn sweep(before: View<'_>, after: View<'_>, connections: &[Tracked]) -> Sweep {
+    let mut sweeper = Sweeper {
+        blocks: Blocks::of(&[before.worlds, after.worlds]),
+        source_ports: looks_at_source_ports(before.worlds) || looks_at_source_ports(after.worlds),
+        judges: [Judge::new(before), Judge::new(after)],
+        worlds: [before.worlds, after.worlds],
+        answers: BTreeMap::new(),
+        groups: BTreeMap::new(),
+        affected: Vec::new(),
+    };
+    let mut sweep = Sweep {
+        connections: connections.len(),
+        ..Sweep::default()
+    };
+    for (index, connection) in connections.iter().enumerate() {
+        match sweeper.answer(connection) {
+            Answer::Exempt => sweep.exempt += 1,
+            Answer::Unaffected => sweep.unaffected += 1,
+            Answer::Affected(group) => {
+                let group = &mut sweeper.affected[group];
+                group.connections += 1;
+                group.unanswered += usize::from(!connection.answered);
+                group.members.push(index);
+            }
+        }
+    }
+    sweep.affected = sweeper.affected;
+    sweep
+        .affected
+        .sort_by(|a, b| (a.effect, b.connections).cmp(&(b.effect, a.connections)));
+    sweep
+}
+
+/// All that tells connections apart.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Question {
+    source: usize,
+    destination: usize,
+    arriving: usize,
+    protocol: Protocol,
+    /// 0 where nothing looks at it.
+    source_port: u16,
+    ports: [u16; 2],
+    icmp: [u8; 2],
+    expected: bool,
+    cgroups: [Option<Arc<str>>; 2],
+}
+
+#[derive(Clone, Copy)]
+enum Answer {
+    Exempt,
+    Unaffected,
+    Affected(usize),
+}
+
+/// What connections are put together by: what is done to them, names, protocol, port, and the step in words.
+type GroupKey = (Effect, String, String, Protocol, u16, String);
+
+struct Sweeper<'w> {
+    blocks: Blocks,
+    source_ports: bool,
+    judges: [Judge<'w>; 2],
+    worlds: [&'w Worlds; 2],
+    answers: BTreeMap<Question, Answer>,
+    groups: BTreeMap<GroupKey, usize>,
+    affected: Vec<Affected>,
+}
+
+impl Sweeper<'_> {
+    fn answer(&mut self, connection: &Tracked) -> Answer {
+        let question = self.question(connection);
+        if let Some(&answer) = self.answers.get(&question) {
+            return answer;
+        }
+        let judgements = [&self.judges[0], &self.judges[1]].map(|judge| judge.judge(connection));
+        let answer = match effect(&judgements) {
+            _ if judgements.iter().all(|judgement| judgement.exempt) => Answer::Exempt,
+            None => Answer::Unaffected,
+            Some((effect, side, step)) => {
+                let step = StepReport::new(self.worlds[side], &step);
+                Answer::Affected(self.group(connection, effect, step, &judgements))
+            }
+        };
+        self.answers.insert(question, answer);
+        answer
+    }
+
+    fn question(&self, connection: &Tracked) -> Question {
+        let Tracked { arriving, packet, .. } = connection;
+        let source_port = if self.source_ports || !packet.protocol.has_ports() {
+            packet.source_port
+        } else {
+            0
+        };
+        Question {
+            source: self.blocks.of_address(packet.source),
+            destination: self.blocks.of_address(packet.destination),
+            arriving: self.blocks.of_address(arriving.destination),
+            protocol: packet.protocol,
+            source_port,
+            ports: [arriving.destination_port, packet.destination_port],
+            icmp: [packet.icmp_type, packet.icmp_code],
+            expected: connection.expected,
+            cgroups: [connection.from_cgroup.clone(), connection.to_cgroup.clone()],
+        }
+    }
+
+    /// The group that a connection belongs to, made if need be.
+    fn group(
+        &mut self,
+        connection: &Tracked,
+        effect: Effect,
+        because: StepReport,
+        judgements: &[Judgement; 2],
+    ) -> usize {
+        let packet = &connection.packet;
+        // Whoever is gone after the change has its name from before.
+        let judge = &self.judges[usize::from(effect != Effect::AllowedAgain)];
+        let from = judge.name(packet.source, connection.from_cgroup.as_deref());
+        let to = judge.name(packet.destination, connection.to_cgroup.as_deref());
+        let step = format!("{} {}", because.endpoint, because.phrase());
+        let key = (
+            effect,
+            from.clone(),
+            to.clone(),
+            packet.protocol,
+            packet.destination_port,
+            step,
+        );
+        *self.groups.entry(key).or_insert_with(|| {
+            let [before, after] = [&judgements[0], &judgements[1]].map(Judgement::fate);
+            self.affected.push(Affected {
+                effect,
+                from,
+                to,
+                protocol: packet.protocol.to_string(),
+                port: packet.protocol.has_ports().then_some(packet.destination_port),
+                connections: 0,
+                unanswered: 0,
+                before,
+                after,
+                because,
+                depends_on_interface: judgements.iter().any(|judgement| judgement.depends_on_interface),
+                example: example(connection),
+                members: Vec::new(),
+            });
+            self.affected.len() - 1
+        })
+    }
+}
+
+/// What the change does, on which side of it the step stands that denies, and the step.
+fn effect([before, after]: &[Judgement; 2]) -> Option<(Effect, usize, Step)> {
+    let found = |effect, side, step: &Step| Some((effect, side, step.clone()));
+    match (&before.denied, &after.denied) {
+        (Some(step), Some(_)) => return found(Effect::AlreadyDenied, 0, step),
+        (None, Some(step)) => return found(Effect::Denied, 1, step),
+        (Some(step), None) => return found(Effect::AllowedAgain, 0, step),
+        (None, None) => {}
+    }
+    match (&before.denied_without_net, &after.denied_without_net) {
+        (Some(_), Some(step)) => found(Effect::AlreadyDeniedWithoutSafetyNet, 1, step),
+        (None, Some(step)) => found(Effect::DeniedWithoutSafetyNet, 1, step),
+        (_, None) => None,
+    }
+}
+
+/// Whether the source port of a connection may change a verdict. Before conntrack, the way back from what a failsafe
+/// leads to stays open, and is known by it.
+fn looks_at_source_ports(worlds: &Worlds) -> bool {
+    let mut policies = WorldKind::BOTH
+        .into_iter()
+        .flat_map(|kind| &worlds.world(kind).policies);
+    worlds.looks_at_source_ports() || policies.any(|policy| policy.stage == PolicyStage::Untracked)
+}
+
+/// `192.0.2.1:50000 -> 198.51.100.1:80, translated to 10.0.0.2:8080`.
+fn example(connection: &Tracked) -> String {
+    let Tracked { arriving, packet, .. } = connection;
+    let end = |address: IpAddr, port| {
+        if packet.protocol.has_ports() {
+            SocketAddr::new(address, port).to_string()
+        } else {
+            address.to_string()
+        }
+    };
+    let from = end(packet.source, packet.source_port);
+    let [arrived, to] = [arriving, packet].map(|packet| end(packet.destination, packet.destination_port));
+    if arrived == to {
+        format!("{from} -> {to}")
+    } else {
+        format!("{from} -> {arrived}, translated to {to}")
+    }
+}
