@@ -3,6 +3,7 @@
 //! It is complete and ordered, and says nothing of policies. [`text`] prints it as `nft` would list it; the
 //! crate `palisade-nft` turns it into netlink messages and compares it with what the kernel holds.
 
+pub mod changes;
 pub mod text;
 
 use std::collections::BTreeMap;

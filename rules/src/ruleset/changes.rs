@@ -1,0 +1,266 @@
+//! What differs between two rulesets, for people.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Chain, Elements, Name, Rule, Ruleset, Set};
+
+/// What differs. The order of chains, which the kernel keeps for whoever lists them, is no part of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changes {
+    /// In the order of the new ruleset, then what is removed.
+    pub chains: Vec<ChainChange>,
+    /// By name.
+    pub sets: Vec<SetChange>,
+    /// By name.
+    pub counters: Vec<CounterChange>,
+}
+
+/// What becomes of a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Change {
+    /// It comes.
+    Added,
+    /// It stays, and is another.
+    Changed,
+    /// It goes.
+    Removed,
+}
+
+/// A chain that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainChange {
+    /// Its name.
+    pub name: String,
+    /// What becomes of it.
+    pub change: Change,
+    /// The rules that come, as nft text, in order.
+    pub rules_added: Vec<String>,
+    /// The rules that go. Where neither comes nor goes any, they stand in another order.
+    pub rules_removed: Vec<String>,
+}
+
+/// A set that differs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SetChange {
+    /// Its name.
+    pub name: String,
+    /// What becomes of it.
+    pub change: Change,
+    /// How many elements come.
+    pub elements_added: usize,
+    /// How many elements go.
+    pub elements_removed: usize,
+}
+
+/// A counter that comes or goes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CounterChange {
+    /// Its name.
+    pub name: String,
+    /// What becomes of it.
+    pub change: Change,
+}
+
+impl Changes {
+    /// What makes one ruleset into another.
+    pub fn between(old: &Ruleset, new: &Ruleset) -> Self {
+        let had: BTreeMap<&Name, &Chain> = old.chains.iter().map(|chain| (&chain.name, chain)).collect();
+        let has: BTreeSet<&Name> = new.chains.iter().map(|chain| &chain.name).collect();
+        let comes_or_stays = new
+            .chains
+            .iter()
+            .filter_map(|chain| chain_change(had.get(&chain.name).copied(), Some(chain)));
+        let gone = old.chains.iter().filter(|chain| !has.contains(&chain.name));
+        let goes = gone.filter_map(|chain| chain_change(Some(chain), None));
+        let sets: BTreeSet<&Name> = old.sets.keys().chain(new.sets.keys()).collect();
+        let counters: BTreeSet<&Name> = old.counters.keys().chain(new.counters.keys()).collect();
+        Changes {
+            chains: comes_or_stays.chain(goes).collect(),
+            sets: sets
+                .into_iter()
+                .filter_map(|name| set_change(name, old.sets.get(name), new.sets.get(name)))
+                .collect(),
+            counters: counters
+                .into_iter()
+                .filter_map(|name| {
+                    let change = match (old.counters.contains_key(name), new.counters.contains_key(name)) {
+                        (false, true) => Change::Added,
+                        (true, false) => Change::Removed,
+                        _ => return None,
+                    };
+                    let name = name.to_string();
+                    Some(CounterChange { name, change })
+                })
+                .collect(),
+        }
+    }
+
+    /// Whether nothing differs.
+    pub fn is_empty(&self) -> bool {
+        *self == Changes::default()
+    }
+}
+
+fn chain_change(old: Option<&Chain>, new: Option<&Chain>) -> Option<ChainChange> {
+    if old == new {
+        return None;
+    }
+    let rules = |chain: Option<&Chain>| texts(chain.map(|chain| chain.rules.as_slice()).unwrap_or_default());
+    let (had, has) = (rules(old), rules(new));
+    Some(ChainChange {
+        name: old.or(new)?.name.to_string(),
+        change: change(old, new),
+        rules_added: without(&has, &had),
+        rules_removed: without(&had, &has),
+    })
+}
+
+fn set_change(name: &Name, old: Option<&Set>, new: Option<&Set>) -> Option<SetChange> {
+    if old == new {
+        return None;
+    }
+    let elements = |set: Option<&Set>| set.map(|set| elements(&set.elements)).unwrap_or_default();
+    let (had, has) = (elements(old), elements(new));
+    Some(SetChange {
+        name: name.to_string(),
+        change: change(old, new),
+        elements_added: has.difference(&had).count(),
+        elements_removed: had.difference(&has).count(),
+    })
+}
+
+fn change<T>(old: Option<&T>, new: Option<&T>) -> Change {
+    match (old, new) {
+        (None, _) => Change::Added,
+        (_, None) => Change::Removed,
+        _ => Change::Changed,
+    }
+}
+
+fn texts(rules: &[Rule]) -> Vec<String> {
+    rules.iter().map(Rule::to_string).collect()
+}
+
+/// Those of `some` that are not among `others`, each as often as it is there more often.
+fn without(some: &[String], others: &[String]) -> Vec<String> {
+    let mut left: BTreeMap<&str, usize> = BTreeMap::new();
+    for text in others {
+        *left.entry(text).or_default() += 1;
+    }
+    let is_more = |text: &&String| match left.get_mut(text.as_str()) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            false
+        }
+        _ => true,
+    };
+    some.iter().filter(is_more).cloned().collect()
+}
+
+fn elements(elements: &Elements) -> BTreeSet<String> {
+    fn each<T: Display>(elements: &[T]) -> BTreeSet<String> {
+        elements.iter().map(T::to_string).collect()
+    }
+    fn named<T: Display, P: Display>(elements: &[(T, P, u16)]) -> BTreeSet<String> {
+        let text = |(address, protocol, port): &(T, P, u16)| format!("{address} . {protocol} . {port}");
+        elements.iter().map(text).collect()
+    }
+    match elements {
+        Elements::Ipv4Addresses(elements) => each(elements),
+        Elements::Ipv6Addresses(elements) => each(elements),
+        Elements::Ipv4Nets(elements) => each(elements),
+        Elements::Ipv6Nets(elements) => each(elements),
+        Elements::Ports(elements) => each(elements),
+        Elements::Ipv4NamedPorts(elements) => named(elements),
+        Elements::Ipv6NamedPorts(elements) => named(elements),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::slice::from_ref;
+
+    use super::*;
+    use crate::ruleset::{Comment, Statement};
+
+    fn chain(name: &str, statements: &[Statement]) -> Chain {
+        let rule = |statement: &Statement| Rule {
+            statements: vec![statement.clone()],
+            ..Rule::default()
+        };
+        Chain {
+            name: Name::new(name),
+            hook: None,
+            comment: Comment::default(),
+            rules: statements.iter().map(rule).collect(),
+        }
+    }
+
+    fn set(addresses: &[&str]) -> Set {
+        let addresses = addresses.iter().map(|address| address.parse().unwrap());
+        Set {
+            elements: Elements::Ipv4Addresses(addresses.collect()),
+            comment: Comment::default(),
+        }
+    }
+
+    #[test]
+    fn what_comes_what_goes_and_what_changes() {
+        let (accept, drop, back) = (Statement::Accept, Statement::Drop, Statement::Return);
+        let old = Ruleset {
+            chains: vec![
+                chain("same", from_ref(&accept)),
+                chain("edited", &[back.clone(), drop.clone(), drop.clone()]),
+                chain("turned", &[back.clone(), drop.clone()]),
+                chain("goes", from_ref(&accept)),
+            ],
+            sets: [(Name::new("s"), set(&["10.0.0.1", "10.0.0.2"]))].into(),
+            counters: [(Name::new("old"), Comment::default())].into(),
+        };
+        let new = Ruleset {
+            chains: vec![
+                chain("comes", from_ref(&drop)),
+                chain("same", from_ref(&accept)),
+                chain("edited", &[back.clone(), drop.clone(), accept]),
+                chain("turned", &[drop, back]),
+            ],
+            sets: [(Name::new("s"), set(&["10.0.0.2", "10.0.0.3", "10.0.0.4"]))].into(),
+            counters: [(Name::new("new"), Comment::default())].into(),
+        };
+        assert!(Changes::between(&old, &old).is_empty());
+        let changes = Changes::between(&old, &new);
+        let chains: Vec<_> = changes
+            .chains
+            .iter()
+            .map(|chain| {
+                let [added, removed] =
+                    [&chain.rules_added, &chain.rules_removed].map(|rules| rules.join(";"));
+                (chain.name.as_str(), chain.change, added, removed)
+            })
+            .collect();
+        let text = |text: &str| text.to_owned();
+        assert_eq!(
+            chains,
+            [
+                ("comes", Change::Added, text("drop"), text("")),
+                ("edited", Change::Changed, text("accept"), text("drop")),
+                ("turned", Change::Changed, text(""), text("")),
+                ("goes", Change::Removed, text(""), text("accept")),
+            ]
+        );
+        assert_eq!(
+            (changes.sets[0].elements_added, changes.sets[0].elements_removed),
+            (2, 1)
+        );
+        let counters: Vec<_> = changes
+            .counters
+            .iter()
+            .map(|counter| (counter.name.as_str(), counter.change))
+            .collect();
+        assert_eq!(counters, [("new", Change::Added), ("old", Change::Removed)]);
+    }
+}
