@@ -6,6 +6,7 @@
 //! source ─▶ (palisade-rules) ─▶ apply ─▶ (palisade-nft) ─▶ kernel
 //!                                 │
 //! NFLOG, counters ─▶ flows ◀──────┤
+//! conntrack, sockets ─▶ live ◀────┤
 //!                                 ▼
 //!                   service ─▶ api ◀─ cli
 //! ```
@@ -19,6 +20,7 @@ pub mod exit;
 pub mod flows;
 pub mod kernel;
 pub mod lab;
+pub mod live;
 pub mod matrix;
 pub mod service;
 pub mod source;

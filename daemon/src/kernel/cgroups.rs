@@ -25,7 +25,7 @@ const USER_SLICE: &str = "user.slice";
 const MOST_LEVELS: usize = 16;
 
 /// Directories that are looked into at most, whatever somebody makes there.
-const MOST_DIRECTORIES: usize = 4_096;
+pub(super) const MOST_DIRECTORIES: usize = 4_096;
 
 /// How often the cgroups are looked at where the kernel does not tell us of changes.
 const POLL: Duration = Duration::from_secs(1);
@@ -188,7 +188,7 @@ impl Cgroups {
 
 /// The mount point of the first whole cgroup v2 hierarchy (`proc_pid_mountinfo(5)`: the fourth field is the root of the
 /// mount within its file system, the fifth the mount point, and the type comes after a lone hyphen).
-fn mounted(mounts: &str) -> Option<PathBuf> {
+pub(super) fn mounted(mounts: &str) -> Option<PathBuf> {
     mounts.lines().find_map(|line| {
         let (mount, file_system) = line.split_once(" - ")?;
         let mut fields = mount.split(' ').skip(3);

@@ -1,11 +1,14 @@
 //! What the kernel does for us, and how it fails.
 
 pub mod cgroups;
+pub mod conntrack;
 pub mod links;
+mod netlink;
+pub mod sockets;
 
 use std::error::Error;
 
-/// Why the kernel's table could not be read or changed, with every cause behind it.
+/// Why what the kernel holds could not be read or changed, with every cause behind it.
 #[derive(Debug, thiserror::Error)]
 pub enum KernelError {
     /// nf_tables cannot be used.
@@ -20,6 +23,9 @@ pub enum KernelError {
     /// The table could not be brought to what it should be.
     #[error("{}", with_causes(.0))]
     Replace(#[from] palisade_nft::ReplaceError),
+    /// The connections could not be read.
+    #[error(transparent)]
+    Conntrack(#[from] conntrack::ConntrackError),
 }
 
 impl KernelError {
@@ -31,6 +37,7 @@ impl KernelError {
             KernelError::Open(OpenError::Privilege)
                 | KernelError::Apply(ApplyError::Privilege)
                 | KernelError::Replace(ReplaceError::Apply(ApplyError::Privilege))
+                | KernelError::Conntrack(conntrack::ConntrackError::Privilege)
         )
     }
 
