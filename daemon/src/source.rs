@@ -37,45 +37,73 @@ pub enum SourceError {
     },
 }
 
+/// A file, read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceFile {
+    /// What diagnostics call it.
+    pub name: String,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
 /// Reads and decodes files, directories (their `*.yaml`, `*.yml` and `*.json`, not hidden, not below) and `-` for
 /// standard input.
 pub fn read(paths: &[PathBuf]) -> Result<Reading, SourceError> {
+    Ok(decode_files(&read_files(paths)?))
+}
+
+/// Decodes files that have been read.
+pub fn decode_files(sources: &[SourceFile]) -> Reading {
     let Texts {
         files,
         ids,
         mut diagnostics,
-    } = texts(paths)?;
+    } = Texts::of(sources);
     let (snapshot, decoded) = decode(&files, &ids);
     let readable = !diagnostics.has_errors();
     diagnostics.append(decoded);
-    Ok(Reading {
+    Reading {
         snapshot: snapshot.filter(|_| readable),
         diagnostics: diagnostics.sorted(),
         files,
         ids,
-    })
+    }
 }
 
 /// Reads what [`read`] does, without making anything of it.
 pub fn texts(paths: &[PathBuf]) -> Result<Texts, SourceError> {
-    let mut reader = Texts::default();
+    Ok(Texts::of(&read_files(paths)?))
+}
+
+/// Reads the bytes of the files that [`read`] would decode.
+pub fn read_files(paths: &[PathBuf]) -> Result<Vec<SourceFile>, SourceError> {
+    let mut files = Vec::new();
+    let mut add = |path: &Path, bytes: std::io::Result<Vec<u8>>| {
+        let bytes = bytes.map_err(|source| SourceError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        let name = path.display().to_string();
+        files.push(SourceFile { name, bytes });
+        Ok(())
+    };
     for path in paths {
         if path.as_os_str() == "-" {
             let mut bytes = Vec::new();
             let read = std::io::stdin().read_to_end(&mut bytes).map(|_| bytes);
-            reader.add(Path::new("<stdin>"), read)?;
+            add(Path::new("<stdin>"), read)?;
         } else if path.is_dir() {
             for path in directory(path)? {
-                reader.add(&path, std::fs::read(&path))?;
+                add(&path, std::fs::read(&path))?;
             }
         } else {
-            reader.add(path, std::fs::read(path))?;
+            add(path, std::fs::read(path))?;
         }
     }
-    Ok(reader)
+    Ok(files)
 }
 
-/// Files read so far, and what is wrong with their bytes.
+/// Files as text, and what is wrong with their bytes.
 #[derive(Default)]
 pub struct Texts {
     /// Every file, for showing places in them.
@@ -87,16 +115,15 @@ pub struct Texts {
 }
 
 impl Texts {
-    fn add(&mut self, path: &Path, bytes: std::io::Result<Vec<u8>>) -> Result<(), SourceError> {
-        let bytes = bytes.map_err(|source| SourceError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        match yaml::add(&mut self.files, path.display().to_string(), &bytes) {
-            Ok(id) => self.ids.push(id),
-            Err(diagnostic) => self.diagnostics.push(*diagnostic),
+    fn of(sources: &[SourceFile]) -> Self {
+        let mut texts = Texts::default();
+        for source in sources {
+            match yaml::add(&mut texts.files, source.name.clone(), &source.bytes) {
+                Ok(id) => texts.ids.push(id),
+                Err(diagnostic) => texts.diagnostics.push(*diagnostic),
+            }
         }
-        Ok(())
+        texts
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::{Query, State};
+use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -17,7 +17,7 @@ use tokio::net::UnixListener;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::streams::{matrix, queries};
-use super::types::{Failure, FlowLine, TestQuestion};
+use super::types::{Failure, FlowLine, PlanRequest, TestQuestion};
 use crate::flows::reader;
 use crate::flows::traced::Traced;
 use crate::kernel::KernelError;
@@ -108,6 +108,12 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
         .route("/v1/explain/queries", post(queries))
         .route("/v1/explain/trace", post(trace))
         .route(
+            "/v1/connections",
+            get(async |State(daemon): State<Arc<Daemon>>| answer(daemon, Daemon::connections).await),
+        )
+        // Whole directories come in one request, from those who may read our own.
+        .route("/v1/plan", post(plan).layer(DefaultBodyLimit::disable()))
+        .route(
             "/v1/reload",
             post(async |State(daemon): State<Arc<Daemon>>| Json(daemon.reload().await)),
         )
@@ -171,6 +177,10 @@ async fn test(State(daemon): State<Arc<Daemon>>, Json(question): Json<TestQuesti
         Ok(Err(error)) => fail(StatusCode::UNPROCESSABLE_ENTITY, &error),
         Err(bug) => fail(StatusCode::INTERNAL_SERVER_ERROR, &bug),
     }
+}
+
+async fn plan(State(daemon): State<Arc<Daemon>>, Json(request): Json<PlanRequest>) -> Response {
+    answer(daemon, |daemon| Ok(daemon.plan(request))).await
 }
 
 /// Answers away from the event loop: the engine may be busy, the kernel slow, and the evaluation long.

@@ -5,11 +5,13 @@ use std::sync::Arc;
 
 use palisade_rules::analysis::expectations;
 use palisade_rules::resource::Labels;
+use palisade_rules::ruleset::changes::Changes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::flows::observe::Missing;
 use crate::flows::record::FlowRecord;
+use crate::live::LiveReport;
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -152,6 +154,58 @@ pub struct ReloadReport {
     pub error: Option<String>,
     /// How the command ends.
     pub exit: u8,
+}
+
+/// What `POST /v1/plan` is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanRequest {
+    /// Resources instead of those in the policy directory: the name of each file, and its text.
+    pub files: Option<Vec<(String, String)>>,
+    /// Staged policies to promote, by name.
+    #[serde(default)]
+    pub promote: Vec<String>,
+    /// Whether all of them are promoted.
+    #[serde(default)]
+    pub promote_all: bool,
+}
+
+/// `POST /v1/plan`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanReport {
+    /// What a reload would do; `None` if it would be refused.
+    pub plan: Option<Plan>,
+    /// Why it would be.
+    pub error: Option<String>,
+    /// How the command ends.
+    pub exit: u8,
+}
+
+/// What a reload would do.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// The generation in force.
+    pub generation: u64,
+    /// The generation after the reload; the same if nothing would change.
+    pub next_generation: u64,
+    /// The staged policies that would be promoted.
+    pub promoted: Vec<String>,
+    /// What would change in the kernel.
+    pub kernel: KernelPlan,
+    /// What that does to the connections that are alive; `None` if they cannot be read.
+    pub connections: Option<LiveReport>,
+    /// What is worth knowing of the resources.
+    pub warnings: String,
+}
+
+/// What a reload would change in the kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KernelPlan {
+    /// Operations in its transaction: what the reload reports as changes.
+    pub operations: usize,
+    /// What differs from the generation in force. The rest of the operations is because rules are replaced a chain at a
+    /// time, or because the kernel does not hold what is in force.
+    #[serde(flatten)]
+    pub changes: Changes,
 }
 
 /// A line of `GET /v1/flows`.

@@ -2,6 +2,7 @@
 
 mod generation;
 mod panic;
+mod plan;
 mod state;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -9,16 +10,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use palisade_nft::{Nft, ReplaceError};
-use palisade_rules::compile::{FlowLog, Options, compile, safety_net_only};
+use palisade_rules::compile::{Compiled, FlowLog, Options, compile, safety_net_only};
 use palisade_rules::resource::{Policy, PolicyKind};
 use palisade_rules::ruleset::Ruleset;
 use palisade_rules::snapshot::Snapshot;
-use palisade_rules::world::{Host, resolve};
+use palisade_rules::world::{Host, Worlds, resolve};
 use time::OffsetDateTime;
 use tracing::{info, warn};
 
 pub use generation::{EndpointKey, Generation, StagedSince, Way, concerned, is_staged};
 pub use panic::Panic;
+pub use plan::{PlanError, Planned, Promote, Proposal};
 pub use state::{State, StateError};
 
 use crate::config::{Config, ConfigError};
@@ -244,30 +246,8 @@ impl Engine {
             return Err(ReloadError::Panic);
         }
         let worlds = resolve(&snapshot, host);
-        let number = self
-            .current()
-            .map_or(self.state.generation(), |current| current.number);
-        let options = Options {
-            deny: config.deny_action,
-            flow_log: Some(FlowLog {
-                group: config.flows.nflog_group,
-                generation: number,
-            }),
-        };
-        let compiled = compile(&worlds, &options);
         let now = OffsetDateTime::now_utc();
-        let in_force_since = match self.generations.back() {
-            Some(current) => (current.compiled == compiled).then_some(current.at),
-            None if number > 0 && self.nft.verify(&compiled.ruleset).is_ok() => {
-                Some(self.state.generation_at().unwrap_or(now))
-            }
-            None => None,
-        };
-        let (number, compiled) = if in_force_since.is_some() {
-            (number, compiled)
-        } else {
-            (number + 1, compiled.renumbered(number + 1))
-        };
+        let (number, compiled, in_force_since) = self.compiled(config, &worlds, now);
         self.settled = false;
         let changes = if panicked {
             0
@@ -296,6 +276,39 @@ impl Engine {
         self.generations.push_back(Arc::new(generation));
         self.forget();
         Ok((number, changes))
+    }
+
+    /// The ruleset of these worlds and the number of its generation. Where that is in force already, since when; `now`
+    /// counts where nobody knows.
+    fn compiled(
+        &mut self,
+        config: &Config,
+        worlds: &Worlds,
+        now: OffsetDateTime,
+    ) -> (u64, Compiled, Option<OffsetDateTime>) {
+        let number = self
+            .current()
+            .map_or(self.state.generation(), |current| current.number);
+        let options = Options {
+            deny: config.deny_action,
+            flow_log: Some(FlowLog {
+                group: config.flows.nflog_group,
+                generation: number,
+            }),
+        };
+        let compiled = compile(worlds, &options);
+        let in_force_since = match self.generations.back() {
+            Some(current) => (current.compiled == compiled).then_some(current.at),
+            None if number > 0 && self.nft.verify(&compiled.ruleset).is_ok() => {
+                Some(self.state.generation_at().unwrap_or(now))
+            }
+            None => None,
+        };
+        if in_force_since.is_some() {
+            (number, compiled, in_force_since)
+        } else {
+            (number + 1, compiled.renumbered(number + 1), None)
+        }
     }
 
     /// Forgets the oldest generations, as far as there are too many.

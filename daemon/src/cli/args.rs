@@ -136,6 +136,10 @@ pub(super) enum Command {
     Lint(LintArgs),
     /// Check written expectations: who must, and who must never, reach whom
     Test(TestArgs),
+    /// Live connections that would be denied if they were opened again
+    Connections,
+    /// What a reload would do, in the kernel and to live connections; nothing is applied
+    Plan(PlanArgs),
     /// Read everything anew and bring it into force, or change nothing and say why
     Reload,
     /// Remove all of palisade's rules, now, without the daemon
@@ -318,6 +322,19 @@ pub(super) struct TestArgs {
     pub(super) paths: Vec<PathBuf>,
     #[command(flatten)]
     pub(super) from_files: FromFiles,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PlanArgs {
+    /// Resources instead of those in the policy directory: files, directories, or - for standard input
+    #[arg(value_name = "PATH")]
+    pub(super) paths: Vec<PathBuf>,
+    /// As if this staged policy were promoted; may be repeated
+    #[arg(long, value_name = "NAME")]
+    pub(super) promote: Vec<String>,
+    /// As if every staged policy were promoted
+    #[arg(long, conflicts_with = "promote")]
+    pub(super) promote_all: bool,
 }
 
 #[derive(Debug, Args)]

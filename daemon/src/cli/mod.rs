@@ -4,6 +4,7 @@ mod args;
 mod check;
 mod compile;
 mod completion;
+mod connections;
 mod demo;
 mod diff;
 mod explain;
@@ -14,6 +15,7 @@ mod matrix;
 mod offline;
 mod output;
 mod panic;
+mod plan;
 mod progress;
 mod queries;
 mod reload;
@@ -94,6 +96,8 @@ fn run(cli: Cli) -> Outcome {
         Command::Diff(args) => online(diff::run(&client, &args, output)),
         Command::Lint(args) => online(lint::run(&client, &args, output.usual()?)),
         Command::Test(args) => online(test::run(&client, &args, output)),
+        Command::Connections => online(connections::run(&client, output.usual()?)),
+        Command::Plan(args) => online(plan::run(&client, &args, output.usual()?)),
         Command::Reload => online(reload::run(&client, output.usual()?)),
         Command::Panic(args) => output.none().and_then(|()| panic::run(&args)),
         Command::Resume(args) => output.none().and_then(|()| online(panic::resume(&client, &args))),

@@ -3,6 +3,7 @@
 //! [`run`] wires the tasks together; everything they share is in [`Daemon`].
 
 mod answers;
+mod changes;
 mod questions;
 mod run;
 mod systemd;
@@ -11,7 +12,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 
 use time::OffsetDateTime;
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
 use tracing::{error, info, warn};
 
 pub use answers::{endpoint_rows, policy_rows};
@@ -53,6 +54,8 @@ pub struct Daemon {
     observations: Mutex<Observations>,
     flows: Mutex<Flows>,
     follow: broadcast::Sender<Arc<FlowRecord>>,
+    /// Told of each generation that comes into force.
+    new_generation: Notify,
 }
 
 /// The engine's generations, for those who must not wait for it.
@@ -92,6 +95,7 @@ impl Daemon {
                 not_written: 0,
             }),
             follow: broadcast::channel(FOLLOWED).0,
+            new_generation: Notify::new(),
         }
     }
 
@@ -175,7 +179,11 @@ impl Daemon {
         // Published before the engine is free: whoever waited for it finds the new generation.
         let all: Vec<_> = engine.generations().cloned().collect();
         if let Some(current) = all.last().cloned() {
-            *lock(&self.known) = Known { current, all };
+            let number = current.number;
+            let before = std::mem::replace(&mut *lock(&self.known), Known { current, all });
+            if before.current.number != number {
+                self.new_generation.notify_one();
+            }
         }
         result
     }

@@ -13,7 +13,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
-use super::{Daemon, lock, systemd};
+use super::{Daemon, changes, lock, systemd};
 use crate::api::server;
 use crate::apply::{Engine, ReloadError};
 use crate::config::{Config, ConfigError};
@@ -99,6 +99,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     tokio::spawn(follow_host(links, cgroups, Arc::clone(&daemon)));
     tokio::spawn(reload_on_hangup(hangup, Arc::clone(&daemon)));
     tokio::spawn(feed_watchdog(Arc::clone(&daemon)));
+    tokio::spawn(changes::sweep_each_generation(Arc::clone(&daemon)));
     reader::start(Arc::clone(&daemon), config.flows.nflog_group);
     let status = daemon.status();
     if status.panic {

@@ -1,0 +1,142 @@
+//! What would change: by a promotion, for the connections that are alive, and by a reload, for everything.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use palisade_rules::analysis::connections::{Effect, View};
+use palisade_rules::world::WorldKind;
+use tracing::{error, warn};
+
+use super::{Daemon, lock};
+use crate::api::types::{KernelPlan, Plan, PlanReport, PlanRequest};
+use crate::apply::{PlanError, Promote, Proposal};
+use crate::exit::Exit;
+use crate::kernel::KernelError;
+use crate::live::{self, LiveReport};
+use crate::source::SourceFile;
+
+/// Generations come in bursts, as interfaces do: a sweep takes the better part of a second of a core, and is not worth
+/// more often than this.
+const PAUSE: Duration = Duration::from_secs(2);
+
+impl Daemon {
+    /// What promoting everything that is staged would do to the connections that are alive.
+    pub fn connections(&self) -> Result<LiveReport, KernelError> {
+        let worlds = &self.generation().worlds;
+        let view = |world| View { worlds, world };
+        Ok(live::look(view(WorldKind::Enforced), view(WorldKind::Pending))?)
+    }
+
+    /// What a reload would do. Nothing is applied.
+    pub fn plan(&self, request: PlanRequest) -> PlanReport {
+        let refused = |error: &PlanError| PlanReport {
+            plan: None,
+            error: Some(error.to_string()),
+            exit: error.exit() as u8,
+        };
+        self.planned(request).map_or_else(
+            |error| refused(&error),
+            |plan| {
+                let changes = plan.kernel.operations > 0 || plan.next_generation != plan.generation;
+                let exit = if changes { Exit::Findings } else { Exit::Fine };
+                PlanReport {
+                    plan: Some(plan),
+                    error: None,
+                    exit: exit as u8,
+                }
+            },
+        )
+    }
+
+    fn planned(&self, request: PlanRequest) -> Result<Plan, PlanError> {
+        let files = request.files.map(|files| {
+            let files = files.into_iter().map(|(name, text)| SourceFile {
+                name,
+                bytes: text.into_bytes(),
+            });
+            files.collect()
+        });
+        let promote = match request.promote {
+            _ if request.promote_all => Promote::All,
+            names if names.is_empty() => Promote::Nothing,
+            names => Promote::Named(names),
+        };
+        let planned = lock(&self.engine).plan(&Proposal { files, promote })?;
+        let view = |worlds| View {
+            worlds,
+            world: WorldKind::Enforced,
+        };
+        let mut warnings = planned.warnings;
+        let connections = live::look(view(&planned.current.worlds), view(&planned.worlds));
+        let connections = connections
+            .inspect_err(|error| warnings += &format!("live connections are left out: {error}\n"))
+            .ok();
+        Ok(Plan {
+            generation: planned.current.number,
+            next_generation: planned.number,
+            promoted: planned.promoted,
+            kernel: KernelPlan {
+                operations: planned.operations,
+                changes: planned.changes,
+            },
+            connections,
+            warnings,
+        })
+    }
+}
+
+/// Sweeps the live connections once for each generation, and says in the log what a promotion would mean for them; the
+/// same is not said twice.
+pub(super) async fn sweep_each_generation(daemon: Arc<Daemon>) {
+    let mut said = None;
+    loop {
+        let sweeping = Arc::clone(&daemon);
+        match tokio::task::spawn_blocking(move || sweeping.connections()).await {
+            Ok(swept) => {
+                let say = match &swept {
+                    Ok(report) => summary(report),
+                    Err(error) => Some(format!("live connections are not looked at: {error}")),
+                };
+                if let Some(say) = say.as_ref().filter(|_| say != said) {
+                    warn!("{say}");
+                }
+                said = say;
+            }
+            Err(panic) => error!("looking at the live connections ended in a bug: {panic}"),
+        }
+        daemon.new_generation.notified().await;
+        tokio::time::sleep(PAUSE).await;
+    }
+}
+
+/// What promotion would mean for live connections, in one line; `None` if nothing.
+fn summary(report: &LiveReport) -> Option<String> {
+    let [denied, caught] =
+        [Effect::Denied, Effect::DeniedWithoutSafetyNet].map(|effect| report.count(effect));
+    let said = match (denied, caught) {
+        (0, 0) => return None,
+        (0, caught) => {
+            format!("{caught} would be, once the staged policies are promoted and the safety net is removed")
+        }
+        (denied, 0) => format!("{denied} would be, once the staged policies are promoted"),
+        (denied, caught) => format!(
+            "{denied} would be, once the staged policies are promoted, and {caught} more once the safety net is removed"
+        ),
+    };
+    let first = report.affected.first().map(|group| {
+        let group = &group.connections;
+        let port = group.port.map(|port| format!(" {port}")).unwrap_or_default();
+        format!(
+            "; first {} to {} {}{port}, by {}",
+            group.from,
+            group.to,
+            group.protocol,
+            group.because.phrase()
+        )
+    });
+    Some(format!(
+        "of {} live connections, none is cut, but denied if opened again {said}{} (`palisade connections` lists them)",
+        report.connections,
+        first.unwrap_or_default()
+    ))
+}
