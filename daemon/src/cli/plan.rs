@@ -3,7 +3,7 @@
 use palisade_rules::ruleset::changes::{Change, Changes};
 
 use super::args::{Format, PlanArgs};
-use super::{Failure, Outcome, connections, offline, output};
+use super::{Failure, Outcome, connections, output};
 use crate::api::client::Client;
 use crate::api::types::{Plan, PlanReport, PlanRequest};
 use crate::exit::Exit;
@@ -39,7 +39,9 @@ fn files(args: &PlanArgs) -> Result<Option<Vec<(String, String)>>, Failure> {
         source::read_files(&args.paths).map_err(|error| Failure::new(Exit::Invalid, error.to_string()))?;
     let reading = source::decode_files(&files);
     if reading.snapshot.is_none() {
-        let diagnostics = reading.diagnostics.render(&reading.files, offline::colour());
+        let diagnostics = reading
+            .diagnostics
+            .render(&reading.files, output::is_coloured(&std::io::stderr()));
         return Err(Failure::new(Exit::Invalid, diagnostics));
     }
     // What can be decoded is UTF-8.

@@ -79,6 +79,45 @@ fn a_fresh_installation_starts_and_denies_nothing() {
 }
 
 #[test]
+fn the_unit_and_the_user_of_a_live_connection_are_known_without_a_privilege_for_it() {
+    let machine = Machine::boot();
+    configure(&machine);
+    let staged = CLOSED.replace("Global", "StagedGlobal").replace("9090", "8080");
+    machine.write(CLOSED_FILE, &staged);
+    machine.sh("systemctl start palisade");
+    machine.sh(
+        "systemd-run --quiet --unit holder --property User=nobody perl -MIO::Socket::INET -e \
+         '$$s = IO::Socket::INET->new(LocalPort => 8080, Listen => 1) or die; $$c = $$s->accept; sleep 600'",
+    );
+    machine.sh(
+        "systemd-run --quiet --unit asker --property NetworkNamespacePath=/run/netns/peer bash -c \
+         'until exec 3<>/dev/tcp/10.42.0.20/8080; do sleep 0.1; done; sleep 600'",
+    );
+    let started = Instant::now();
+    let said = loop {
+        let said = machine.run("palisade -o json connections");
+        let text = String::from_utf8(said.stdout).unwrap();
+        if said.status.code() == Some(1) {
+            break text;
+        }
+        if started.elapsed() > Duration::from_secs(20) {
+            let units = machine.run("systemctl status --no-pager holder asker").stdout;
+            panic!("{text}\n{}", String::from_utf8_lossy(&units));
+        }
+        thread::sleep(Duration::from_millis(100));
+    };
+    for known in [
+        "\"effect\": \"denied\"",
+        "\"unit\": \"holder.service\"",
+        "\"uid\": 65534",
+        "\"pid\": null",
+        "CAP_SYS_PTRACE",
+    ] {
+        assert!(said.contains(known), "{known} is not in {said}");
+    }
+}
+
+#[test]
 fn reload_applies_a_good_file() {
     let machine = guarded();
     machine.write(CLOSED_FILE, &CLOSED.replace("9090", "9091"));

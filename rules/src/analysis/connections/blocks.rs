@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::net::Direction;
-use crate::world::{WorldKind, WorldRule, Worlds};
+use crate::world::{WorldRule, Worlds};
 
-/// Every address, cut into blocks: two of one block are the same to every rule, endpoint, network and failsafe, and have
-/// the same name. An address is found by a binary search.
+/// Every address, cut into blocks: two of one block are the same to all that the blocks were made of. An address is found
+/// by a binary search.
 #[derive(Debug)]
 pub(super) struct Blocks {
     /// The first address of each block, sorted, IPv4 before IPv6.
@@ -17,38 +17,36 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// The coarsest blocks for all of these worlds.
+    /// Blocks whose addresses belong to the same endpoint, have the same name, and are the same to profiles and
+    /// failsafes.
     pub(super) fn of(worlds: &[&Worlds]) -> Self {
-        let mut starts = BTreeSet::new();
-        let mut cut = |net: IpNet| {
-            starts.insert(net.network());
-            starts.extend(successor(net.broadcast()));
-        };
-        for net in well_known() {
-            cut(net);
-        }
+        let mut starts = Starts::default();
+        well_known().for_each(|net| starts.cut(net));
         for worlds in worlds {
             let own = worlds.host.interfaces.values().flatten();
             let known = worlds.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
-            own.chain(known).for_each(|&address| cut(address.into()));
+            own.chain(known).for_each(|&address| starts.cut(address.into()));
             let named = worlds.networks.iter().flat_map(|network| &network.nets);
-            let selected = worlds.address_sets.iter().flat_map(|set| &set.nets);
-            named.chain(selected).for_each(|&net| cut(net));
+            named.for_each(|&net| starts.cut(net));
             let failsafes = Direction::BOTH.map(|direction| worlds.host.failsafes.ports(direction));
             let trusted = failsafes
                 .into_iter()
                 .flatten()
                 .filter_map(|failsafe| failsafe.net);
-            trusted.for_each(&mut cut);
-            for rule in rules(worlds) {
-                let sides = [&rule.source, &rule.destination];
-                let nets = sides.into_iter().flat_map(|side| [&side.nets, &side.not_nets]);
-                nets.flatten().flatten().for_each(|&net| cut(net));
-            }
+            trusted.for_each(|net| starts.cut(net));
+            let profiles = worlds.profiles.iter();
+            let rules =
+                profiles.flat_map(|profile| Direction::BOTH.map(|direction| profile.rules(direction)));
+            rules.flatten().for_each(|rule| starts.cut_by(worlds, rule));
         }
-        Blocks {
-            starts: starts.into_iter().collect(),
-        }
+        starts.into()
+    }
+
+    /// Blocks whose addresses are the same to these rules. Named ports belong to endpoints, and are no part of it.
+    pub(super) fn of_rules<'w>(rules: impl Iterator<Item = (&'w Worlds, &'w WorldRule)>) -> Self {
+        let mut starts = Starts::default();
+        rules.for_each(|(worlds, rule)| starts.cut_by(worlds, rule));
+        starts.into()
     }
 
     /// The block that an address is in.
@@ -85,17 +83,34 @@ fn well_known() -> impl Iterator<Item = IpNet> {
     v4.chain(v6)
 }
 
-/// Every rule of both worlds and of the profiles.
-fn rules(worlds: &Worlds) -> impl Iterator<Item = &WorldRule> {
-    let policies = WorldKind::BOTH
-        .into_iter()
-        .flat_map(|kind| &worlds.world(kind).policies)
-        .flat_map(|policy| Direction::BOTH.map(|direction| policy.rules(direction).unwrap_or_default()));
-    let profiles = worlds
-        .profiles
-        .iter()
-        .flat_map(|profile| Direction::BOTH.map(|direction| profile.rules(direction)));
-    policies.chain(profiles).flatten()
+/// Where blocks begin.
+#[derive(Default)]
+struct Starts(BTreeSet<IpAddr>);
+
+impl Starts {
+    fn cut(&mut self, net: IpNet) {
+        self.0.insert(net.network());
+        self.0.extend(successor(net.broadcast()));
+    }
+
+    fn cut_by(&mut self, worlds: &Worlds, rule: &WorldRule) {
+        for side in [&rule.source, &rule.destination] {
+            let written = [&side.nets, &side.not_nets].into_iter().flatten().flatten();
+            written.for_each(|&net| self.cut(net));
+            for &set in [&side.set, &side.not_set].into_iter().flatten() {
+                let nets = worlds.address_sets.get(set).nets.iter();
+                nets.for_each(|&net| self.cut(net));
+            }
+        }
+    }
+}
+
+impl From<Starts> for Blocks {
+    fn from(starts: Starts) -> Self {
+        Blocks {
+            starts: starts.0.into_iter().collect(),
+        }
+    }
 }
 
 /// The next address of the family, if there is one.

@@ -13,7 +13,7 @@ use crate::analysis::names::name_of;
 use crate::analysis::route::{Ask, Part, Party, Route, then, through};
 use crate::evaluate::{Step, Verdict, evaluate_translated};
 use crate::net::Direction;
-use crate::world::{Attachment, EndpointId, EndpointKind, Stage};
+use crate::world::{Attachment, EndpointId, EndpointKind, Stage, World};
 
 /// One world, and who in it has which of the host's addresses.
 pub(super) struct Judge<'w> {
@@ -76,8 +76,8 @@ impl<'w> Judge<'w> {
         }
     }
 
-    /// What becomes of the connection if it is opened again.
-    pub(super) fn judge(&self, connection: &Tracked) -> Judgement {
+    /// What becomes of the connection if it is opened again, in the view's world or what is left of it.
+    pub(super) fn judge(&self, world: &World, connection: &Tracked) -> Judgement {
         let worlds = self.view.worlds;
         let exempt = Judgement {
             exempt: true,
@@ -108,7 +108,10 @@ impl<'w> Judge<'w> {
                 Route::Ways(ways) => ways,
             }
         };
-        let on_ways: Vec<[Option<Step>; 2]> = ways.iter().map(|way| self.on_way(way, connection)).collect();
+        let on_ways: Vec<[Option<Step>; 2]> = ways
+            .iter()
+            .map(|way| self.on_way(world, way, connection))
+            .collect();
         let strictest = |index: usize| on_ways.iter().find_map(|denied| denied[index].clone());
         let denied = [strictest(0), strictest(1)];
         let disagree = |index: usize| {
@@ -178,9 +181,8 @@ impl<'w> Judge<'w> {
     }
 
     /// Who denies it on one way, with safety nets and without.
-    fn on_way(&self, way: &[Ask], connection: &Tracked) -> [Option<Step>; 2] {
+    fn on_way(&self, world: &World, way: &[Ask], connection: &Tracked) -> [Option<Step>; 2] {
         let mut denied = [None, None];
-        let View { worlds, world } = self.view;
         for ask in way {
             let (last, packet) = match ask.part {
                 Part::Itself => (Stage::Normal, &connection.packet),
@@ -188,8 +190,8 @@ impl<'w> Judge<'w> {
                 Part::Arrival => (Stage::PreDnat, &connection.arriving),
             };
             let decision = evaluate_translated(
-                worlds,
-                worlds.world(world),
+                self.view.worlds,
+                world,
                 ask.endpoint,
                 ask.direction,
                 last,

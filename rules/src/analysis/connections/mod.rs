@@ -6,6 +6,7 @@
 
 mod blocks;
 mod judge;
+mod reduced;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use self::blocks::Blocks;
 use self::judge::{Judge, Judgement};
+use self::reduced::{PortBlocks, Reduced};
 use super::StepReport;
 use crate::evaluate::{Packet, Step};
 use crate::net::Protocol;
@@ -134,9 +136,11 @@ impl Sweep {
 pub fn sweep(before: View<'_>, after: View<'_>, connections: &[Tracked]) -> Sweep {
     let mut sweeper = Sweeper {
         blocks: Blocks::of(&[before.worlds, after.worlds]),
+        ports: PortBlocks::of(&[before.worlds, after.worlds]),
+        reduced: None,
         source_ports: looks_at_source_ports(before.worlds) || looks_at_source_ports(after.worlds),
         judges: [Judge::new(before), Judge::new(after)],
-        worlds: [before.worlds, after.worlds],
+        views: [before, after],
         answers: BTreeMap::new(),
         groups: BTreeMap::new(),
         affected: Vec::new(),
@@ -145,7 +149,11 @@ pub fn sweep(before: View<'_>, after: View<'_>, connections: &[Tracked]) -> Swee
         connections: connections.len(),
         ..Sweep::default()
     };
-    for (index, connection) in connections.iter().enumerate() {
+    // Those of one class together, so that what is left of the worlds for it is made once, and not kept.
+    let mut order: Vec<usize> = (0..connections.len()).collect();
+    order.sort_by_cached_key(|&index| sweeper.class(&connections[index]));
+    for index in order {
+        let connection = &connections[index];
         match sweeper.answer(connection) {
             Answer::Exempt => sweep.exempt += 1,
             Answer::Unaffected => sweep.unaffected += 1,
@@ -167,9 +175,9 @@ pub fn sweep(before: View<'_>, after: View<'_>, connections: &[Tracked]) -> Swee
 /// All that tells connections apart.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Question {
-    source: usize,
-    destination: usize,
-    arriving: usize,
+    source: [usize; 2],
+    destination: [usize; 2],
+    arriving: [usize; 2],
     protocol: Protocol,
     /// 0 where nothing looks at it.
     source_port: u16,
@@ -178,6 +186,9 @@ struct Question {
     expected: bool,
     cgroups: [Option<Arc<str>>; 2],
 }
+
+/// What decides which rules can match: the protocol, and the blocks of the destination port as it was and as it is.
+type Class = (Protocol, [usize; 2]);
 
 #[derive(Clone, Copy)]
 enum Answer {
@@ -191,9 +202,12 @@ type GroupKey = (Effect, String, String, Protocol, u16, String);
 
 struct Sweeper<'w> {
     blocks: Blocks,
+    ports: PortBlocks,
+    /// The worlds that are left for one class of connections.
+    reduced: Option<(Class, Reduced)>,
     source_ports: bool,
     judges: [Judge<'w>; 2],
-    worlds: [&'w Worlds; 2],
+    views: [View<'w>; 2],
     answers: BTreeMap<Question, Answer>,
     groups: BTreeMap<GroupKey, usize>,
     affected: Vec<Affected>,
@@ -201,16 +215,34 @@ struct Sweeper<'w> {
 
 impl Sweeper<'_> {
     fn answer(&mut self, connection: &Tracked) -> Answer {
-        let question = self.question(connection);
+        let class = self.class(connection);
+        let reduced = match self.reduced.take() {
+            Some((same, reduced)) if same == class => reduced,
+            _ => {
+                let ports = [&connection.arriving, &connection.packet].map(|packet| packet.destination_port);
+                Reduced::new(self.views, connection.packet.protocol, ports)
+            }
+        };
+        let answer = self.answer_in(&reduced, connection);
+        self.reduced = Some((class, reduced));
+        answer
+    }
+
+    fn answer_in(&mut self, reduced: &Reduced, connection: &Tracked) -> Answer {
+        let question = self.question(connection, &reduced.blocks);
         if let Some(&answer) = self.answers.get(&question) {
             return answer;
         }
-        let judgements = [&self.judges[0], &self.judges[1]].map(|judge| judge.judge(connection));
+        let [before, after] = &self.judges;
+        let judgements = [
+            before.judge(&reduced.worlds[0], connection),
+            after.judge(&reduced.worlds[1], connection),
+        ];
         let answer = match effect(&judgements) {
             _ if judgements.iter().all(|judgement| judgement.exempt) => Answer::Exempt,
             None => Answer::Unaffected,
             Some((effect, side, step)) => {
-                let step = StepReport::new(self.worlds[side], &step);
+                let step = StepReport::new(self.views[side].worlds, &step);
                 Answer::Affected(self.group(connection, effect, step, &judgements))
             }
         };
@@ -218,17 +250,26 @@ impl Sweeper<'_> {
         answer
     }
 
-    fn question(&self, connection: &Tracked) -> Question {
+    fn class(&self, connection: &Tracked) -> Class {
+        let ports = [&connection.arriving, &connection.packet].map(|packet| packet.destination_port);
+        (
+            connection.packet.protocol,
+            ports.map(|port| self.ports.of_port(port)),
+        )
+    }
+
+    fn question(&self, connection: &Tracked, left: &Blocks) -> Question {
         let Tracked { arriving, packet, .. } = connection;
         let source_port = if self.source_ports || !packet.protocol.has_ports() {
             packet.source_port
         } else {
             0
         };
+        let block = |address| [self.blocks.of_address(address), left.of_address(address)];
         Question {
-            source: self.blocks.of_address(packet.source),
-            destination: self.blocks.of_address(packet.destination),
-            arriving: self.blocks.of_address(arriving.destination),
+            source: block(packet.source),
+            destination: block(packet.destination),
+            arriving: block(arriving.destination),
             protocol: packet.protocol,
             source_port,
             ports: [arriving.destination_port, packet.destination_port],

@@ -1,0 +1,112 @@
+//! Worlds without the rules that a protocol and port cannot match: most rules name a port, and most ports few rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::View;
+use super::blocks::Blocks;
+use crate::net::{Direction, Protocol};
+use crate::world::{World, WorldKind, WorldPolicy, WorldRule, Worlds};
+
+/// Destination ports, cut where a rule of any of the worlds begins or ends: two of one block are the same to every rule
+/// that names ports by number.
+#[derive(Debug)]
+pub(super) struct PortBlocks(Vec<u16>);
+
+impl PortBlocks {
+    pub(super) fn of(worlds: &[&Worlds]) -> Self {
+        let kinds = WorldKind::BOTH;
+        let policies = worlds
+            .iter()
+            .flat_map(|worlds| kinds.map(|kind| &worlds.world(kind).policies));
+        let rules = policies.flatten().flat_map(rules);
+        let ports = rules.flat_map(|rule| [&rule.destination.ports, &rule.destination.not_ports]);
+        let ranges = ports.flatten().flat_map(|ports| &ports.ranges);
+        let starts: BTreeSet<u16> = ranges
+            .flat_map(|range| [Some(range.first), range.last.checked_add(1)])
+            .flatten()
+            .collect();
+        PortBlocks(starts.into_iter().collect())
+    }
+
+    /// The block that a port is in.
+    pub(super) fn of_port(&self, port: u16) -> usize {
+        self.0.partition_point(|start| *start <= port)
+    }
+}
+
+/// What is left of two worlds for the endpoints of this host, one protocol and one block of ports.
+#[derive(Debug)]
+pub(super) struct Reduced {
+    /// The addresses that the rules that are left tell apart.
+    pub(super) blocks: Blocks,
+    /// The worlds without the other rules: policies and their order stay, and so do the ends of tiers.
+    pub(super) worlds: [World; 2],
+}
+
+impl Reduced {
+    /// What is left for packets to any of these ports, which stand for their blocks.
+    pub(super) fn new(views: [View<'_>; 2], protocol: Protocol, ports: [u16; 2]) -> Self {
+        let worlds = views.map(|view| reduced(view, |rule| can_match(rule, protocol, ports)));
+        let left = views.iter().zip(&worlds).flat_map(|(view, world)| {
+            world
+                .policies
+                .iter()
+                .flat_map(rules)
+                .map(|rule| (view.worlds, rule))
+        });
+        Reduced {
+            blocks: Blocks::of_rules(left),
+            worlds,
+        }
+    }
+}
+
+fn reduced(view: View<'_>, is_left: impl Fn(&WorldRule) -> bool) -> World {
+    let world = view.worlds.world(view.world);
+    let left = |policy: &WorldPolicy, direction| {
+        let rules = policy.rules(direction)?;
+        Some(rules.iter().filter(|rule| is_left(rule)).cloned().collect())
+    };
+    let local = || view.worlds.local().map(|(id, ..)| id.0);
+    let selecting: BTreeSet<usize> = local()
+        .flat_map(|id| world.by_endpoint[id].iter().copied())
+        .collect();
+    let places: BTreeMap<usize, usize> = selecting.iter().copied().zip(0..).collect();
+    let mut by_endpoint = vec![Vec::new(); world.by_endpoint.len()];
+    for id in local() {
+        by_endpoint[id] = world.by_endpoint[id]
+            .iter()
+            .map(|policy| places[policy])
+            .collect();
+    }
+    let policies = selecting.iter().map(|&policy| &world.policies[policy]);
+    World {
+        tiers: world.tiers.clone(),
+        policies: policies
+            .map(|policy| WorldPolicy {
+                ingress: left(policy, Direction::Ingress),
+                egress: left(policy, Direction::Egress),
+                ..policy.clone()
+            })
+            .collect(),
+        by_endpoint,
+    }
+}
+
+/// Whether a rule may match a packet of this protocol to one of these ports; a named port may be any.
+fn can_match(rule: &WorldRule, protocol: Protocol, ports: [u16; 2]) -> bool {
+    let has_port = || {
+        rule.destination.ports.as_ref().is_none_or(|wanted| {
+            let mut ranges = wanted.ranges.iter();
+            wanted.named.is_some() || ranges.any(|range| ports.iter().any(|port| range.contains(*port)))
+        })
+    };
+    rule.protocol.is_none_or(|wanted| wanted == protocol)
+        && rule.not_protocol.is_none_or(|unwanted| unwanted != protocol)
+        && has_port()
+}
+
+fn rules(policy: &WorldPolicy) -> impl Iterator<Item = &WorldRule> {
+    let directions = Direction::BOTH.map(|direction| policy.rules(direction).unwrap_or_default());
+    directions.into_iter().flatten()
+}
