@@ -1,6 +1,6 @@
 # make run        build and see it work: three hosts, one staged policy, real traffic
 # make test       every check and every test in the repository; the kernel's need root
-# make bench      what a large estate costs to read and resolve, and queries a second, on one core
+# make bench      what a large estate costs to read and resolve, its matrix, and queries a second, on one core
 # make bench-conntrack   what it costs to look at 100,000 live connections; needs root
 # make fuzz       ten minutes of hostile input for each parser (FUZZ_SECONDS=600)
 # make fuzz-kernel  the real kernel against the evaluator: random policies and packets (SEED=1 COUNT=2000)
@@ -63,7 +63,7 @@ test: need-root deps static
 	cargo test --workspace --locked --doc
 	cargo test --workspace --locked --all-targets $(AS_ROOT)
 
-# On one core: what a large estate costs to read and resolve, and how many queries it answers a second.
+# On one core: what a large estate costs to read and resolve, who reaches whom in it, and queries a second.
 .PHONY: bench
 bench: build-deps
 	taskset -c 0 cargo bench --locked --package palisade-rules

@@ -218,11 +218,10 @@ fn table(matrix: &mut Matrix<'_>, shown: &Shown) -> Result<String, TooLarge> {
         }
     }
     let mut text = table.trim_fmt() + "\n";
-    text += "\nWhat is not listed is not allowed.";
+    text += "\nWhat is not listed is not allowed.\n";
     if shown.views.iter().any(|view| view.without_safety_net) && matrix.has_safety_net() {
-        text += " The net is the safety net: what it catches is denied once it is removed.";
+        text += "The net is the safety net: what it alone allows is denied once it is removed.\n";
     }
-    text.push('\n');
     for note in matrix.notes() {
         text += &format!("note: {note}\n");
     }

@@ -63,8 +63,8 @@ pub struct Matrix<'w> {
     spots: Vec<Spot>,
     /// How many of them, the first ones, are of endpoints.
     endpoint_spots: usize,
-    /// The row of the group that was asked for last.
-    latest: Option<(usize, GroupRow)>,
+    /// The rows of groups that were asked for, as many as are [`KEPT`].
+    rows: BTreeMap<usize, GroupRow>,
 }
 
 /// One of the worlds, as it is or without its safety net.
@@ -123,15 +123,17 @@ struct Group {
     members: Vec<usize>,
 }
 
-/// What is allowed from one group to all others, by how their members lie to each other. What lies on one host is worked
-/// out when it is asked for.
+/// What is allowed from one group to all others.
 #[derive(Debug)]
 struct GroupRow {
+    /// To members on other hosts.
     remote: Vec<Cell>,
-    neighbours: Vec<Option<Cell>>,
-    local: Vec<Option<Cell>>,
-    loopback: Vec<Option<Cell>>,
+    /// To members on the same host, by how they lie to each other: worked out when it is asked for.
+    on_host: BTreeMap<(Relation, usize), Cell>,
 }
+
+/// How many cells of rows are kept at most: 64 MB of them.
+const KEPT: usize = 16_000_000;
 
 impl View {
     /// Every view: each world with its safety net, and then without.
@@ -175,7 +177,7 @@ impl<'w> Matrix<'w> {
             groups: Vec::new(),
             spots: Vec::new(),
             endpoint_spots: 0,
-            latest: None,
+            rows: BTreeMap::new(),
         };
         matrix.group();
         matrix
@@ -248,7 +250,7 @@ impl<'w> Matrix<'w> {
             }
         });
         let cells = cells.collect();
-        self.latest = Some((group, row));
+        self.keep(group, row);
         cells
     }
 
@@ -263,12 +265,12 @@ impl<'w> Matrix<'w> {
     pub fn group_cells(&mut self, from: usize) -> Vec<Cell> {
         let row = self.group_row(from);
         let cells = row.remote.clone();
-        self.latest = Some((from, row));
+        self.keep(from, row);
         cells
     }
 
     fn group_row(&mut self, group: usize) -> GroupRow {
-        if let Some((_, row)) = self.latest.take_if(|(latest, _)| *latest == group) {
+        if let Some(row) = self.rows.remove(&group) {
             return row;
         }
         let Group { spots, is_block, .. } = &self.groups[group];
@@ -298,20 +300,24 @@ impl<'w> Matrix<'w> {
         };
         GroupRow {
             remote: self.groups.iter().map(to_group).collect(),
-            neighbours: vec![None; self.groups.len()],
-            local: vec![None; self.groups.len()],
-            loopback: vec![None; self.groups.len()],
+            on_host: BTreeMap::new(),
+        }
+    }
+
+    /// Keeps a row, for another node of its group.
+    fn keep(&mut self, group: usize, row: GroupRow) {
+        if (self.rows.len() + 1) * self.groups.len() > KEPT {
+            self.rows.clear();
+        }
+        if self.groups[group].members.len() > 1 {
+            self.rows.insert(group, row);
         }
     }
 
     fn on_one_host(&mut self, row: &mut GroupRow, from: usize, to: usize, relation: Relation) -> Cell {
-        let cells = match relation {
-            Relation::Remote => return row.remote[to],
-            Relation::Neighbours => &mut row.neighbours,
-            Relation::Local => &mut row.local,
-            Relation::Loopback => &mut row.loopback,
-        };
-        *cells[to].get_or_insert_with(|| self.between(from, to, relation))
+        *row.on_host
+            .entry((relation, to))
+            .or_insert_with(|| self.between(from, to, relation))
     }
 
     fn between(&mut self, from: usize, to: usize, relation: Relation) -> Cell {
