@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use palisade_cases::{CGROUPS, Case, Journey, PORTS, Way};
@@ -12,6 +12,9 @@ use palisade_rules::resource::ServiceUnit;
 
 use super::lab::INTERFACES;
 use crate::unit;
+
+/// What the cgroup of a process is called, but for the process.
+const PREFIX: &str = "palisade-fuzz-";
 
 /// The cgroups of [`CGROUPS`], below one that is of this process alone. Gone when dropped.
 pub(super) struct Services {
@@ -27,9 +30,11 @@ impl Services {
     /// # Errors
     /// Without a cgroup v2 hierarchy that may be written.
     pub(super) fn new() -> anyhow::Result<Self> {
-        let name = format!("palisade-fuzz-{}", std::process::id());
+        let hierarchy = unit::hierarchy()?;
+        sweep(&hierarchy)?;
+        let name = format!("{PREFIX}{}", std::process::id());
         let mut services = Services {
-            root: unit::hierarchy()?.join(&name),
+            root: hierarchy.join(&name),
             name,
             ids: BTreeMap::new(),
         };
@@ -101,11 +106,31 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
-        for path in self.ids.keys().rev() {
-            // There is nobody left to tell.
-            let _ = fs::remove_dir(self.root.join(path));
+        remove(&self.root);
+    }
+}
+
+/// Removes what processes left behind that were killed.
+fn sweep(hierarchy: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(hierarchy)? {
+        let name = entry?.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(PREFIX));
+        let Some(process) = process else { continue };
+        if !Path::new("/proc").join(process).exists() {
+            remove(&hierarchy.join(&name));
         }
     }
+    Ok(())
+}
+
+/// Removes a cgroup and those below it, as far as nobody is in them: there is nobody left to tell.
+fn remove(cgroup: &Path) {
+    for entry in fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&entry.path());
+        }
+    }
+    let _ = fs::remove_dir(cgroup);
 }
 
 /// Who listens on a port of an interface, if anybody does. A packet to a host meets the socket it would get to, and that
