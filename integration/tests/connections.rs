@@ -254,6 +254,19 @@ fn a_plan_of_other_resources_and_of_one_promotion() -> anyhow::Result<()> {
     let daemon = Daemon::start(hosts.host("backend"), &setup)?;
     let one = daemon.json(&["plan", "--promote", "deny-9090"])?;
     assert_eq!(one["promoted"], Value::Array(vec!["deny-9090".into()]));
+    let changes = one["connectivity"]["changes"]
+        .as_array()
+        .context("no connectivity")?;
+    let removed = changes.iter().map(|change| &change["text"]["removed"]);
+    assert_eq!(removed.collect::<Vec<_>>(), ["tcp 9090"], "{one:#}");
+    assert_eq!(changes[0]["to"], serde_json::json!(["backend-eth0"]));
+    assert!(
+        one["connectivity"]["changes"][0]["witnesses"][0]["verdicts"]["new"]
+            .as_str()
+            .is_some_and(|verdict| verdict.contains("deny-9090"))
+    );
+    let without = daemon.json(&["plan", "--promote", "deny-9090", "--without-connectivity"])?;
+    assert_eq!(without["connectivity"], Value::Null);
     let unknown = daemon.cli(&["plan", "--promote", "nobody"])?;
     assert_eq!(unknown.code, Some(2), "{unknown:?}");
     assert!(

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use palisade_rules::analysis::expectations;
+use palisade_rules::analysis::{Difference, expectations};
 use palisade_rules::resource::Labels;
 use palisade_rules::ruleset::changes::Changes;
 use serde::{Deserialize, Serialize};
@@ -167,6 +167,9 @@ pub struct PlanRequest {
     /// Whether all of them are promoted.
     #[serde(default)]
     pub promote_all: bool,
+    /// Whether who reaches whom is left out.
+    #[serde(default)]
+    pub without_connectivity: bool,
 }
 
 /// `POST /v1/plan`.
@@ -191,6 +194,8 @@ pub struct Plan {
     pub promoted: Vec<String>,
     /// What would change in the kernel.
     pub kernel: KernelPlan,
+    /// What is allowed in force after it and not before, and the other way round; `None` if nobody wants to know.
+    pub connectivity: Option<Difference>,
     /// What that does to the connections that are alive; `None` if they cannot be read.
     pub connections: Option<LiveReport>,
     /// What is worth knowing of the resources.

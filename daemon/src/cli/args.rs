@@ -335,6 +335,9 @@ pub(super) struct PlanArgs {
     /// As if every staged policy were promoted
     #[arg(long, conflicts_with = "promote")]
     pub(super) promote_all: bool,
+    /// Leave out who reaches whom: with thousands of endpoints that takes its time
+    #[arg(long)]
+    pub(super) without_connectivity: bool,
 }
 
 #[derive(Debug, Args)]

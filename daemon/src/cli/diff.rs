@@ -156,7 +156,7 @@ impl Sign {
 }
 
 /// A difference for reading.
-fn text(difference: &Difference, [old, new]: [&str; 2]) -> String {
+pub(super) fn text(difference: &Difference, [old, new]: [&str; 2]) -> String {
     let mut text = String::new();
     let views: &[(bool, &str)] = if difference.has_safety_net {
         &[

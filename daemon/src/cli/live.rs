@@ -53,6 +53,12 @@ struct Line {
 }
 
 pub(super) async fn run(client: &Client, args: &ExplainArgs, format: Format) -> Outcome {
+    if matches!(format, Format::Yaml | Format::Csv) {
+        return Err(Failure::new(
+            Exit::Usage,
+            "packets are shown as they come: use -o table or json with --live",
+        ));
+    }
     let filters = filters(client, args).await?;
     let mut nft = Nft::open().map_err(|error| failure(&error.into()))?;
     let mut rules = rules(&mut nft)?;
@@ -68,6 +74,9 @@ pub(super) async fn run(client: &Client, args: &ExplainArgs, format: Format) -> 
     loop {
         let left = end.saturating_duration_since(Instant::now());
         if left.is_zero() || args.count.is_some_and(|count| shown >= count) {
+            if shown == 0 {
+                eprintln!("palisade: no first packet of such a connection came by");
+            }
             return Ok(exit);
         }
         let wait = PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX);
@@ -108,7 +117,7 @@ pub(super) async fn run(client: &Client, args: &ExplainArgs, format: Format) -> 
                 shown += 1;
                 let text = match format {
                     Format::Json => serde_json::to_string(&line).unwrap_or_default() + "\n",
-                    Format::Table | Format::Yaml | Format::Csv => text(&line),
+                    _ => text(&line),
                 };
                 if output::say_on(&text)?.is_break() {
                     return Ok(exit);

@@ -3,7 +3,7 @@
 use palisade_rules::ruleset::changes::{Change, Changes};
 
 use super::args::{Format, PlanArgs};
-use super::{Failure, Outcome, connections, output};
+use super::{Failure, Outcome, connections, diff, output};
 use crate::api::client::Client;
 use crate::api::types::{Plan, PlanReport, PlanRequest};
 use crate::exit::Exit;
@@ -14,6 +14,7 @@ pub(super) async fn run(client: &Client, args: &PlanArgs, format: Format) -> Out
         files: files(args)?,
         promote: args.promote.clone(),
         promote_all: args.promote_all,
+        without_connectivity: args.without_connectivity,
     };
     let report: PlanReport = client.post("/v1/plan", &request).await?;
     let exit = exit(&report);
@@ -79,6 +80,10 @@ fn text(plan: &Plan) -> String {
         text += &format!("promoted: {}\n", plan.promoted.join(", "));
     }
     text += &kernel(plan);
+    if let Some(difference) = &plan.connectivity {
+        text += "\n";
+        text += &diff::text(difference, ["in force", "after the reload"]);
+    }
     if let Some(report) = &plan.connections {
         text += "\n";
         text += &connections::text(report, "this is in force");

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_rules::analysis::connections::{Effect, View};
+use palisade_rules::analysis::{Side, diff};
 use palisade_rules::world::WorldKind;
 use tracing::{error, warn};
 
@@ -66,6 +67,12 @@ impl Daemon {
             worlds,
             world: WorldKind::Enforced,
         };
+        let side = |worlds| Side {
+            worlds,
+            world: WorldKind::Enforced,
+        };
+        let connectivity = !request.without_connectivity;
+        let connectivity = connectivity.then(|| diff(side(&planned.current.worlds), side(&planned.worlds)));
         let mut warnings = planned.warnings;
         let connections = live::look(view(&planned.current.worlds), view(&planned.worlds));
         let connections = connections
@@ -79,6 +86,7 @@ impl Daemon {
                 operations: planned.operations,
                 changes: planned.changes,
             },
+            connectivity,
             connections,
             warnings,
         })
