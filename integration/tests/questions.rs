@@ -98,6 +98,29 @@ fn the_matrix_and_what_promotion_changes_are_those_of_the_generation() -> anyhow
     let output = backend.cli(&["diff", "--pending", "-o", "markdown"])?;
     assert_eq!(output.code, Some(1), "{output:?}");
     assert!(output.stdout.contains("backend-lockdown-staged"), "{output:?}");
+    let old = backend.status()?["generation"].to_string();
+    backend.write("20-lockdown.yaml", &examples::lockdown_promoted())?;
+    backend.reload_well()?;
+    let new = backend.status()?["generation"].to_string();
+    let output = backend.cli(&["diff", "--generations", &old, &new])?;
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(
+        output.stdout.contains(&format!(
+            "generation {old} -> generation {new}, without the safety net: "
+        )),
+        "{output:?}"
+    );
+    let pending = ["diff", "--generations", &old, &new, "--world", "pending"];
+    let output = backend.cli(&pending)?;
+    assert_eq!(
+        output.code,
+        Some(0),
+        "promotion brings the pending world: {output:?}"
+    );
+    let output = backend.cli(&["diff", "--generations", "77", &new])?;
+    assert_eq!(output.code, Some(2), "{output:?}");
+    assert!(output.stderr.contains("generation 77 is not kept"), "{output:?}");
+
     backend.remove("20-lockdown.yaml")?;
     backend.reload_well()?;
     let output = backend.cli(&["diff", "--pending"])?;

@@ -17,7 +17,7 @@ use tokio::net::UnixListener;
 use tokio::sync::broadcast::error::RecvError;
 
 use super::streams::{matrix, queries};
-use super::types::{Failure, FlowLine, PlanRequest, TestQuestion};
+use super::types::{DiffQuestion, Failure, FlowLine, PlanRequest, TestQuestion};
 use crate::flows::reader;
 use crate::flows::traced::Traced;
 use crate::kernel::KernelError;
@@ -99,10 +99,7 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
         .route("/v1/flows", get(flows))
         .route("/v1/explain", post(explain))
         .route("/v1/matrix", post(matrix))
-        .route(
-            "/v1/diff",
-            get(async |State(daemon): State<Arc<Daemon>>| answer(daemon, |daemon| Ok(daemon.diff())).await),
-        )
+        .route("/v1/diff", get(diff))
         .route("/v1/lint", get(lint))
         .route("/v1/test", post(test))
         .route("/v1/explain/queries", post(queries))
@@ -171,12 +168,12 @@ async fn lint(State(daemon): State<Arc<Daemon>>, Query(query): Query<LintQuery>)
     answer(daemon, move |daemon| Ok(daemon.lint(query.stale_after_days))).await
 }
 
+async fn diff(State(daemon): State<Arc<Daemon>>, Query(question): Query<DiffQuestion>) -> Response {
+    asked(daemon, move |daemon| daemon.diff(&question)).await
+}
+
 async fn test(State(daemon): State<Arc<Daemon>>, Json(question): Json<TestQuestion>) -> Response {
-    match tokio::task::spawn_blocking(move || daemon.test(&question)).await {
-        Ok(Ok(answer)) => Json(answer).into_response(),
-        Ok(Err(error)) => fail(StatusCode::UNPROCESSABLE_ENTITY, &error),
-        Err(bug) => fail(StatusCode::INTERNAL_SERVER_ERROR, &bug),
-    }
+    asked(daemon, move |daemon| daemon.test(&question)).await
 }
 
 async fn plan(State(daemon): State<Arc<Daemon>>, Json(request): Json<PlanRequest>) -> Response {
@@ -191,6 +188,22 @@ async fn answer<T: serde::Serialize + Send + 'static>(
     match tokio::task::spawn_blocking(move || ask(&daemon)).await {
         Ok(Ok(value)) => Json(value).into_response(),
         Ok(Err(error)) => fail(StatusCode::INTERNAL_SERVER_ERROR, &error),
+        Err(bug) => fail(StatusCode::INTERNAL_SERVER_ERROR, &bug),
+    }
+}
+
+/// As [`answer`], of a question that may have no answer.
+async fn asked<T, E>(
+    daemon: Arc<Daemon>,
+    ask: impl FnOnce(&Daemon) -> Result<T, E> + Send + 'static,
+) -> Response
+where
+    T: serde::Serialize + Send + 'static,
+    E: std::error::Error + Send + 'static,
+{
+    match tokio::task::spawn_blocking(move || ask(&daemon)).await {
+        Ok(Ok(value)) => Json(value).into_response(),
+        Ok(Err(error)) => fail(StatusCode::UNPROCESSABLE_ENTITY, &error),
         Err(bug) => fail(StatusCode::INTERNAL_SERVER_ERROR, &bug),
     }
 }

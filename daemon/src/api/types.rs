@@ -172,6 +172,18 @@ pub struct PlanRequest {
     pub without_connectivity: bool,
 }
 
+/// The query of `GET /v1/diff`; without generations, enforced against pending.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DiffQuestion {
+    /// The older generation.
+    pub old: Option<u64>,
+    /// The newer generation.
+    pub new: Option<u64>,
+    /// Of generations: whether their pending worlds are compared.
+    #[serde(default)]
+    pub pending: bool,
+}
+
 /// `POST /v1/plan`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct PlanReport {

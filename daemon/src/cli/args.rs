@@ -286,10 +286,13 @@ pub(super) struct DiffArgs {
     /// Two files or directories, OLD and NEW
     #[arg(num_args = 2, value_names = ["OLD", "NEW"], conflicts_with = "pending")]
     pub(super) paths: Vec<PathBuf>,
+    /// Two generations of the daemon, by number, instead of two paths
+    #[arg(long, num_args = 2, value_names = ["OLD", "NEW"], conflicts_with_all = ["paths", "pending"])]
+    pub(super) generations: Vec<u64>,
     /// What promoting everything staged changes, instead of two paths
     #[arg(long)]
     pub(super) pending: bool,
-    /// Of two paths, which world of each is compared; the enforced one unless said
+    /// Of two paths or generations, which world of each is compared; the enforced one unless said
     #[arg(long, value_enum, conflicts_with = "pending")]
     pub(super) world: Option<OneWorld>,
     /// With --pending: resources to work on instead of the daemon's; may be repeated

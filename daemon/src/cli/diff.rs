@@ -5,7 +5,7 @@ use palisade_rules::world::WorldKind;
 
 use super::args::{DiffArgs, Format, FromFiles, Output};
 use super::{Failure, Outcome, offline, output};
-use crate::api::client::Client;
+use crate::api::client::{Client, ClientError};
 use crate::exit::Exit;
 
 /// How many names a cell of a table shows before it says how many more there are.
@@ -19,6 +19,18 @@ pub(super) async fn run(client: &Client, args: &DiffArgs, output: Output) -> Out
         return Err(output.refused("table, json, yaml, csv or markdown"));
     }
     let (difference, [old, new]) = match args.paths.as_slice() {
+        _ if let [old, new] = args.generations[..] => {
+            let pending = args.world.map(WorldKind::from) == Some(WorldKind::Pending);
+            let path = format!("/v1/diff?old={old}&new={new}&pending={pending}");
+            let difference = client.get(&path).await.map_err(|error| match error {
+                ClientError::Refused(error) => Failure::new(Exit::Usage, error),
+                error => error.into(),
+            })?;
+            (
+                difference,
+                [old, new].map(|number| format!("generation {number}")),
+            )
+        }
         [old, new] => {
             let side = |path: &std::path::PathBuf| {
                 offline::worlds(&FromFiles {
@@ -36,7 +48,7 @@ pub(super) async fn run(client: &Client, args: &DiffArgs, output: Output) -> Out
         _ if !args.pending => {
             return Err(Failure::new(
                 Exit::Usage,
-                "what is to be compared? Two paths, OLD and NEW, or --pending for what promotion changes",
+                "what is to be compared? Two paths, OLD and NEW; --generations OLD NEW; or --pending for what promotion changes",
             ));
         }
         _ => {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use palisade_rules::analysis::{self, Difference, Side};
 use palisade_rules::net::Direction;
 use palisade_rules::resource::{PolicyStage, StagedAction};
 use palisade_rules::snapshot::Snapshot;
@@ -97,16 +96,6 @@ impl Daemon {
         // A copy, for the evaluation takes its time, and the reader of the NFLOG group must not wait for it.
         let kept = lock(&self.observations).kept().clone();
         Ok(staged_reports(&generation, &kept, &counters))
-    }
-
-    /// What promoting everything staged would change.
-    pub fn diff(&self) -> Difference {
-        let generation = self.generation();
-        let [enforced, pending] = WorldKind::BOTH.map(|world| Side {
-            worlds: &generation.worlds,
-            world,
-        });
-        analysis::diff(enforced, pending)
     }
 
     /// The ruleset in force, as nft text.

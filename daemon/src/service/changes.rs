@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_rules::analysis::connections::{Effect, View};
-use palisade_rules::analysis::{Side, diff};
+use palisade_rules::analysis::{Difference, Side, diff};
 use palisade_rules::world::WorldKind;
 use tracing::{error, warn};
 
 use super::{Daemon, lock};
-use crate::api::types::{KernelPlan, Plan, PlanReport, PlanRequest};
-use crate::apply::{PlanError, Promote, Proposal};
+use crate::api::types::{DiffQuestion, KernelPlan, Plan, PlanReport, PlanRequest};
+use crate::apply::{Generation, PlanError, Promote, Proposal};
 use crate::exit::Exit;
 use crate::kernel::KernelError;
 use crate::live::{self, LiveReport};
@@ -20,12 +20,63 @@ use crate::source::SourceFile;
 /// more often than this.
 const PAUSE: Duration = Duration::from_secs(2);
 
+/// A generation is not known any more, or never was.
+#[derive(Debug, thiserror::Error)]
+#[error("generation {number} is not kept: this daemon has {}", numbers(.kept))]
+pub struct DiffError {
+    number: u64,
+    kept: Vec<u64>,
+}
+
+fn numbers(numbers: &[u64]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
+    numbers.join(", ")
+}
+
 impl Daemon {
     /// What promoting everything that is staged would do to the connections that are alive.
     pub fn connections(&self) -> Result<LiveReport, KernelError> {
         let worlds = &self.generation().worlds;
         let view = |world| View { worlds, world };
         Ok(live::look(view(WorldKind::Enforced), view(WorldKind::Pending))?)
+    }
+
+    /// What promoting everything staged would change, or what changed between two generations.
+    pub fn diff(&self, question: &DiffQuestion) -> Result<Difference, DiffError> {
+        let side = |generation: &Arc<Generation>, world| (Arc::clone(generation), world);
+        let [old, new] = match (question.old, question.new) {
+            (None, None) => {
+                let current = self.generation();
+                WorldKind::BOTH.map(|world| side(&current, world))
+            }
+            (old, new) => {
+                let world = if question.pending {
+                    WorldKind::Pending
+                } else {
+                    WorldKind::Enforced
+                };
+                let old = self.kept(old)?;
+                [side(&old, world), side(&self.kept(new)?, world)]
+            }
+        };
+        let [old, new] = [&old, &new].map(|(generation, world)| Side {
+            worlds: &generation.worlds,
+            world: *world,
+        });
+        Ok(diff(old, new))
+    }
+
+    /// The generation of a number; the one in force for none.
+    fn kept(&self, number: Option<u64>) -> Result<Arc<Generation>, DiffError> {
+        let Some(number) = number else {
+            return Ok(self.generation());
+        };
+        let all = lock(&self.known).all.clone();
+        let found = all.iter().find(|generation| generation.number == number);
+        found.cloned().ok_or_else(|| DiffError {
+            number,
+            kept: all.iter().map(|generation| generation.number).collect(),
+        })
     }
 
     /// What a reload would do. Nothing is applied.

@@ -13,7 +13,7 @@ use palisade_rules::evaluate::Verdict;
 use palisade_rules::net::Direction;
 use palisade_rules::resource::Action;
 use palisade_rules::ruleset::CtState;
-use palisade_rules::world::{Stage, WorldKind, resolve};
+use palisade_rules::world::{Attachment, EndpointKind, Stage, WorldKind, Worlds, resolve};
 
 use super::lab::Lab;
 use super::packets::{InForce, Outcome};
@@ -58,8 +58,8 @@ pub(super) fn roll_out(lab: &mut Lab, case: &Case) -> anyhow::Result<Result<Tall
         }
         outcomes.push(here);
     }
-    let [_, staged, ..] = &worlds;
-    let pending = predicted(staged);
+    let [_, with_staged, ..] = &worlds;
+    let pending = predicted(with_staged);
     for (index, journey) in journeys.iter().enumerate() {
         let [before, staged, promoted, bare] = [0, 1, 2, 3].map(|step: usize| &outcomes[step][index]);
         if (before.verdict, decided(before)) != (staged.verdict, decided(staged)) {
@@ -71,7 +71,7 @@ pub(super) fn roll_out(lab: &mut Lab, case: &Case) -> anyhow::Result<Result<Tall
             let what = format!("the evaluator predicted {evaluated:?}: {promoted:#?}");
             return Ok(Err(disagreement(lab, STEPS[2], Some(journey), what)?));
         }
-        let foretold = foretold(journey, staged);
+        let foretold = foretold(with_staged, journey, staged);
         for (step, foretold, outcome) in [
             (2, foretold.with_nets, promoted),
             (3, foretold.without_nets, bare),
@@ -152,7 +152,7 @@ struct Foretold {
 }
 
 /// The enforced world keeps a packet it denies from whoever would be asked next; there the preview has nothing to say.
-fn foretold(journey: &Journey, staged: &Outcome) -> Foretold {
+fn foretold(worlds: &Worlds, journey: &Journey, staged: &Outcome) -> Foretold {
     let unknown = Foretold {
         with_nets: None,
         without_nets: None,
@@ -160,7 +160,12 @@ fn foretold(journey: &Journey, staged: &Outcome) -> Foretold {
     // Where conntrack decides, there is no preview; and where two endpoints are asked in one direction, the counters do not
     // say which of them said what.
     let has_preview = matches!(journey.state, CtState::New | CtState::Untracked);
-    let is_workloads = |interface: &str| interface.starts_with("cali");
+    let is_workloads = |interface: &str| {
+        worlds.local().any(|(_, endpoint, attachment)| {
+            let named = matches!(attachment, Attachment::Interfaces(names) if names.iter().any(|name| name == interface));
+            endpoint.kind == EndpointKind::Workload && named
+        })
+    };
     let are_two = match journey.way {
         Way::Through { from, to } => is_workloads(from) != is_workloads(to),
         Way::In { .. } | Way::Out { .. } => !journey.cgroups.is_empty(),
