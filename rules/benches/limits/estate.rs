@@ -26,6 +26,12 @@ const TIERS: [&str; 3] = ["web", "api", "db"];
 const ENVIRONMENTS: [&str; 4] = ["prod", "prod", "staging", "dev"];
 const ZONES: [&str; 5] = ["fra1", "fra2", "ams1", "lhr1", "waw1"];
 
+/// A size, or a small one where the benchmark is only tried out, once and unoptimised.
+pub(crate) fn size(size: usize) -> usize {
+    let is_bench = std::env::args().any(|argument| argument == "--bench");
+    if is_bench { size } else { size.min(300) }
+}
+
 /// Names and texts of the files.
 pub(crate) fn texts(estate: Estate) -> Vec<(&'static str, String)> {
     let mut policies = documents(estate.policies, policy);

@@ -18,9 +18,9 @@ use palisade_rules::world::{Worlds, resolve};
 
 fn main() {
     let texts = estate::texts(estate::Estate {
-        policies: 10_000,
-        endpoints: 10_000,
-        sets: 100,
+        policies: estate::size(10_000),
+        endpoints: estate::size(10_000),
+        sets: estate::size(100),
         everywhere: false,
     });
     report_memory(&texts);
