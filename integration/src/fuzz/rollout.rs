@@ -166,8 +166,12 @@ fn foretold(worlds: &Worlds, journey: &Journey, staged: &Outcome) -> Foretold {
             endpoint.kind == EndpointKind::Workload && named
         })
     };
+    // A host's early stages are asked about what comes in, as is the workload it goes to.
+    let meets_early = staged.counted.iter().any(|counted| counted.stage.is_early());
     let are_two = match journey.way {
-        Way::Through { from, to } => is_workloads(from) != is_workloads(to),
+        Way::Through { from, to } => {
+            is_workloads(from) != is_workloads(to) || (is_workloads(to) && meets_early)
+        }
         Way::In { .. } | Way::Out { .. } => !journey.cgroups.is_empty(),
     };
     if !has_preview || are_two {
