@@ -8,10 +8,14 @@
 //! destination is translated, and at last where it goes, to the host itself or through it. What an early stage leaves
 //! undecided goes on to the next.
 
+mod said;
+
+use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::failsafe::Failsafe;
+pub(crate) use said::{OpenBy, Said, SaidBy};
+
 use crate::net::{Direction, Family, Protocol};
 use crate::resource::{Action, TierAction};
 use crate::source::Position;
@@ -194,16 +198,12 @@ pub fn evaluate_translated(
     last: Stage,
     [arriving, packet]: [&Packet; 2],
 ) -> Decision {
-    let stages = last.early(direction).iter().chain([&last]);
-    let governing = |stage| world.governing(endpoint, direction, stage).collect();
-    let asked: Vec<_> = stages.map(|&stage| (stage, governing(stage))).collect();
     Walk {
         worlds,
         world,
         endpoint,
         direction,
         last,
-        asked: &asked,
         packet,
         arriving,
     }
@@ -219,87 +219,79 @@ fn decide(
     last: Stage,
     packet: &Packet,
 ) -> Decision {
-    let governing = |stage| world.governing(endpoint, direction, stage).collect();
-    decide_among(worlds, world, endpoint, direction, last, packet, governing)
-}
-
-/// As the others, of policies that are chosen already: for each stage those that govern and can say something, in order.
-/// A policy that no rule of can match may be left out, but for the last of its tier, safety nets counted and not.
-pub(crate) fn decide_among<'w>(
-    worlds: &'w Worlds,
-    world: &'w World,
-    endpoint: EndpointId,
-    direction: Direction,
-    last: Stage,
-    packet: &Packet,
-    mut policies: impl FnMut(Stage) -> Vec<&'w WorldPolicy>,
-) -> Decision {
-    let stages = last.early(direction).iter().chain([&last]);
-    let asked: Vec<_> = stages.map(|&stage| (stage, policies(stage))).collect();
     Walk {
         worlds,
         world,
         endpoint,
         direction,
         last,
-        asked: &asked,
         packet,
         arriving: packet,
     }
     .decision()
 }
 
-#[derive(Clone, Copy)]
-struct Walk<'a> {
-    worlds: &'a Worlds,
-    world: &'a World,
-    endpoint: EndpointId,
-    direction: Direction,
-    last: Stage,
-    /// The stages up to `last`, with the policies to ask at each.
-    asked: &'a [(Stage, Vec<&'a WorldPolicy>)],
-    packet: &'a Packet,
+/// A packet on its way through the stages of one endpoint, in one world.
+pub(crate) struct Walk<'w, 'p> {
+    pub(crate) worlds: &'w Worlds,
+    pub(crate) world: &'w World,
+    pub(crate) endpoint: EndpointId,
+    pub(crate) direction: Direction,
+    /// The stage at which the packet must be decided about.
+    pub(crate) last: Stage,
+    pub(crate) packet: &'p Packet,
     /// The packet before its destination is translated.
-    arriving: &'a Packet,
+    pub(crate) arriving: &'p Packet,
 }
 
-impl Walk<'_> {
+impl<'w> Walk<'w, '_> {
+    /// The stages that the packet meets, in order.
+    pub(crate) fn stages(&self) -> impl Iterator<Item = Stage> + use<> {
+        let early = self.last.early(self.direction);
+        early.iter().copied().chain([self.last])
+    }
+
     fn decision(&self) -> Decision {
-        let outcome = self.outcome(true);
-        let caught = matches!(
-            outcome.deciding(),
-            Some(Step {
-                by: StepBy::Rule { safety_net: true, .. },
-                ..
-            })
-        );
-        let without_safety_net = caught.then(|| self.outcome(false));
+        let asked = |stage| self.world.governing(self.endpoint, self.direction, stage);
+        let outcome = |with_safety_net| {
+            let mut steps = Vec::new();
+            let verdict = self.verdict(asked, with_safety_net, &mut steps);
+            let is_caught = steps.last().is_some_and(Said::is_safety_net);
+            let steps = steps.into_iter().map(Step::from).collect();
+            (Outcome { verdict, steps }, is_caught)
+        };
+        let (with, is_caught) = outcome(true);
         Decision {
-            outcome,
-            without_safety_net,
+            outcome: with,
+            without_safety_net: is_caught.then(|| outcome(false).0),
         }
     }
 
-    /// The same walk, with the packet as it is at a stage.
-    fn at(self, stage: Stage) -> Self {
-        let packet = if stage.is_early() {
-            self.arriving
-        } else {
-            self.packet
-        };
-        Walk { packet, ..self }
-    }
-
-    fn outcome(&self, with_safety_net: bool) -> Outcome {
-        let mut steps = Vec::new();
-        let verdict = self.verdict(with_safety_net, &mut steps);
-        Outcome { verdict, steps }
-    }
-
-    fn verdict(&self, with_safety_net: bool, steps: &mut Vec<Step>) -> Verdict {
-        for (stage, policies) in self.asked {
-            let stage = *stage;
-            let here = self.at(stage);
+    /// The verdict; its steps go behind those that are there. If the last of them [is a safety
+    /// net's](Said::is_safety_net), it hides the verdict without the net.
+    ///
+    /// `asked` are, for each stage, the policies that govern and can say something, in order. One that no rule of can match
+    /// may be left out, but for the last of its tier, safety nets counted and not.
+    pub(crate) fn verdict<Policies: Iterator<Item = &'w WorldPolicy>>(
+        &self,
+        asked: impl Fn(Stage) -> Policies,
+        with_safety_net: bool,
+        steps: &mut Vec<Said<'w>>,
+    ) -> Verdict {
+        for stage in self.stages() {
+            let packet = if stage.is_early() {
+                self.arriving
+            } else {
+                self.packet
+            };
+            let here = Meeting {
+                worlds: self.worlds,
+                world: self.world,
+                endpoint: self.endpoint,
+                direction: self.direction,
+                stage,
+                packet,
+            };
             // What stays open is not shut early either; nor, before conntrack, is the way back.
             let failsafe = here.failsafe();
             let is_open = failsafe.is_some() || (stage == Stage::Untracked && here.answers_failsafe());
@@ -307,23 +299,36 @@ impl Walk<'_> {
                 continue;
             }
             if stage == Stage::Normal
-                && let Some(name) = failsafe
+                && let Some(open) = failsafe
             {
-                steps.push(self.step(stage, StepBy::Failsafe(name), Action::Allow, None));
+                steps.push(here.said(SaidBy::Failsafe(open), Action::Allow, None));
                 return Verdict::Allow;
             }
-            if let Some(verdict) = here.tiers(stage, policies, with_safety_net, steps) {
+            let asked = asked(stage).filter(|policy| with_safety_net || !policy.safety_net);
+            if let Some(verdict) = here.tiers(asked, steps) {
                 return verdict;
             }
+            if stage == Stage::Normal {
+                return here.profiles(steps);
+            }
         }
-        match self.last {
-            Stage::Normal => self.profiles(steps),
-            Stage::Untracked | Stage::PreDnat | Stage::Forward => Verdict::Allow,
-        }
+        Verdict::Allow
     }
+}
 
+/// A packet at one stage of one endpoint.
+struct Meeting<'w, 'p> {
+    worlds: &'w Worlds,
+    world: &'w World,
+    endpoint: EndpointId,
+    direction: Direction,
+    stage: Stage,
+    packet: &'p Packet,
+}
+
+impl<'w> Meeting<'w, '_> {
     /// The failsafe that lets the packet pass. Only host endpoints have any.
-    fn failsafe(&self) -> Option<String> {
+    fn failsafe(&self) -> Option<OpenBy<'w>> {
         if self.worlds.endpoint(self.endpoint).kind != EndpointKind::Host {
             return None;
         }
@@ -338,7 +343,7 @@ impl Walk<'_> {
             .ports(self.direction)
             .iter()
             .find(|failsafe| failsafe.matches(protocol, self.peer(), destination_port))
-            .map(Failsafe::to_string);
+            .map(OpenBy::Port);
         let by_type = || {
             let types = failsafes.icmpv6_types(self.direction);
             let matches = protocol == Protocol::ICMPV6
@@ -346,7 +351,7 @@ impl Walk<'_> {
                 && types
                     .iter()
                     .any(|&(first, last)| (first..=last).contains(&icmp_type));
-            matches.then(|| "icmpv6".to_owned())
+            matches.then_some(OpenBy::Icmpv6)
         };
         by_port.or_else(by_type)
     }
@@ -380,36 +385,40 @@ impl Walk<'_> {
         }
     }
 
-    /// The tiers of one stage; `None` if none decides.
+    /// The tiers of the stage, of the policies that govern the direction; `None` if none decides.
     fn tiers(
         &self,
-        stage: Stage,
-        policies: &[&WorldPolicy],
-        with_safety_net: bool,
-        steps: &mut Vec<Step>,
+        asked: impl Iterator<Item = &'w WorldPolicy>,
+        steps: &mut Vec<Said<'w>>,
     ) -> Option<Verdict> {
-        let asked = policies.iter().copied();
-        let asked = asked.filter(|policy| with_safety_net || !policy.safety_net);
-        let asked: Vec<&WorldPolicy> = asked.collect();
-        asked
-            .chunk_by(|a, b| a.tier == b.tier)
-            .find_map(|tier| self.tier(stage, tier, steps))
+        let mut asked = asked.peekable();
+        while let Some(tier) = asked.peek().map(|policy| policy.tier) {
+            let mut of_tier = iter::from_fn(|| asked.next_if(|policy| policy.tier == tier));
+            let verdict = self.tier(&mut of_tier, steps);
+            if verdict.is_some() {
+                return verdict;
+            }
+            // Those behind a Pass are not asked.
+            of_tier.for_each(drop);
+        }
+        None
     }
 
     /// One tier; `policies` are those of the tier that govern the direction, at least one. `None` goes on to the next.
-    fn tier(&self, stage: Stage, policies: &[&WorldPolicy], steps: &mut Vec<Step>) -> Option<Verdict> {
+    fn tier(
+        &self,
+        policies: impl Iterator<Item = &'w WorldPolicy>,
+        steps: &mut Vec<Said<'w>>,
+    ) -> Option<Verdict> {
+        let mut last = None;
         for policy in policies {
+            last = Some(policy);
             for rule in policy.rules(self.direction).unwrap_or_default() {
                 if !self.rule_matches(rule) {
                     continue;
                 }
-                let by = StepBy::Rule {
-                    policy: Arc::clone(&policy.named),
-                    rule_index: rule.index,
-                    rule_name: rule.name.clone(),
-                    safety_net: policy.safety_net,
-                };
-                steps.push(self.step(stage, by, rule.action, Some(rule.position.clone())));
+                let by = SaidBy::Rule(policy, rule);
+                steps.push(self.said(by, rule.action, Some(&rule.position)));
                 match rule.action {
                     Action::Allow => return Some(Verdict::Allow),
                     Action::Deny => return Some(Verdict::Deny),
@@ -419,35 +428,26 @@ impl Walk<'_> {
             }
         }
         // Early policies have no say about what they do not match.
-        let last = policies.last().filter(|_| !stage.is_early())?;
+        let last = last.filter(|_| !self.stage.is_early())?;
         let tier = &self.world.tiers[last.tier];
-        let by = StepBy::EndOfTier {
-            tier: tier.name.clone(),
-            trigger: Arc::clone(&last.named),
-        };
         let (action, verdict) = match tier.default_action {
             TierAction::Deny => (Action::Deny, Some(Verdict::Deny)),
             TierAction::Pass => (Action::Pass, None),
         };
-        steps.push(self.step(stage, by, action, Some(last.position.clone())));
+        steps.push(self.said(SaidBy::EndOfTier(tier, last), action, Some(&last.position)));
         verdict
     }
 
     /// Profiles in order; a Pass goes on to the next one.
-    fn profiles(&self, steps: &mut Vec<Step>) -> Verdict {
+    fn profiles(&self, steps: &mut Vec<Said<'w>>) -> Verdict {
         for profile in self.worlds.profiles_of(self.endpoint) {
             for rule in profile.rules(self.direction) {
                 if !self.rule_matches(rule) {
                     continue;
                 }
-                let by = StepBy::Profile {
-                    name: profile.name.clone(),
-                    rule_index: rule.index,
-                    rule_name: rule.name.clone(),
-                };
                 // What exists unwritten has no place.
-                let position = (!profile.is_default_allow()).then(|| rule.position.clone());
-                steps.push(self.step(Stage::Normal, by, rule.action, position));
+                let position = (!profile.is_default_allow()).then_some(&rule.position);
+                steps.push(self.said(SaidBy::Profile(profile, rule), rule.action, position));
                 match rule.action {
                     Action::Allow => return Verdict::Allow,
                     Action::Deny => return Verdict::Deny,
@@ -456,14 +456,13 @@ impl Walk<'_> {
                 }
             }
         }
-        steps.push(self.step(Stage::Normal, StepBy::NoProfile, Action::Deny, None));
+        steps.push(self.said(SaidBy::NoProfile, Action::Deny, None));
         Verdict::Deny
     }
 
     fn rule_matches(&self, rule: &WorldRule) -> bool {
         let packet = self.packet;
-        rule.exists_for(packet.family())
-            && rule.protocol.is_none_or(|protocol| protocol == packet.protocol)
+        rule.protocol.is_none_or(|protocol| protocol == packet.protocol)
             && rule
                 .not_protocol
                 .is_none_or(|protocol| protocol != packet.protocol)
@@ -473,6 +472,7 @@ impl Walk<'_> {
             && rule
                 .not_icmp
                 .is_none_or(|icmp| packet.is_icmp() && !icmp.matches(packet.icmp_type, packet.icmp_code))
+            && rule.exists_for(packet.family())
             && self.entity_matches(&rule.source, packet.source, packet.source_port)
             && self.entity_matches(&rule.destination, packet.destination, packet.destination_port)
     }
@@ -480,23 +480,23 @@ impl Walk<'_> {
     fn entity_matches(&self, entity: &WorldEntity, address: IpAddr, port: u16) -> bool {
         let in_set = |id| self.worlds.address_sets.get(id).contains(address);
         entity
-            .nets
+            .ports
             .as_ref()
-            .is_none_or(|nets| nets.iter().any(|net| net.contains(&address)))
+            .is_none_or(|ports| self.ports_match(ports, address, port))
+            && entity
+                .not_ports
+                .as_ref()
+                .is_none_or(|ports| !self.ports_match(ports, address, port))
+            && entity
+                .nets
+                .as_ref()
+                .is_none_or(|nets| nets.iter().any(|net| net.contains(&address)))
             && entity
                 .not_nets
                 .as_ref()
                 .is_none_or(|nets| !nets.iter().any(|net| net.contains(&address)))
             && entity.set.is_none_or(in_set)
             && entity.not_set.is_none_or(|id| !in_set(id))
-            && entity
-                .ports
-                .as_ref()
-                .is_none_or(|ports| self.ports_match(ports, address, port))
-            && entity
-                .not_ports
-                .as_ref()
-                .is_none_or(|ports| !self.ports_match(ports, address, port))
     }
 
     fn ports_match(&self, ports: &WorldPorts, address: IpAddr, port: u16) -> bool {
@@ -509,11 +509,11 @@ impl Walk<'_> {
         ports.ranges.iter().any(|range| range.contains(port)) || ports.named.is_some_and(named)
     }
 
-    fn step(&self, stage: Stage, by: StepBy, action: Action, position: Option<Position>) -> Step {
-        Step {
+    fn said(&self, by: SaidBy<'w>, action: Action, position: Option<&'w Position>) -> Said<'w> {
+        Said {
             endpoint: self.endpoint,
             direction: self.direction,
-            stage,
+            stage: self.stage,
             by,
             action,
             position,

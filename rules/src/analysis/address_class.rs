@@ -15,8 +15,12 @@ pub(super) type Atom = usize;
 pub(super) struct AddressClasses {
     sets: BTreeMap<AddressSetId, Atom>,
     nets: BTreeMap<Vec<IpNet>, Atom>,
-    /// Where each stretch of addresses begins, and its class. The first stretch of a family begins at 0.
-    stretches: [Vec<(u128, usize)>; 2],
+    /// Where each stretch of IPv4 addresses begins; the first at 0. Short, because that is all a search looks at.
+    v4: Vec<u32>,
+    /// The same for IPv6.
+    v6: Vec<u128>,
+    /// The class of each stretch, by family.
+    class_of: [Vec<usize>; 2],
     /// The conditions that each class meets, in ascending order.
     classes: Vec<Vec<Atom>>,
 }
@@ -27,7 +31,9 @@ impl AddressClasses {
         let mut classes = AddressClasses {
             sets: BTreeMap::new(),
             nets: BTreeMap::new(),
-            stretches: [Vec::new(), Vec::new()],
+            v4: Vec::new(),
+            v6: Vec::new(),
+            class_of: [Vec::new(), Vec::new()],
             classes: Vec::new(),
         };
         // Each a beginning or, one behind the last address, an end.
@@ -58,7 +64,9 @@ impl AddressClasses {
             atoms += 1;
         }
         let mut known: BTreeMap<Vec<Atom>, usize> = BTreeMap::new();
-        for (stretches, mut edges) in classes.stretches.iter_mut().zip(edges) {
+        let mut starts: [Vec<u128>; 2] = [Vec::new(), Vec::new()];
+        for ((starts, class_of_stretch), mut edges) in starts.iter_mut().zip(&mut classes.class_of).zip(edges)
+        {
             edges.sort_unstable();
             let mut met: BTreeSet<Atom> = BTreeSet::new();
             let mut class_of = |met: &BTreeSet<Atom>| {
@@ -66,16 +74,25 @@ impl AddressClasses {
                 let next = known.len();
                 *known.entry(met).or_insert(next)
             };
-            stretches.push((0, class_of(&met)));
+            starts.push(0);
+            class_of_stretch.push(class_of(&met));
             for place in edges.chunk_by(|a, b| a.0 == b.0) {
                 // Where one prefix of a condition ends another may begin, so ends go first.
                 for &(_, atom, _) in place.iter().filter(|(.., begins)| !begins) {
                     met.remove(&atom);
                 }
                 met.extend(place.iter().filter(|(.., begins)| *begins).map(|edge| edge.1));
-                stretches.push((place[0].0, class_of(&met)));
+                starts.push(place[0].0);
+                class_of_stretch.push(class_of(&met));
             }
         }
+        let [v4, v6] = starts;
+        // What is no address is the end behind the last one, where nothing is looked for.
+        classes.v4 = v4
+            .into_iter()
+            .filter_map(|start| u32::try_from(start).ok())
+            .collect();
+        classes.v6 = v6;
         let mut by_number: Vec<(usize, Vec<Atom>)> =
             known.into_iter().map(|(met, class)| (class, met)).collect();
         by_number.sort_unstable();
@@ -95,11 +112,12 @@ impl AddressClasses {
 
     /// The class of an address: an index below [`AddressClasses::len`].
     pub(super) fn of(&self, address: IpAddr) -> usize {
-        let stretches = &self.stretches[Family::of(address) as usize];
-        let address = number(address);
-        let behind = stretches.partition_point(|(start, _)| *start <= address);
+        let behind = match address {
+            IpAddr::V4(address) => self.v4.partition_point(|&start| start <= address.to_bits()),
+            IpAddr::V6(address) => self.v6.partition_point(|&start| start <= address.to_bits()),
+        };
         // The first one begins at 0.
-        stretches[behind - 1].1
+        self.class_of[Family::of(address) as usize][behind - 1]
     }
 
     /// The conditions that a class meets.

@@ -16,6 +16,7 @@ mod speakers;
 #[cfg(test)]
 mod tests;
 mod trace;
+mod trace_json;
 
 pub use diff::{BlockNets, Change, ChangeText, Difference, Side, Verdicts, Witness, diff};
 pub use explain::{Answer, BareAnswer, Query, QueryError, WorldAnswer, explain};

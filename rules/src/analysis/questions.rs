@@ -1,18 +1,15 @@
 //! Many questions about the same worlds.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
-use serde::ser::SerializeStruct;
-use serde::{Serialize, Serializer};
+use smallvec::SmallVec;
 
 use super::route::{Ask, Part, Party, Route};
 use super::speakers::{Speakers, Traits};
-use super::trace::{Shown, StepView};
-use super::{Answer, BareAnswer, Query, QueryError, WorldAnswer};
-use crate::evaluate::{
-    Decision, Outcome, Packet, Step, StepBy, Verdict, decide_among, evaluate, evaluate_arriving,
-    evaluate_forwarded,
-};
+use super::trace_json::{put, put_number, put_text, write_step};
+use super::{Answer, BareAnswer, Query, QueryError, StepReport, WorldAnswer};
+use crate::evaluate::{Decision, Outcome, Packet, Said, SaidBy, Step, Verdict, Walk};
 use crate::net::{Direction, Family, Protocol};
 use crate::resource::Action;
 use crate::world::{EndpointId, Stage, WorldKind, Worlds};
@@ -32,7 +29,7 @@ struct Index<'w> {
     speakers: Speakers<'w>,
     /// The packet asked last.
     traits: Option<Traits>,
-    /// Whether the worlds differ: by stage and direction, then by endpoint.
+    /// Whether the worlds differ: by stage and direction, then by group of endpoints.
     differs: [[Vec<Option<bool>>; 2]; 4],
 }
 
@@ -53,20 +50,31 @@ pub(super) struct AnswerView<'a> {
     worlds: &'a Worlds,
     question: Question<'a>,
     note: Option<String>,
-    both: InBoth,
+    both: InBoth<'a>,
 }
 
 /// What both worlds say.
 #[derive(PartialEq)]
-struct InBoth {
-    enforced: InWorld,
+struct InBoth<'w> {
+    enforced: InWorld<'w>,
     /// `None` where the pending world says the same.
-    pending: Option<InWorld>,
+    pending: Option<InWorld<'w>>,
 }
 
 /// What one world says: everyone asked on the way, up to the first that denies. After it, nothing goes on.
-#[derive(Clone, Debug, PartialEq)]
-struct InWorld(Vec<Decision>);
+#[derive(PartialEq)]
+struct InWorld<'w> {
+    with: Trace<'w>,
+    /// The same without safety nets, if one of them decided somewhere.
+    without_safety_net: Option<Trace<'w>>,
+}
+
+/// A verdict and the steps to it.
+#[derive(PartialEq)]
+struct Trace<'w> {
+    verdict: Verdict,
+    steps: Vec<Said<'w>>,
+}
 
 impl<'w> Questions<'w> {
     /// Makes an index first: for questions by the thousand.
@@ -115,7 +123,8 @@ impl<'w> Questions<'w> {
     }
 
     /// What one endpoint says of a packet that must be decided about at stage `last`, in one world: exactly as
-    /// [`evaluate`], [`evaluate_forwarded`] and [`evaluate_arriving`].
+    /// [`evaluate`](crate::evaluate::evaluate), [`evaluate_forwarded`](crate::evaluate::evaluate_forwarded) and
+    /// [`evaluate_arriving`](crate::evaluate::evaluate_arriving).
     pub fn decide(
         &mut self,
         kind: WorldKind,
@@ -124,20 +133,51 @@ impl<'w> Questions<'w> {
         last: Stage,
         packet: &Packet,
     ) -> Decision {
+        let at = (endpoint, direction, last);
+        let mut outcome = |with_safety_net| {
+            let mut steps = Vec::new();
+            let verdict = self.verdict(kind, at, packet, with_safety_net, &mut steps);
+            let is_caught = steps.last().is_some_and(Said::is_safety_net);
+            let steps = steps.into_iter().map(Step::from).collect();
+            (Outcome { verdict, steps }, is_caught)
+        };
+        let (with, is_caught) = outcome(true);
+        Decision {
+            outcome: with,
+            without_safety_net: is_caught.then(|| outcome(false).0),
+        }
+    }
+
+    /// The verdict of one endpoint; its steps go behind those that are there.
+    fn verdict(
+        &mut self,
+        kind: WorldKind,
+        (endpoint, direction, last): (EndpointId, Direction, Stage),
+        packet: &Packet,
+        with_safety_net: bool,
+        steps: &mut Vec<Said<'w>>,
+    ) -> Verdict {
         let (worlds, world) = (self.worlds, self.worlds.world(kind));
-        if let Some(Index { speakers, traits, .. }) = &mut self.index {
-            let traits = match traits {
-                Some(traits) if traits.packet == *packet => traits,
-                slot => slot.insert(speakers.traits(packet)),
-            };
-            let at = |stage| speakers.of(worlds, kind, (endpoint, direction, stage), traits);
-            return decide_among(worlds, world, endpoint, direction, last, packet, at);
-        }
-        match last {
-            Stage::Forward => evaluate_forwarded(worlds, world, endpoint, direction, packet),
-            Stage::PreDnat => evaluate_arriving(worlds, world, endpoint, packet),
-            Stage::Untracked | Stage::Normal => evaluate(worlds, world, endpoint, direction, packet),
-        }
+        let walk = Walk {
+            worlds,
+            world,
+            endpoint,
+            direction,
+            last,
+            packet,
+            arriving: packet,
+        };
+        let Some(Index { speakers, traits, .. }) = &mut self.index else {
+            let all = |stage| world.governing(endpoint, direction, stage);
+            return walk.verdict(all, with_safety_net, steps);
+        };
+        let traits = match traits {
+            Some(traits) if traits.packet == *packet => traits,
+            slot => slot.insert(speakers.traits(packet)),
+        };
+        speakers.learn(worlds, kind, (endpoint, direction), walk.stages(), traits);
+        let asked = |stage| speakers.at(kind, (endpoint, direction, stage), traits);
+        walk.verdict(asked, with_safety_net, steps)
     }
 
     pub(super) fn answer<'a>(&mut self, question: Question<'a>) -> Result<AnswerView<'a>, QueryError>
@@ -159,7 +199,7 @@ impl<'w> Questions<'w> {
         }
         let from = Party::find(self.worlds, question.from)?;
         let to = Party::find(self.worlds, question.to)?;
-        let mut answer: Option<((IpAddr, IpAddr), InBoth)> = None;
+        let mut answer: Option<((IpAddr, IpAddr), InBoth<'w>)> = None;
         for (source, destination) in pairs(&from, &to, question.protocol) {
             let packet = packet(&question, source, destination);
             let route = Route::between(self.worlds, &from, &to, &packet);
@@ -200,25 +240,33 @@ impl<'w> Questions<'w> {
         let Route::Ways(ways) = route else {
             return false;
         };
-        let Some(Index { differs, .. }) = &mut self.index else {
+        let Some(Index {
+            speakers, differs, ..
+        }) = &mut self.index
+        else {
             return true;
         };
         let worlds = self.worlds;
         ways.iter().flatten().any(|ask| {
             let stage = last_stage(ask.part);
-            let known = &mut differs[stage as usize][ask.direction as usize][ask.endpoint.0];
+            let known = &mut differs[stage as usize][ask.direction as usize][speakers.group(ask.endpoint)];
             *known.get_or_insert_with(|| worlds.differs(ask.endpoint, ask.direction, stage))
         })
     }
 
     /// The answer of one world. Where the packet may take several ways through a host, it is that of the first, if all
     /// agree.
-    fn in_world(&mut self, kind: WorldKind, route: &Route, packet: &Packet) -> Result<InWorld, QueryError> {
+    fn in_world(
+        &mut self,
+        kind: WorldKind,
+        route: &Route,
+        packet: &Packet,
+    ) -> Result<InWorld<'w>, QueryError> {
         let ways = match route {
-            Route::Loopback(endpoint) => return Ok(InWorld(vec![loopback(*endpoint)])),
+            Route::Loopback(endpoint) => return Ok(InWorld::loopback(*endpoint)),
             Route::Ways(ways) => ways,
         };
-        let mut answer: Option<InWorld> = None;
+        let mut answer: Option<InWorld<'w>> = None;
         for way in ways {
             let next = self.on_way(kind, way, packet);
             match &answer {
@@ -227,20 +275,44 @@ impl<'w> Questions<'w> {
                 Some(_) => return Err(QueryError::Interface),
             }
         }
-        Ok(answer.unwrap_or(InWorld(Vec::new())))
+        // With nobody asked, nothing stands in the way.
+        Ok(answer.unwrap_or(InWorld {
+            with: Trace::new(Vec::new()),
+            without_safety_net: None,
+        }))
     }
 
-    fn on_way(&mut self, kind: WorldKind, way: &[Ask], packet: &Packet) -> InWorld {
-        let mut decisions: Vec<Decision> = Vec::with_capacity(way.len());
+    fn on_way(&mut self, kind: WorldKind, way: &[Ask], packet: &Packet) -> InWorld<'w> {
+        let mut with = Trace::new(Vec::with_capacity(2 * way.len()));
+        let mut without: Option<Trace<'w>> = None;
         for ask in way {
-            let decision = self.decide(kind, ask.endpoint, ask.direction, last_stage(ask.part), packet);
-            let is_end = decision.outcome.verdict == Verdict::Deny;
-            decisions.push(decision);
-            if is_end {
+            let at = (ask.endpoint, ask.direction, last_stage(ask.part));
+            let start = with.steps.len();
+            with.verdict = self.verdict(kind, at, packet, true, &mut with.steps);
+            let (before, here) = with.steps.split_at(start);
+            let is_caught = here.last().is_some_and(Said::is_safety_net);
+            if is_caught && without.is_none() {
+                without = Some(Trace::new(before.to_vec()));
+            }
+            if let Some(without) = without
+                .as_mut()
+                .filter(|without| without.verdict == Verdict::Allow)
+            {
+                without.verdict = if is_caught {
+                    self.verdict(kind, at, packet, false, &mut without.steps)
+                } else {
+                    without.steps.extend_from_slice(here);
+                    with.verdict
+                };
+            }
+            if with.verdict == Verdict::Deny {
                 break;
             }
         }
-        InWorld(decisions)
+        InWorld {
+            with,
+            without_safety_net: without,
+        }
     }
 
     /// What the asker should know of the answer.
@@ -271,9 +343,9 @@ fn last_stage(part: Part) -> Stage {
 
 /// Every pair of addresses of one family. ICMP is IPv4's and ICMPv6 is IPv6's, so that where both families would do,
 /// only the protocol's own is asked.
-fn pairs(from: &Party<'_>, to: &Party<'_>, protocol: Protocol) -> Vec<(IpAddr, IpAddr)> {
-    let mut pairs = Vec::new();
-    for &source in from.addresses.iter() {
+fn pairs(from: &Party, to: &Party, protocol: Protocol) -> SmallVec<[(IpAddr, IpAddr); 4]> {
+    let mut pairs = SmallVec::new();
+    for &source in &from.addresses {
         let family = Family::of(source);
         let destinations = to.addresses.iter().copied();
         pairs.extend(
@@ -289,7 +361,7 @@ fn pairs(from: &Party<'_>, to: &Party<'_>, protocol: Protocol) -> Vec<(IpAddr, I
     };
     let is_own = |(source, _): &(IpAddr, IpAddr)| Family::of(*source) == own;
     if pairs.iter().any(is_own) {
-        pairs.retain(is_own);
+        pairs.retain(|pair| is_own(pair));
     }
     pairs
 }
@@ -315,73 +387,85 @@ fn packet(question: &Question<'_>, source: IpAddr, destination: IpAddr) -> Packe
     }
 }
 
-fn loopback(endpoint: EndpointId) -> Decision {
-    let step = Step {
-        endpoint,
-        direction: Direction::Egress,
-        stage: Stage::Normal,
-        by: StepBy::Loopback,
-        action: Action::Allow,
-        position: None,
-    };
-    Decision {
-        outcome: Outcome {
+impl<'w> Trace<'w> {
+    /// So far it goes on.
+    fn new(steps: Vec<Said<'w>>) -> Self {
+        Trace {
             verdict: Verdict::Allow,
-            steps: vec![step],
-        },
-        without_safety_net: None,
+            steps,
+        }
+    }
+
+    fn report(&self, worlds: &Worlds) -> (Cow<'static, str>, Vec<StepReport>) {
+        let steps = self
+            .steps
+            .iter()
+            .map(|&step| StepReport::new(worlds, &step.into()));
+        (self.verdict.as_str().into(), steps.collect())
+    }
+
+    /// Appends the verdict and the steps as JSON, but for the end of their object.
+    fn write(&self, worlds: &Worlds, out: &mut Vec<u8>) {
+        put(out, "{\"verdict\":\"");
+        put(out, self.verdict.as_str());
+        put(out, "\",\"steps\":[");
+        for (index, step) in self.steps.iter().enumerate() {
+            if index > 0 {
+                put(out, ",");
+            }
+            write_step(worlds, step, out);
+        }
+        put(out, "]");
     }
 }
 
-impl InWorld {
+impl InWorld<'_> {
+    fn loopback(endpoint: EndpointId) -> Self {
+        let step = Said {
+            endpoint,
+            direction: Direction::Egress,
+            stage: Stage::Normal,
+            by: SaidBy::Loopback,
+            action: Action::Allow,
+            position: None,
+        };
+        InWorld {
+            with: Trace::new(vec![step]),
+            without_safety_net: None,
+        }
+    }
+
     /// With the safety net, and without it where it decided somewhere.
     fn verdicts(&self) -> (Verdict, Option<Verdict>) {
-        (self.verdict(false), self.is_caught().then(|| self.verdict(true)))
-    }
-
-    fn is_caught(&self) -> bool {
-        self.0
-            .iter()
-            .any(|decision| decision.without_safety_net.is_some())
-    }
-
-    fn verdict(&self, bare: bool) -> Verdict {
-        // With nobody asked, nothing stands in the way.
-        let last = self.outcomes(bare).last();
-        last.map_or(Verdict::Allow, |outcome| outcome.verdict)
-    }
-
-    /// One outcome after the other, up to the first that denies.
-    fn outcomes(&self, bare: bool) -> impl Iterator<Item = &Outcome> {
-        let mut has_ended = false;
-        let outcomes = self.0.iter().map(move |decision| {
-            let without = decision.without_safety_net.as_ref().filter(|_| bare);
-            without.unwrap_or(&decision.outcome)
-        });
-        outcomes.take_while(move |outcome| {
-            let goes_on = !has_ended;
-            has_ended |= outcome.verdict == Verdict::Deny;
-            goes_on
-        })
-    }
-
-    fn steps<'a>(&'a self, worlds: &'a Worlds, bare: bool) -> impl Iterator<Item = StepView<'a>> {
-        let steps = self.outcomes(bare).flat_map(|outcome| &outcome.steps);
-        steps.map(move |step| StepView::new(worlds, step))
+        let without = self.without_safety_net.as_ref();
+        (self.with.verdict, without.map(|without| without.verdict))
     }
 
     fn report(&self, worlds: &Worlds) -> WorldAnswer {
-        let steps = |bare| self.steps(worlds, bare).map(Into::into).collect();
+        let (verdict, steps) = self.with.report(worlds);
+        let without = self.without_safety_net.as_ref().map(|without| {
+            let (verdict, steps) = without.report(worlds);
+            Box::new(BareAnswer { verdict, steps })
+        });
         WorldAnswer {
-            verdict: self.verdict(false).as_str().into(),
-            steps: steps(false),
-            without_safety_net: self.is_caught().then(|| {
-                Box::new(BareAnswer {
-                    verdict: self.verdict(true).as_str().into(),
-                    steps: steps(true),
-                })
-            }),
+            verdict,
+            steps,
+            without_safety_net: without,
         }
+    }
+
+    /// Appends a [`WorldAnswer`] as it is serialised.
+    fn write(&self, worlds: &Worlds, out: &mut Vec<u8>) {
+        self.with.write(worlds, out);
+        put(out, ",\"without_safety_net\":");
+        match &self.without_safety_net {
+            Some(without) => {
+                without.write(worlds, out);
+                put(out, "}");
+            }
+            None => put(out, "null"),
+        }
+        put(out, "}");
     }
 }
 
@@ -402,74 +486,32 @@ impl From<AnswerView<'_>> for Answer {
 }
 
 impl AnswerView<'_> {
-    /// Appends the answer as JSON, as [`Answer`] is serialised. What both worlds say is written once and copied.
-    pub(super) fn write(&self, out: &mut Vec<u8>) -> serde_json::Result<()> {
-        let Question {
-            from,
-            to,
-            protocol,
-            port,
-            ..
-        } = self.question;
-        out.extend_from_slice(b"{\"from\":");
-        serde_json::to_writer(&mut *out, from)?;
-        out.extend_from_slice(b",\"to\":");
-        serde_json::to_writer(&mut *out, to)?;
-        out.extend_from_slice(b",\"protocol\":");
-        serde_json::to_writer(&mut *out, &Shown(protocol))?;
-        out.extend_from_slice(b",\"port\":");
-        serde_json::to_writer(&mut *out, &port)?;
-        out.extend_from_slice(b",\"enforced\":");
+    /// Appends the answer as [`Answer`] is serialised. What both worlds say is written once and copied.
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
+        put(out, "{\"from\":");
+        put_text(out, self.question.from);
+        put(out, ",\"to\":");
+        put_text(out, self.question.to);
+        put(out, ",\"protocol\":");
+        put_text(out, &self.question.protocol.to_string());
+        put(out, ",\"port\":");
+        match self.question.port {
+            Some(port) => put_number(out, port.into()),
+            None => put(out, "null"),
+        }
+        put(out, ",\"enforced\":");
         let start = out.len();
-        serde_json::to_writer(&mut *out, &self.view(&self.both.enforced))?;
+        self.both.enforced.write(self.worlds, out);
         let enforced = start..out.len();
-        out.extend_from_slice(b",\"pending\":");
+        put(out, ",\"pending\":");
         match &self.both.pending {
-            Some(pending) => serde_json::to_writer(&mut *out, &self.view(pending))?,
+            Some(pending) => pending.write(self.worlds, out),
             None => out.extend_from_within(enforced),
         }
         if let Some(note) = &self.note {
-            out.extend_from_slice(b",\"note\":");
-            serde_json::to_writer(&mut *out, note)?;
+            put(out, ",\"note\":");
+            put_text(out, note);
         }
-        out.push(b'}');
-        Ok(())
-    }
-
-    fn view<'a>(&'a self, said: &'a InWorld) -> WorldView<'a> {
-        WorldView {
-            worlds: self.worlds,
-            said,
-            bare: false,
-        }
-    }
-}
-
-/// A [`WorldAnswer`], or the [`BareAnswer`] in it.
-struct WorldView<'a> {
-    worlds: &'a Worlds,
-    said: &'a InWorld,
-    bare: bool,
-}
-
-impl Serialize for WorldView<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut answer = serializer.serialize_struct("WorldAnswer", 3)?;
-        answer.serialize_field("verdict", self.said.verdict(self.bare).as_str())?;
-        answer.serialize_field("steps", &Steps(self))?;
-        if !self.bare {
-            let bare = self.said.is_caught().then_some(WorldView { bare: true, ..*self });
-            answer.serialize_field("without_safety_net", &bare)?;
-        }
-        answer.end()
-    }
-}
-
-struct Steps<'a>(&'a WorldView<'a>);
-
-impl Serialize for Steps<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let WorldView { worlds, said, bare } = *self.0;
-        serializer.collect_seq(said.steps(worlds, bare))
+        put(out, "}");
     }
 }

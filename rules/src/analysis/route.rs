@@ -3,8 +3,9 @@
 //! Egress at the source and ingress at the destination both decide, whichever node they are on. Between them, a host
 //! decides about what goes through it to or from its workloads, if its policies apply on forward.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
+
+use smallvec::{SmallVec, smallvec};
 
 use super::QueryError;
 use crate::evaluate::Packet;
@@ -13,11 +14,11 @@ use crate::net::{Direction, Family, Protocol};
 use crate::world::{Attachment, Endpoint, EndpointId, EndpointKind, Stage, Worlds};
 
 /// One end of a query.
-pub(super) struct Party<'w> {
+pub(super) struct Party {
     /// The endpoint, if it is one.
     pub(super) endpoint: Option<EndpointId>,
     /// Its addresses: a service has those of its host.
-    pub(super) addresses: Cow<'w, [IpAddr]>,
+    pub(super) addresses: SmallVec<[IpAddr; 2]>,
 }
 
 /// Whom a packet meets on its way.
@@ -25,8 +26,14 @@ pub(super) enum Route {
     /// Nobody: it does not leave this endpoint's host.
     Loopback(EndpointId),
     /// All of these, in order; one list for each way that it may take through a host.
-    Ways(Vec<Vec<Ask>>),
+    Ways(Ways),
 }
+
+/// The ways that a packet may take.
+pub(super) type Ways = SmallVec<[Way; 1]>;
+
+/// Who is asked on one way, in order: mostly one at each end.
+pub(super) type Way = SmallVec<[Ask; 4]>;
 
 /// One question.
 #[derive(Clone, Copy)]
@@ -50,9 +57,9 @@ pub(super) enum Part {
     Arrival,
 }
 
-impl<'w> Party<'w> {
+impl Party {
     /// Finds an end: an address, a name, `namespace/name`, or either behind the kind and a colon.
-    pub(super) fn find(worlds: &'w Worlds, text: &str) -> Result<Self, QueryError> {
+    pub(super) fn find(worlds: &Worlds, text: &str) -> Result<Self, QueryError> {
         if let Ok(address) = text.parse::<IpAddr>() {
             return Party::at(worlds, address);
         }
@@ -62,13 +69,13 @@ impl<'w> Party<'w> {
         };
         let named = worlds.directory.named(name).iter();
         let is_meant = |id: &&EndpointId| kind.is_none_or(|kind| worlds.endpoint(**id).kind == kind);
-        let meant: Vec<EndpointId> = named.filter(is_meant).copied().collect();
+        let meant: SmallVec<[EndpointId; 2]> = named.filter(is_meant).copied().collect();
         let [id] = meant.as_slice() else {
             return Err(not_one(worlds, text, &meant));
         };
         let endpoint = worlds.endpoint(*id);
         let addresses = match endpoint.kind {
-            EndpointKind::Host | EndpointKind::Workload => Cow::from(&endpoint.addresses),
+            EndpointKind::Host | EndpointKind::Workload => SmallVec::from_slice(&endpoint.addresses),
             EndpointKind::Service => hosts(worlds, &endpoint.node)
                 .flat_map(|(_, host)| host.addresses.iter().copied())
                 .collect(),
@@ -82,9 +89,10 @@ impl<'w> Party<'w> {
         })
     }
 
-    fn at(worlds: &'w Worlds, address: IpAddr) -> Result<Self, QueryError> {
-        let owner = worlds.directory.at(address).next();
-        if worlds.directory.at(address).count() > 1 {
+    fn at(worlds: &Worlds, address: IpAddr) -> Result<Self, QueryError> {
+        let mut owners = worlds.directory.at(address);
+        let owner = owners.next();
+        if owners.next().is_some() {
             let owners = worlds.directory.at(address);
             let owners: Vec<String> = owners.map(|id| worlds.endpoint(id).to_string()).collect();
             let endpoints = owners.join(" and ");
@@ -92,15 +100,15 @@ impl<'w> Party<'w> {
         }
         Ok(Party {
             endpoint: owner,
-            addresses: Cow::from(vec![address]),
+            addresses: smallvec![address],
         })
     }
 }
 
 impl Route {
     /// The way of a packet between two ends.
-    pub(super) fn between(worlds: &Worlds, from: &Party<'_>, to: &Party<'_>, packet: &Packet) -> Self {
-        let end = |party: &Party<'_>, direction, address| {
+    pub(super) fn between(worlds: &Worlds, from: &Party, to: &Party, packet: &Packet) -> Self {
+        let end = |party: &Party, direction, address| {
             let id = party.endpoint?;
             Some(End {
                 worlds,
@@ -117,7 +125,7 @@ impl Route {
         {
             return source.on_one_host_with(destination, packet);
         }
-        let mut ways = vec![Vec::new()];
+        let mut ways: Ways = smallvec![Way::new()];
         if let Some(source) = source {
             then(&mut ways, &[source.arrival()]);
             then(&mut ways, &[source.asks(source.owner())]);
@@ -150,9 +158,9 @@ impl End<'_> {
     }
 
     /// What a workload sends comes into its host by an interface that no host endpoint names, whoever it is for.
-    fn arrival(&self) -> Vec<Ask> {
+    fn arrival(&self) -> Way {
         if self.endpoint.kind != EndpointKind::Workload {
-            return Vec::new();
+            return Way::new();
         }
         let ask = |endpoint| Ask {
             endpoint,
@@ -164,9 +172,9 @@ impl End<'_> {
 
     /// Who is asked at this end, with the host endpoint that stands before a service: what it sends passes the service
     /// first, what it gets the host.
-    fn asks(&self, host: Option<EndpointId>) -> Vec<Ask> {
-        let mut asks: Vec<Ask> = match self.endpoint.kind {
-            EndpointKind::Workload => vec![self.ask(self.id, Part::Itself)],
+    fn asks(&self, host: Option<EndpointId>) -> Way {
+        let mut asks: Way = match self.endpoint.kind {
+            EndpointKind::Workload => smallvec![self.ask(self.id, Part::Itself)],
             EndpointKind::Host => host
                 .map(|host| self.ask(host, Part::Itself))
                 .into_iter()
@@ -194,9 +202,9 @@ impl End<'_> {
     }
 
     /// The ways through this end's host, for a workload: by each host endpoint that has something to say about it.
-    fn through(&self) -> Vec<Vec<Ask>> {
+    fn through(&self) -> Ways {
         if self.endpoint.kind != EndpointKind::Workload {
-            return vec![Vec::new()];
+            return smallvec![Way::new()];
         }
         through(self.worlds, &self.endpoint.node, self.direction)
     }
@@ -208,14 +216,14 @@ impl End<'_> {
             (true, true) if self.id == to.id => Route::Loopback(self.id),
             (true, true) => {
                 let asks = [self.arrival(), self.asks(None), to.asks(None)];
-                Route::Ways(vec![asks.concat()])
+                Route::Ways(smallvec![asks.into_iter().flatten().collect()])
             }
             (false, false) => {
                 let Some(lo) = self.loopback_endpoint() else {
                     return Route::Loopback(self.id);
                 };
                 let asks = self.asks(Some(lo)).into_iter().chain(to.asks(Some(lo)));
-                Route::Ways(vec![asks.collect()])
+                Route::Ways(smallvec![asks.collect()])
             }
             // Between a host and its own workloads no interface is crossed that a host endpoint names.
             _ => {
@@ -223,7 +231,7 @@ impl End<'_> {
                 let asks = self.asks(wildcard).into_iter().chain(to.asks(wildcard));
                 let finds_neighbours = self.finds_neighbours(packet);
                 let decides = |ask: &Ask| !finds_neighbours || Some(ask.endpoint) == wildcard;
-                Route::Ways(vec![asks.filter(decides).collect()])
+                Route::Ways(smallvec![asks.filter(decides).collect()])
             }
         }
     }
@@ -258,17 +266,17 @@ impl End<'_> {
 }
 
 /// The ways into a host, or out of it, for what goes through it: by each host endpoint that has something to say about it.
-pub(super) fn through(worlds: &Worlds, node: &str, direction: Direction) -> Vec<Vec<Ask>> {
+pub(super) fn through(worlds: &Worlds, node: &str, direction: Direction) -> Ways {
     let has_say = |id| {
         let early = Stage::Forward.early(direction);
         let mut stages = early.iter().chain([&Stage::Forward]);
         stages.any(|&stage| worlds.has_stage(id, direction, stage))
     };
-    let mut ways: Vec<Vec<Ask>> = Vec::new();
+    let mut ways = Ways::new();
     let mut has_silent = false;
     for (endpoint, _) in hosts(worlds, node) {
         if has_say(endpoint) {
-            ways.push(vec![Ask {
+            ways.push(smallvec![Ask {
                 endpoint,
                 direction,
                 part: Part::Through,
@@ -278,7 +286,7 @@ pub(super) fn through(worlds: &Worlds, node: &str, direction: Direction) -> Vec<
         }
     }
     if has_silent || ways.is_empty() {
-        ways.push(Vec::new());
+        ways.push(Way::new());
     }
     ways
 }
@@ -290,21 +298,21 @@ fn hosts<'w>(worlds: &'w Worlds, node: &'w str) -> impl Iterator<Item = (Endpoin
 }
 
 /// Every way followed by every continuation.
-pub(super) fn then(ways: &mut Vec<Vec<Ask>>, continuations: &[Vec<Ask>]) {
+pub(super) fn then(ways: &mut Ways, continuations: &[Way]) {
     if let [only] = continuations {
         for way in ways {
-            way.extend(only);
+            way.extend_from_slice(only);
         }
         return;
     }
-    let followed = |way: &Vec<Ask>| {
-        let way = way.clone();
-        continuations
-            .iter()
-            .map(move |continuation| [way.as_slice(), continuation.as_slice()].concat())
-            .collect::<Vec<_>>()
+    let followed = |way: Way| {
+        continuations.iter().map(move |continuation| {
+            let mut way = way.clone();
+            way.extend_from_slice(continuation);
+            way
+        })
     };
-    *ways = ways.iter().flat_map(followed).collect();
+    *ways = std::mem::take(ways).into_iter().flat_map(followed).collect();
 }
 
 /// The kind of endpoint of a name or short name, in any case.

@@ -1,15 +1,16 @@
 //! Which policies can have something to say about a packet, found without asking each of them.
 //!
-//! Every rule of a world and direction has a bit. What a packet has of a protocol and a destination port, its source and
-//! its destination each have the bits of the rules that they do not rule out; an endpoint has those of the policies that
-//! govern it. What is in all four may match. This is only ever conservative: the evaluator decides.
+//! Every rule of a world and direction has a bit. A packet's family and protocol, its destination port, its source and its
+//! destination each have the bits of the rules that they do not rule out; an endpoint has those of the policies that
+//! govern it. What is in all of them may match. This is only ever conservative: the evaluator decides.
 
 use std::collections::BTreeMap;
+use std::slice;
 
 use super::address_class::{AddressClasses, Atom};
 use crate::evaluate::Packet;
-use crate::net::{Direction, Family, Protocol};
-use crate::world::{EndpointId, Stage, WorldEntity, WorldKind, WorldPolicy, WorldPorts, WorldRule, Worlds};
+use crate::net::{Direction, PortRange};
+use crate::world::{EndpointId, Stage, WorldEntity, WorldKind, WorldPolicy, WorldRule, Worlds};
 
 /// So few policies are asked as quickly as it is found out which of them need not be.
 const FEW: usize = 2;
@@ -19,8 +20,8 @@ pub(super) struct Speakers<'w> {
     addresses: AddressClasses,
     /// Where stretches of destination ports begin that no rule can tell apart.
     ports: Vec<u16>,
-    /// The shapes that were asked, each with its number.
-    shapes: BTreeMap<Shape, usize>,
+    /// For each endpoint the number of its group: those that the same policies select, in both worlds.
+    groups: Vec<usize>,
     /// By world, then by direction.
     lanes: [[Lane<'w>; 2]; 2],
 }
@@ -29,15 +30,17 @@ pub(super) struct Speakers<'w> {
 #[derive(Clone, Copy)]
 pub(super) struct Traits {
     pub(super) packet: Packet,
-    /// The number of its shape.
-    shape: usize,
+    /// The number of its family and protocol.
+    kind: usize,
+    /// The stretch of its destination port.
+    stretch: usize,
     /// The classes of its addresses.
     source: usize,
     destination: usize,
 }
 
-/// What a packet has besides its addresses; the port is the number of its stretch.
-type Shape = (Family, Protocol, usize);
+/// How many protocols a family has.
+const PROTOCOLS: usize = 256;
 
 /// The rules of one world and direction.
 struct Lane<'w> {
@@ -50,10 +53,23 @@ struct Lane<'w> {
     first: Vec<usize>,
     source: Side,
     destination: Side,
-    /// By number of the shape.
-    by_shape: Vec<Option<Bits>>,
-    /// By stage, then by endpoint.
+    ports: Ports,
+    /// By family and protocol.
+    by_kind: Vec<Option<Bits>>,
+    /// By stage, then by group of endpoints.
     governing: [Vec<Option<Governing>>; 4],
+}
+
+/// Which rules a destination port does not rule out.
+struct Ports {
+    /// Rules without a condition.
+    any: Bits,
+    /// The ranges of the others, each with the bit of its rule.
+    ranges: Vec<(PortRange, usize)>,
+    /// The ranges that rules exclude, each with the bit of its rule.
+    excluded: Vec<(PortRange, usize)>,
+    /// By stretch.
+    by_stretch: Vec<Option<Bits>>,
 }
 
 /// Which rules an address does not rule out, on one side.
@@ -87,78 +103,141 @@ impl<'w> Speakers<'w> {
         };
         let addresses = AddressClasses::new(worlds, rules());
         let ports = port_stretches(rules());
+        let groups = groups(worlds);
+        let number = groups.iter().max().map_or(0, |last| last + 1);
         let lanes = policies().map(|policies| {
             Direction::BOTH
-                .map(|direction| Lane::new(policies, direction, &addresses, worlds.endpoints.len()))
+                .map(|direction| Lane::new(policies, direction, &addresses, ports.len() + 1, number))
         });
         Speakers {
             addresses,
             ports,
-            shapes: BTreeMap::new(),
+            groups,
             lanes,
         }
     }
 
+    /// The group of an endpoint: those that the same policies select, in both worlds. It is below the number of endpoints.
+    pub(super) fn group(&self, endpoint: EndpointId) -> usize {
+        self.groups[endpoint.0]
+    }
+
     /// What the index is asked with.
-    pub(super) fn traits(&mut self, packet: &Packet) -> Traits {
-        let stretch = self
-            .ports
-            .partition_point(|&start| start <= packet.destination_port);
-        let next = self.shapes.len();
-        let shape = (packet.family(), packet.protocol, stretch);
+    pub(super) fn traits(&self, packet: &Packet) -> Traits {
         Traits {
             packet: *packet,
-            shape: *self.shapes.entry(shape).or_insert(next),
+            kind: packet.family() as usize * PROTOCOLS + usize::from(packet.protocol.0),
+            stretch: self
+                .ports
+                .partition_point(|&start| start <= packet.destination_port),
             source: self.addresses.of(packet.source),
             destination: self.addresses.of(packet.destination),
         }
     }
 
-    /// The policies of an endpoint that can say something about a packet with these traits, in order.
-    pub(super) fn of(
+    /// Finds out what [`Speakers::at`] has to know for an endpoint, at these stages.
+    pub(super) fn learn(
         &mut self,
         worlds: &'w Worlds,
         kind: WorldKind,
+        (endpoint, direction): (EndpointId, Direction),
+        stages: impl Iterator<Item = Stage>,
+        traits: &Traits,
+    ) {
+        let group = self.groups[endpoint.0];
+        let lane = &mut self.lanes[kind as usize][direction as usize];
+        let mut is_needed = false;
+        for stage in stages {
+            let governing = lane.governing[stage as usize][group].get_or_insert_with(|| {
+                let policies = worlds.world(kind).by_endpoint[endpoint.0].iter().copied();
+                Governing::new(policies, (lane.policies, &lane.first), direction, stage)
+            });
+            is_needed |= matches!(governing, Governing::Many(_));
+        }
+        if !is_needed {
+            return;
+        }
+        let may_match = |rule: Option<&WorldRule>| rule.is_none_or(|rule| may_match(rule, &traits.packet));
+        lane.by_kind[traits.kind].get_or_insert_with(|| bits(lane.rules.iter().copied().map(may_match)));
+        lane.ports.learn(traits.stretch, traits.packet.destination_port);
+        lane.source.learn(traits.source, &self.addresses);
+        lane.destination.learn(traits.destination, &self.addresses);
+    }
+
+    /// The policies of an endpoint that can say something about a packet with these traits, in order. None, if that
+    /// [was not learnt](Speakers::learn).
+    pub(super) fn at(
+        &self,
+        kind: WorldKind,
         (endpoint, direction, stage): (EndpointId, Direction, Stage),
         traits: &Traits,
-    ) -> Vec<&'w WorldPolicy> {
-        let lane = &mut self.lanes[kind as usize][direction as usize];
-        let slot = &mut lane.governing[stage as usize][endpoint.0];
-        let governing = match slot {
-            Some(governing) => governing,
-            None => slot.insert(Governing::new(
-                worlds.world(kind).by_endpoint[endpoint.0].iter().copied(),
-                (lane.policies, &lane.first),
-                direction,
-                stage,
-            )),
-        };
-        let words = match governing {
-            Governing::Few(few) => return few.iter().map(|&policy| &lane.policies[policy]).collect(),
-            Governing::Many(words) => words,
-        };
-        if lane.by_shape.len() <= traits.shape {
-            lane.by_shape.resize(traits.shape + 1, None);
+    ) -> impl Iterator<Item = &'w WorldPolicy> {
+        let lane = &self.lanes[kind as usize][direction as usize];
+        let none = Candidates::Few(lane.policies, [].iter());
+        match &lane.governing[stage as usize][self.groups[endpoint.0]] {
+            None => none,
+            Some(Governing::Few(few)) => Candidates::Few(lane.policies, few.iter()),
+            Some(Governing::Many(words)) => match lane.not_ruled_out(traits) {
+                None => none,
+                Some(not_ruled_out) => Candidates::Many {
+                    lane,
+                    words: words.iter(),
+                    not_ruled_out,
+                    place: 0,
+                    word: 0,
+                    last: usize::MAX,
+                },
+            },
         }
-        let rules = lane.rules.iter().copied();
-        let can_match = |rule: Option<&WorldRule>| rule.is_none_or(|rule| may_match(rule, &traits.packet));
-        let shape = lane.by_shape[traits.shape].get_or_insert_with(|| bits(rules.map(can_match)));
-        let source = lane.source.bits(traits.source, &self.addresses);
-        let destination = lane.destination.bits(traits.destination, &self.addresses);
-        let mut speakers: Vec<&WorldPolicy> = Vec::new();
-        let mut last = usize::MAX;
-        for &(place, word) in words.iter() {
-            let mut word = word & shape[place] & source[place] & destination[place];
-            while word != 0 {
-                let owner = lane.owners[place * 64 + word.trailing_zeros() as usize];
-                if owner != last {
-                    speakers.push(&lane.policies[owner]);
-                    last = owner;
+    }
+}
+
+/// Policies that can say something, found one after the other: who stops early need not look for the rest.
+enum Candidates<'s, 'w> {
+    /// All of these.
+    Few(&'w [WorldPolicy], slice::Iter<'s, usize>),
+    /// Those with a bit in all of these.
+    Many {
+        lane: &'s Lane<'w>,
+        words: slice::Iter<'s, (usize, u64)>,
+        not_ruled_out: [&'s Bits; 4],
+        /// The word that is looked at, and what is left of it.
+        place: usize,
+        word: u64,
+        /// The policy found last.
+        last: usize,
+    },
+}
+
+impl<'w> Iterator for Candidates<'_, 'w> {
+    type Item = &'w WorldPolicy;
+
+    fn next(&mut self) -> Option<&'w WorldPolicy> {
+        match self {
+            Candidates::Few(policies, few) => few.next().map(|&policy| &policies[policy]),
+            Candidates::Many {
+                lane,
+                words,
+                not_ruled_out,
+                place,
+                word,
+                last,
+            } => loop {
+                while *word == 0 {
+                    let (next, governing) = words.next()?;
+                    *place = *next;
+                    *word = not_ruled_out
+                        .iter()
+                        .fold(*governing, |word, bits| word & bits[*next]);
                 }
-                word &= word - 1;
-            }
+                let owner = lane.owners[*place * 64 + word.trailing_zeros() as usize];
+                *word &= *word - 1;
+                if owner != *last {
+                    *last = owner;
+                    return Some(&lane.policies[owner]);
+                }
+            },
         }
-        speakers
     }
 }
 
@@ -167,7 +246,8 @@ impl<'w> Lane<'w> {
         policies: &'w [WorldPolicy],
         direction: Direction,
         addresses: &AddressClasses,
-        endpoints: usize,
+        stretches: usize,
+        groups: usize,
     ) -> Self {
         let (mut owners, mut rules, mut first) = (Vec::new(), Vec::new(), Vec::new());
         for (index, policy) in policies.iter().enumerate() {
@@ -177,17 +257,74 @@ impl<'w> Lane<'w> {
             owners.resize(rules.len(), index);
         }
         first.push(owners.len());
-        let none = || std::iter::repeat_with(|| None).take(endpoints).collect();
+        let none = || std::iter::repeat_with(|| None).take(groups).collect();
         Lane {
             policies,
             source: Side::new(&rules, |rule| &rule.source, addresses),
             destination: Side::new(&rules, |rule| &rule.destination, addresses),
+            ports: Ports::new(&rules, stretches),
             owners,
             rules,
             first,
-            by_shape: Vec::new(),
+            by_kind: vec![None; 2 * PROTOCOLS],
             governing: [none(), none(), none(), none()],
         }
+    }
+
+    fn not_ruled_out(&self, traits: &Traits) -> Option<[&Bits; 4]> {
+        Some([
+            self.by_kind[traits.kind].as_ref()?,
+            self.ports.by_stretch[traits.stretch].as_ref()?,
+            self.source.by_class[traits.source].as_ref()?,
+            self.destination.by_class[traits.destination].as_ref()?,
+        ])
+    }
+}
+
+impl Ports {
+    fn new(rules: &[Option<&WorldRule>], stretches: usize) -> Self {
+        let (mut ranges, mut excluded) = (Vec::new(), Vec::new());
+        let mut is_any = Vec::with_capacity(rules.len());
+        for (bit, rule) in rules.iter().enumerate() {
+            let destination = rule.map(|rule| &rule.destination);
+            // A named port may be any.
+            let ports = destination.and_then(|destination| destination.ports.as_ref());
+            let ports = ports.filter(|ports| ports.named.is_none());
+            is_any.push(ports.is_none());
+            ranges.extend(
+                ports
+                    .iter()
+                    .flat_map(|ports| &ports.ranges)
+                    .map(|&range| (range, bit)),
+            );
+            let not_ports = destination.and_then(|destination| destination.not_ports.as_ref());
+            excluded.extend(
+                not_ports
+                    .iter()
+                    .flat_map(|ports| &ports.ranges)
+                    .map(|&range| (range, bit)),
+            );
+        }
+        Ports {
+            any: bits(is_any.into_iter()),
+            ranges,
+            excluded,
+            by_stretch: vec![None; stretches],
+        }
+    }
+
+    /// `port` is any of the stretch.
+    fn learn(&mut self, stretch: usize, port: u16) {
+        self.by_stretch[stretch].get_or_insert_with(|| {
+            let mut bits = self.any.clone();
+            for (_, bit) in self.ranges.iter().filter(|(range, _)| range.contains(port)) {
+                bits[bit / 64] |= 1 << (bit % 64);
+            }
+            for (_, bit) in self.excluded.iter().filter(|(range, _)| range.contains(port)) {
+                bits[bit / 64] &= !(1 << (bit % 64));
+            }
+            bits
+        });
     }
 }
 
@@ -213,20 +350,15 @@ impl Side {
         }
     }
 
-    fn bits(&mut self, class: usize, addresses: &AddressClasses) -> &Bits {
-        let Side {
-            any,
-            by_atom,
-            by_class,
-        } = self;
-        by_class[class].get_or_insert_with(|| {
-            let mut bits = any.clone();
-            let met = addresses.met(class).iter().filter_map(|atom| by_atom.get(atom));
-            for bit in met.flatten() {
+    fn learn(&mut self, class: usize, addresses: &AddressClasses) {
+        self.by_class[class].get_or_insert_with(|| {
+            let mut bits = self.any.clone();
+            let met = addresses.met(class).iter();
+            for bit in met.filter_map(|atom| self.by_atom.get(atom)).flatten() {
                 bits[bit / 64] |= 1 << (bit % 64);
             }
             bits
-        })
+        });
     }
 }
 
@@ -258,27 +390,24 @@ impl Governing {
     }
 }
 
-/// Whether a rule may match a packet, as far as can be said without its addresses and its source port.
+/// Whether a rule may match a packet, as far as can be said by its family and its protocol.
 fn may_match(rule: &WorldRule, packet: &Packet) -> bool {
-    let holds = |ports: &WorldPorts| {
-        let mut ranges = ports.ranges.iter();
-        ranges.any(|range| range.contains(packet.destination_port))
-    };
     rule.exists_for(packet.family())
         && rule.protocol.is_none_or(|protocol| protocol == packet.protocol)
         && rule
             .not_protocol
             .is_none_or(|protocol| protocol != packet.protocol)
-        && rule
-            .destination
-            .ports
-            .as_ref()
-            .is_none_or(|ports| ports.named.is_some() || holds(ports))
-        && rule
-            .destination
-            .not_ports
-            .as_ref()
-            .is_none_or(|ports| !holds(ports))
+}
+
+/// For each endpoint the number of its group.
+fn groups(worlds: &Worlds) -> Vec<usize> {
+    let mut known: BTreeMap<[&[usize]; 2], usize> = BTreeMap::new();
+    let group = |endpoint: usize| {
+        let policies = WorldKind::BOTH.map(|kind| worlds.world(kind).by_endpoint[endpoint].as_slice());
+        let next = known.len();
+        *known.entry(policies).or_insert(next)
+    };
+    (0..worlds.endpoints.len()).map(group).collect()
 }
 
 /// Where the stretches of ports begin that no rule can tell apart, but for the first.

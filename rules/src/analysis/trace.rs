@@ -1,13 +1,11 @@
 //! A trace in the shape that `explain -o json` and flow records have.
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::evaluate::{Step, StepBy};
-use crate::source::Position;
-use crate::world::{Endpoint, Stage, Worlds};
+use crate::world::{Stage, Worlds};
 
 /// One step, as JSON shows it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -52,65 +50,28 @@ pub struct Trigger {
     pub name: String,
 }
 
-/// A [`StepReport`] that borrows all it says: what is written at once need not be copied first.
-#[derive(Clone, Copy, Serialize)]
-pub(super) struct StepView<'a> {
-    endpoint: Shown<&'a Endpoint>,
-    direction: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    stage: Option<&'static str>,
-    tier: &'a str,
-    kind: &'static str,
-    namespace: Option<&'a str>,
-    name: &'a str,
-    rule_index: i64,
-    rule_name: Option<&'a str>,
-    action: &'static str,
-    trigger: Option<TriggerView<'a>>,
-    source: Option<Shown<&'a Position>>,
-}
-
-/// A [`Trigger`] that borrows all it says.
-#[derive(Clone, Copy, Serialize)]
-struct TriggerView<'a> {
-    kind: &'static str,
-    tier: &'a str,
-    namespace: Option<&'a str>,
-    name: &'a str,
-}
-
-/// Serialised as it is displayed.
-#[derive(Clone, Copy)]
-pub(super) struct Shown<T>(pub(super) T);
-
-impl<T: fmt::Display> Serialize for Shown<T> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(&self.0)
-    }
-}
-
-impl<'a> StepView<'a> {
+impl StepReport {
     /// The report of a step.
-    pub(super) fn new(worlds: &'a Worlds, step: &'a Step) -> Self {
-        let mut view = StepView {
-            endpoint: Shown(worlds.endpoint(step.endpoint)),
-            direction: step.direction.as_str(),
-            stage: (step.stage != Stage::Normal).then(|| step.stage.as_str()),
-            tier: "",
-            kind: "Profile",
+    pub fn new(worlds: &Worlds, step: &Step) -> Self {
+        let mut report = StepReport {
+            endpoint: worlds.endpoint(step.endpoint).to_string(),
+            direction: step.direction.as_str().into(),
+            stage: (step.stage != Stage::Normal).then(|| step.stage.as_str().into()),
+            tier: String::new(),
+            kind: "Profile".into(),
             namespace: None,
-            name: "",
+            name: String::new(),
             rule_index: -1,
             rule_name: None,
-            action: step.action.as_str(),
+            action: step.action.as_str().into(),
             trigger: None,
-            source: step.position.as_ref().map(Shown),
+            source: step.position.as_ref().map(ToString::to_string),
         };
         match &step.by {
-            StepBy::Loopback => view.kind = "Loopback",
+            StepBy::Loopback => report.kind = "Loopback".into(),
             StepBy::Failsafe(text) => {
-                view.kind = "Failsafe";
-                view.name = text;
+                report.kind = "Failsafe".into();
+                report.name.clone_from(text);
             }
             StepBy::Rule {
                 policy,
@@ -118,21 +79,21 @@ impl<'a> StepView<'a> {
                 rule_name,
                 ..
             } => {
-                view.kind = policy.kind;
-                view.tier = &policy.tier;
-                view.namespace = policy.namespace.as_deref();
-                view.name = &policy.name;
-                view.rule_index = i64::try_from(*rule_index).unwrap_or(i64::MAX);
-                view.rule_name = rule_name.as_deref();
+                report.kind = policy.kind.into();
+                report.tier.clone_from(&policy.tier);
+                report.namespace.clone_from(&policy.namespace);
+                report.name.clone_from(&policy.name);
+                report.rule_index = i64::try_from(*rule_index).unwrap_or(i64::MAX);
+                report.rule_name.clone_from(rule_name);
             }
             StepBy::EndOfTier { tier, trigger } => {
-                view.kind = "EndOfTier";
-                view.tier = tier;
-                view.trigger = Some(TriggerView {
-                    kind: trigger.kind,
-                    tier: &trigger.tier,
-                    namespace: trigger.namespace.as_deref(),
-                    name: &trigger.name,
+                report.kind = "EndOfTier".into();
+                report.tier.clone_from(tier);
+                report.trigger = Some(Trigger {
+                    kind: trigger.kind.into(),
+                    tier: trigger.tier.clone(),
+                    namespace: trigger.namespace.clone(),
+                    name: trigger.name.clone(),
                 });
             }
             StepBy::Profile {
@@ -140,44 +101,13 @@ impl<'a> StepView<'a> {
                 rule_index,
                 rule_name,
             } => {
-                view.name = name;
-                view.rule_index = i64::try_from(*rule_index).unwrap_or(i64::MAX);
-                view.rule_name = rule_name.as_deref();
+                report.name.clone_from(name);
+                report.rule_index = i64::try_from(*rule_index).unwrap_or(i64::MAX);
+                report.rule_name.clone_from(rule_name);
             }
             StepBy::NoProfile => {}
         }
-        view
-    }
-}
-
-impl From<StepView<'_>> for StepReport {
-    fn from(view: StepView<'_>) -> Self {
-        StepReport {
-            endpoint: view.endpoint.0.to_string(),
-            direction: view.direction.into(),
-            stage: view.stage.map(Cow::from),
-            tier: view.tier.to_owned(),
-            kind: view.kind.into(),
-            namespace: view.namespace.map(str::to_owned),
-            name: view.name.to_owned(),
-            rule_index: view.rule_index,
-            rule_name: view.rule_name.map(str::to_owned),
-            action: view.action.into(),
-            trigger: view.trigger.map(|trigger| Trigger {
-                kind: trigger.kind.into(),
-                tier: trigger.tier.to_owned(),
-                namespace: trigger.namespace.map(str::to_owned),
-                name: trigger.name.to_owned(),
-            }),
-            source: view.source.map(|source| source.0.to_string()),
-        }
-    }
-}
-
-impl StepReport {
-    /// The report of a step.
-    pub fn new(worlds: &Worlds, step: &Step) -> Self {
-        StepView::new(worlds, step).into()
+        report
     }
 
     /// The reports of a trace.

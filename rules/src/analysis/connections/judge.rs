@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use super::{Fate, Tracked, View};
 use crate::analysis::names::name_of;
-use crate::analysis::route::{Ask, Part, Party, Route, then, through};
+use crate::analysis::route::{Ask, Part, Party, Route, Ways, then, through};
 use crate::evaluate::{Step, Verdict, evaluate_translated};
 use crate::net::Direction;
 use crate::world::{Attachment, EndpointId, EndpointKind, Stage, World};
@@ -97,7 +97,7 @@ impl<'w> Judge<'w> {
         }
         let party = |end: End, address| Party {
             endpoint: end.endpoint,
-            addresses: vec![address].into(),
+            addresses: [address].into_iter().collect(),
         };
         let ways = if from.endpoint.is_none() && to.endpoint.is_none() {
             self.forwarded(from, to)
@@ -167,7 +167,7 @@ impl<'w> Judge<'w> {
     }
 
     /// The ways of a packet that meets no endpoint's own policies.
-    fn forwarded(&self, from: End, to: End) -> Vec<Vec<Ask>> {
+    fn forwarded(&self, from: End, to: End) -> Ways {
         match self.view.worlds.host.node.as_deref() {
             Some(node) if !from.is_host && !to.is_host => {
                 let [ingress, egress] = [Direction::Ingress, Direction::Egress]
@@ -176,7 +176,7 @@ impl<'w> Judge<'w> {
                 then(&mut ways, &egress);
                 ways
             }
-            _ => Vec::new(),
+            _ => Ways::new(),
         }
     }
 

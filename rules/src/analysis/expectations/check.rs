@@ -167,7 +167,7 @@ impl Checker<'_> {
     fn addresses(&self, end: &End) -> Vec<std::net::IpAddr> {
         let is_service = |id| self.worlds.endpoint(id).kind == EndpointKind::Service;
         match Found::find(self.worlds, &end.name) {
-            Ok(found) if !found.endpoint.is_some_and(is_service) => found.addresses.into_owned(),
+            Ok(found) if !found.endpoint.is_some_and(is_service) => found.addresses.into_vec(),
             _ => Vec::new(),
         }
     }

@@ -7,7 +7,7 @@ use super::View;
 use super::conditions::{ClassId, Classes, ConditionId};
 use super::program::{ProgramId, Programs};
 use super::rules::Side;
-use crate::analysis::route::{Ask, Part, Party, Route};
+use crate::analysis::route::{self, Ask, Part, Party, Route};
 use crate::evaluate::Packet;
 use crate::net::{Direction, Protocol};
 use crate::world::{EndpointId, EndpointKind, Worlds};
@@ -173,7 +173,7 @@ impl Gates {
         programs: &mut Programs<'_>,
         views: &[View],
         side: Side,
-        ways: &[Vec<Ask>],
+        ways: &[route::Way],
     ) -> Option<GateId> {
         let mut program_ways: Vec<Way> = ways
             .iter()
@@ -228,10 +228,10 @@ fn ways(
     endpoint: EndpointId,
     partner: Option<EndpointId>,
     address: IpAddr,
-) -> Option<Vec<Vec<Ask>>> {
+) -> Option<route::Ways> {
     let party = |endpoint| Party {
         endpoint,
-        addresses: vec![address].into(),
+        addresses: [address].into_iter().collect(),
     };
     let (here, there) = (party(Some(endpoint)), party(partner));
     // Routes depend on the packet's addresses only, and on each end's own only.
@@ -256,7 +256,7 @@ fn ways(
     match Route::between(worlds, from, to, &packet) {
         Route::Loopback(_) => None,
         Route::Ways(ways) => {
-            let at_this_side = |way: Vec<Ask>| way.into_iter().filter(|ask| side_of(ask) == side).collect();
+            let at_this_side = |way: route::Way| way.into_iter().filter(|ask| side_of(ask) == side).collect();
             Some(ways.into_iter().map(at_this_side).collect())
         }
     }
