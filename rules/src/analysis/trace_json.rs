@@ -149,3 +149,20 @@ pub(super) fn put_number(out: &mut Vec<u8>, number: i64) {
 pub(super) fn put(out: &mut Vec<u8>, json: &str) {
     out.extend_from_slice(json.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_escaped_as_serde_does() {
+        for text in ["", "web", "a \"b\"", "a\\b", "a\tb\u{1}", "Jörg \u{7f}\u{2028}"] {
+            let mut out = Vec::new();
+            put_text(&mut out, text);
+            assert_eq!(
+                String::from_utf8(out).unwrap(),
+                serde_json::to_string(text).unwrap()
+            );
+        }
+    }
+}
