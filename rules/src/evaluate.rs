@@ -8,12 +8,14 @@
 //! destination is translated, and at last where it goes, to the host itself or through it. What an early stage leaves
 //! undecided goes on to the next.
 
+mod part;
 mod said;
 
 use std::iter;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+pub use part::Part;
 pub(crate) use said::{OpenBy, Said, SaidBy};
 
 use crate::net::{Direction, Family, Protocol};
@@ -162,7 +164,18 @@ pub fn evaluate(
     direction: Direction,
     packet: &Packet,
 ) -> Decision {
-    decide(worlds, world, endpoint, direction, Stage::Normal, packet)
+    decide(worlds, world, endpoint, direction, Part::Itself, packet)
+}
+
+/// Decides about a packet between a host and a workload of its own, at the host endpoint of every other interface.
+pub fn evaluate_beside_workload(
+    worlds: &Worlds,
+    world: &World,
+    endpoint: EndpointId,
+    direction: Direction,
+    packet: &Packet,
+) -> Decision {
+    decide(worlds, world, endpoint, direction, Part::BesideWorkload, packet)
 }
 
 /// Decides about a packet that comes in or goes out by a host endpoint, and is for or from somebody else.
@@ -173,29 +186,23 @@ pub fn evaluate_forwarded(
     direction: Direction,
     packet: &Packet,
 ) -> Decision {
-    decide(worlds, world, endpoint, direction, Stage::Forward, packet)
+    decide(worlds, world, endpoint, direction, Part::Through, packet)
 }
 
-/// Decides about a packet that comes in by a host endpoint as far as that is done before it is known where it goes.
+/// Decides about a packet that a workload of the host sends, at the host endpoint of every other interface, as far as
+/// that is done before it is known where it goes.
 pub fn evaluate_arriving(worlds: &Worlds, world: &World, endpoint: EndpointId, packet: &Packet) -> Decision {
-    decide(
-        worlds,
-        world,
-        endpoint,
-        Direction::Ingress,
-        Stage::PreDnat,
-        packet,
-    )
+    decide(worlds, world, endpoint, Direction::Ingress, Part::Arrival, packet)
 }
 
 /// Decides about a packet whose destination is translated on its way: the early stages meet it as it is when it
-/// arrives, the last one as it goes on. `last` is where it must be decided about.
+/// arrives, the last one as it goes on.
 pub fn evaluate_translated(
     worlds: &Worlds,
     world: &World,
     endpoint: EndpointId,
     direction: Direction,
-    last: Stage,
+    part: Part,
     [arriving, packet]: [&Packet; 2],
 ) -> Decision {
     Walk {
@@ -203,20 +210,19 @@ pub fn evaluate_translated(
         world,
         endpoint,
         direction,
-        last,
+        part,
         packet,
         arriving,
     }
     .decision()
 }
 
-/// `last` is the stage at which the packet must be decided about, if it was not before.
 fn decide(
     worlds: &Worlds,
     world: &World,
     endpoint: EndpointId,
     direction: Direction,
-    last: Stage,
+    part: Part,
     packet: &Packet,
 ) -> Decision {
     Walk {
@@ -224,7 +230,7 @@ fn decide(
         world,
         endpoint,
         direction,
-        last,
+        part,
         packet,
         arriving: packet,
     }
@@ -237,20 +243,14 @@ pub(crate) struct Walk<'w, 'p> {
     pub(crate) world: &'w World,
     pub(crate) endpoint: EndpointId,
     pub(crate) direction: Direction,
-    /// The stage at which the packet must be decided about.
-    pub(crate) last: Stage,
+    /// What it is asked about.
+    pub(crate) part: Part,
     pub(crate) packet: &'p Packet,
     /// The packet before its destination is translated.
     pub(crate) arriving: &'p Packet,
 }
 
 impl<'w> Walk<'w, '_> {
-    /// The stages that the packet meets, in order.
-    pub(crate) fn stages(&self) -> impl Iterator<Item = Stage> + use<> {
-        let early = self.last.early(self.direction);
-        early.iter().copied().chain([self.last])
-    }
-
     fn decision(&self) -> Decision {
         let asked = |stage| self.world.governing(self.endpoint, self.direction, stage);
         let outcome = |with_safety_net| {
@@ -278,7 +278,7 @@ impl<'w> Walk<'w, '_> {
         with_safety_net: bool,
         steps: &mut Vec<Said<'w>>,
     ) -> Verdict {
-        for stage in self.stages() {
+        for stage in self.part.stages(self.direction) {
             let packet = if stage.is_early() {
                 self.arriving
             } else {
@@ -289,6 +289,7 @@ impl<'w> Walk<'w, '_> {
                 world: self.world,
                 endpoint: self.endpoint,
                 direction: self.direction,
+                part: self.part,
                 stage,
                 packet,
             };
@@ -322,6 +323,7 @@ struct Meeting<'w, 'p> {
     world: &'w World,
     endpoint: EndpointId,
     direction: Direction,
+    part: Part,
     stage: Stage,
     packet: &'p Packet,
 }
@@ -345,7 +347,11 @@ impl<'w> Meeting<'w, '_> {
             .find(|failsafe| failsafe.matches(protocol, self.peer(), destination_port))
             .map(OpenBy::Port);
         let by_type = || {
-            let types = failsafes.icmpv6_types(self.direction);
+            let types = if self.part.is_by_workload() {
+                failsafes.icmpv6_types_by_workload()
+            } else {
+                failsafes.icmpv6_types(self.direction)
+            };
             let matches = protocol == Protocol::ICMPV6
                 && self.packet.family() == Family::V6
                 && types

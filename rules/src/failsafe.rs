@@ -79,6 +79,11 @@ impl Failsafes {
             (true, Direction::Egress) => &ICMPV6_OUTBOUND,
         }
     }
+
+    /// The ICMPv6 types that pass between a workload and its host, as inclusive ranges.
+    pub fn icmpv6_types_by_workload(&self) -> &'static [(u8, u8)] {
+        if self.icmpv6 { &ICMPV6_TO_WORKLOADS } else { &[] }
+    }
 }
 
 impl Default for Failsafes {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use palisade::lab::{Connection, Outcome, Probe, UdpServer};
 use palisade_integration::{DENIED_PORTS, Daemon, Setup, Site, ThreeHosts, Witness, denied, examples};
 
-use crate::resources::{ALLOW, global, host_endpoint, neighbours, policy};
+use crate::resources::{ALLOW, global, host_endpoint, neighbours, policy, site};
 use crate::{Marks, answered};
 
 /// Nothing passes that is not allowed before.
@@ -211,5 +211,52 @@ fn what_goes_through_a_host_may_go_untracked() -> anyhow::Result<()> {
     let counters = daemon.counters()?;
     assert_eq!(counters.rule("enforced", "ingress", "there", 0)?.packets_total, 4);
     assert_eq!(counters.rule("enforced", "ingress", "back", 0)?.packets_total, 2);
+    Ok(())
+}
+
+/// A server of names on a host may go untracked, and what its workloads ask is tracked all the same, of it and of others:
+/// their answers need no policy, and their addresses can be translated.
+#[test]
+fn what_workloads_ask_is_tracked_whatever_their_host_does_not_track() -> anyhow::Result<()> {
+    let place = Site::new()?;
+    let wildcard = site().replace(
+        "interfaceName: 'eth0', expectedIPs: ['10.42.0.1'",
+        "interfaceName: '*', expectedIPs: ['10.42.0.1'",
+    );
+    let untracked = policy(
+        "names",
+        "selector: role == 'router', applyOnForward: true, doNotTrack: true, \
+         ingress: [{action: Allow, protocol: UDP, destination: {ports: [5353]}}], \
+         egress: [{action: Allow, protocol: UDP, source: {ports: [5353]}}]",
+    );
+    let closed = policy(
+        "closed",
+        "selector: app == 'web', types: [Ingress, Egress], egress: [{action: Allow}]",
+    );
+    let setup = Setup::new("router").resource("site.yaml", [wildcard, untracked, closed].concat());
+    let daemon = Daemon::start(place.router(), &setup)?;
+    let marks = Marks::watch(&daemon)?;
+    let counted = [("untracked", "udp dport 5353 ct state untracked")];
+    let to_router = Witness::new(daemon.namespace(), "input", &counted)?;
+    let through_router = Witness::new(daemon.namespace(), "forward", &counted)?;
+    let asks = [
+        ("web", "router", "udp 5353"),
+        ("web", "api", "udp 5353"),
+        ("web", "stranger", "udp 5353"),
+    ];
+    assert_eq!(place.answered(&asks)?, asks.into());
+    assert_eq!(
+        (to_router.seen("untracked")?, through_router.seen("untracked")?),
+        (0, 0)
+    );
+    let outside = [("stranger", "router", "udp 5353")];
+    assert_eq!(place.answered(&outside)?, outside.into());
+    assert_eq!(to_router.seen("untracked")?, 2);
+    assert_eq!(marks.seen()?, 0);
+    let counters = daemon.counters()?;
+    for direction in ["ingress", "egress"] {
+        let counter = counters.rule("enforced", direction, "names", 0)?;
+        assert_eq!(counter.packets_total, 2, "{direction}");
+    }
     Ok(())
 }

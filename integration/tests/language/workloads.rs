@@ -2,11 +2,15 @@
 
 use std::collections::BTreeSet;
 use std::process::Command;
+use std::time::Duration;
 
-use palisade_integration::{Ask, Daemon, ICMP, Setup, Site};
+use anyhow::ensure;
+use palisade_integration::{Ask, Daemon, ICMP, Packet, Setup, Site, Witness, eventually};
 
 use crate::counted_denials;
 use crate::resources::{policy, site};
+
+const PATIENCE: Duration = Duration::from_secs(10);
 
 const ALL: [Ask<'_>; 13] = [
     ("stranger", "web", "tcp 8080"),
@@ -177,6 +181,66 @@ fn a_wildcard_endpoint_of_the_host_has_a_say_in_what_its_workloads_send_to_it() 
             "{name}"
         );
     }
+    Ok(())
+}
+
+/// A workload asks its host for a router, and gets to know one: also where nothing else passes. Elsewhere the host is no
+/// router.
+#[test]
+fn a_host_is_the_router_of_its_workloads_under_default_deny() -> anyhow::Result<()> {
+    const SOLICITATION: u8 = 133;
+    const ADVERTISEMENT: u8 = 134;
+    let place = Site::new()?;
+    let wildcard = site().replace(
+        "interfaceName: 'eth0', expectedIPs: ['10.42.0.1'",
+        "interfaceName: '*', expectedIPs: ['10.42.0.1'",
+    );
+    let closed = policy("closed", "selector: all(), types: [Ingress, Egress]");
+    let early = policy(
+        "early",
+        "selector: role == 'router', applyOnForward: true, preDNAT: true, ingress: [{action: Deny, notProtocol: TCP}]",
+    );
+    let setup = Setup::new("router").resource("site.yaml", [wildcard, closed, early].concat());
+    let router = Daemon::start(place.router(), &setup)?;
+    let asked = Witness::new(
+        router.namespace(),
+        "input",
+        &[
+            ("inside", "ip6 saddr fd00:44:1::2 icmpv6 type nd-router-solicit"),
+            ("outside", "ip6 saddr fd00:42::/64 icmpv6 type nd-router-solicit"),
+        ],
+    )?;
+    let told = Witness::new(
+        router.namespace(),
+        "output",
+        &[
+            ("inside", "ip6 daddr fd00:44:1::2 icmpv6 type nd-router-advert"),
+            ("outside", "ip6 daddr fd00:42::/64 icmpv6 type nd-router-advert"),
+        ],
+    )?;
+    for host in ["web", "stranger"] {
+        let own = place.address("router", host, 6);
+        let routers = place.address(host, "router", 6);
+        Packet::icmp(own, routers, SOLICITATION, 0).send(place.namespace(host))?;
+        // What palisade drops on its way out, the sender is told of.
+        let sent = Packet::icmp(routers, own, ADVERTISEMENT, 0).send(place.namespace("router"));
+        assert_eq!(sent.is_ok(), host == "web", "{sent:?}");
+    }
+    eventually(PATIENCE, || {
+        ensure!(asked.seen("inside")? == 1, "the solicitation has not arrived");
+        Ok(())
+    })?;
+    assert_eq!((told.seen("inside")?, told.seen("outside")?), (1, 0));
+    eventually(PATIENCE, || {
+        let dropped = router
+            .counters()?
+            .rule("enforced", "ingress", "early", 0)?
+            .packets_total;
+        // Kernels ask for routers on their own as well.
+        ensure!(dropped >= 1, "nothing has come from outside");
+        Ok(())
+    })?;
+    assert_eq!(asked.seen("outside")?, 0);
     Ok(())
 }
 

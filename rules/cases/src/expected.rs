@@ -1,7 +1,8 @@
 //! What the evaluator says of a packet's whole journey: everyone it meets, in order, up to the first who denies.
 
 use palisade_rules::evaluate::{
-    Decision, Packet, Step, StepBy, Verdict, evaluate, evaluate_arriving, evaluate_forwarded,
+    Decision, Packet, Part, Step, StepBy, Verdict, evaluate, evaluate_arriving, evaluate_beside_workload,
+    evaluate_forwarded,
 };
 use palisade_rules::net::{Direction, Family, Protocol};
 use palisade_rules::resource::Action;
@@ -52,8 +53,8 @@ struct Question {
     direction: Direction,
     /// The stage that is asked here.
     stage: Stage,
-    /// The stage at which this endpoint must decide.
-    last: Stage,
+    /// The part of the packet's way that this endpoint decides about.
+    part: Part,
 }
 
 /// What is to happen to a packet.
@@ -90,33 +91,57 @@ fn questions(worlds: &Worlds, journey: &Journey) -> Vec<Question> {
             endpoint,
             direction,
             stage: Stage::Normal,
-            last: Stage::Normal,
+            part: Part::Itself,
         })
     };
+    // What a workload sends or gets is never untracked by its host.
+    let untracked = |interface, direction, part| {
+        let host = || place.host(interface, direction, Stage::Untracked, part);
+        if place.workload(interface).is_none() {
+            host()
+        } else {
+            None
+        }
+    };
+    let part = |interface, by_workload, else_part| match place.workload(interface) {
+        Some(_) => by_workload,
+        None => else_part,
+    };
     let asked = match journey.way {
-        Way::In { from } => [
-            place.host(from, Ingress, Stage::Untracked, Stage::Normal),
-            place.host(from, Ingress, Stage::PreDnat, Stage::Normal),
-            normal(place.workload_beside_host(from), Egress),
-            place.host(from, Ingress, Stage::Normal, Stage::Normal),
-            normal(place.service(from), Ingress),
-        ],
-        Way::Out { to } => [
-            place.host(to, Egress, Stage::Untracked, Stage::Normal),
-            normal(place.service(to), Egress),
-            place.host(to, Egress, Stage::Normal, Stage::Normal),
-            normal(place.workload_beside_host(to), Ingress),
-            None,
-        ],
+        Way::In { from } => {
+            let part = part(from, Part::BesideWorkload, Part::Itself);
+            [
+                untracked(from, Ingress, part),
+                place.host(from, Ingress, Stage::PreDnat, part),
+                normal(place.workload_beside_host(from), Egress),
+                place.host(from, Ingress, Stage::Normal, part),
+                normal(place.service(from), Ingress),
+            ]
+        }
+        Way::Out { to } => {
+            let part = part(to, Part::BesideWorkload, Part::Itself);
+            [
+                untracked(to, Egress, part),
+                normal(place.service(to), Egress),
+                place.host(to, Egress, Stage::Normal, part),
+                normal(place.workload_beside_host(to), Ingress),
+                None,
+            ]
+        }
         Way::Through { from, to } => [
-            place.host(from, Ingress, Stage::Untracked, Stage::Forward),
-            place.host(from, Ingress, Stage::PreDnat, Stage::Forward),
+            untracked(from, Ingress, Part::Through),
+            place.host(
+                from,
+                Ingress,
+                Stage::PreDnat,
+                part(from, Part::Arrival, Part::Through),
+            ),
             match place.workload(from) {
-                None => place.host(from, Ingress, Stage::Forward, Stage::Forward),
+                None => place.host(from, Ingress, Stage::Forward, Part::Through),
                 workload => normal(workload, Egress),
             },
             match place.workload(to) {
-                None => place.host(to, Egress, Stage::Forward, Stage::Forward),
+                None => place.host(to, Egress, Stage::Forward, Part::Through),
                 workload => normal(workload, Ingress),
             },
             None,
@@ -137,7 +162,7 @@ impl Place<'_> {
     }
 
     /// The host endpoint of an interface: the one that names it, else the one of all the others.
-    fn host(&self, interface: &str, direction: Direction, stage: Stage, last: Stage) -> Option<Question> {
+    fn host(&self, interface: &str, direction: Direction, stage: Stage, part: Part) -> Option<Question> {
         let find = |is_it: &dyn Fn(&Attachment) -> bool| {
             let mut local = self.worlds.local();
             local
@@ -152,7 +177,7 @@ impl Place<'_> {
                 endpoint,
                 direction,
                 stage,
-                last,
+                part,
             })
     }
 
@@ -295,15 +320,17 @@ impl Walk<'_> {
             endpoint,
             direction,
             stage,
-            last,
+            part,
         } = question;
-        let evaluate = if last == Stage::Forward {
-            evaluate_forwarded
-        } else {
-            evaluate
+        let evaluate = match part {
+            Part::Itself => evaluate,
+            Part::BesideWorkload => evaluate_beside_workload,
+            Part::Through => evaluate_forwarded,
+            Part::Arrival => return evaluate_arriving(self.worlds, world, endpoint, self.packet),
         };
         let decision = evaluate(self.worlds, world, endpoint, direction, self.packet);
-        if stage == Stage::PreDnat {
+        // Where it goes is not known yet, and what has been said up to here is the same.
+        if stage == Stage::PreDnat && part == Part::BesideWorkload {
             let arriving = evaluate_arriving(self.worlds, world, endpoint, self.packet);
             let early = decision.outcome.steps.iter().filter(|step| step.stage.is_early());
             assert!(
@@ -320,8 +347,9 @@ impl Walk<'_> {
             endpoint,
             direction,
             stage,
-            last,
+            part,
         } = question;
+        let last = part.last();
         let decision = self.decide(WorldKind::Pending, question);
         if !self.worlds.differs(endpoint, direction, last) {
             assert_eq!(self.decide(WorldKind::Enforced, question), decision);
@@ -342,7 +370,7 @@ impl Walk<'_> {
     /// The walk that the preview counts: as without safety nets, and each net that is met on the way.
     fn walk_past_nets(&self, question: Question, decision: &Decision) -> Vec<(Stage, Passed)> {
         let world = &self.worlds.pending;
-        let last = question.last;
+        let last = question.part.last();
         let bare = decision.without_safety_net.as_ref().unwrap_or(&decision.outcome);
         let mut walk: Vec<(Stage, (usize, usize), String, bool)> = bare
             .steps

@@ -5,11 +5,11 @@ use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
-use super::route::{Ask, Part, Party, Route};
+use super::route::{Ask, Party, Route};
 use super::speakers::{Speakers, Traits};
 use super::trace_json::{put, put_number, put_text, write_step};
 use super::{Answer, BareAnswer, Query, QueryError, StepReport, WorldAnswer};
-use crate::evaluate::{Decision, Outcome, Packet, Said, SaidBy, Step, Verdict, Walk};
+use crate::evaluate::{Decision, Outcome, Packet, Part, Said, SaidBy, Step, Verdict, Walk};
 use crate::net::{Direction, Family, Protocol};
 use crate::resource::Action;
 use crate::world::{EndpointId, Stage, WorldKind, Worlds};
@@ -122,18 +122,17 @@ impl<'w> Questions<'w> {
         self.answer(question).map(Answer::from)
     }
 
-    /// What one endpoint says of a packet that must be decided about at stage `last`, in one world: exactly as
-    /// [`evaluate`](crate::evaluate::evaluate), [`evaluate_forwarded`](crate::evaluate::evaluate_forwarded) and
-    /// [`evaluate_arriving`](crate::evaluate::evaluate_arriving).
+    /// What one endpoint says of a packet on one part of its way, in one world: exactly as
+    /// [`evaluate`](crate::evaluate::evaluate), [`evaluate_forwarded`](crate::evaluate::evaluate_forwarded) and the others.
     pub fn decide(
         &mut self,
         kind: WorldKind,
         endpoint: EndpointId,
         direction: Direction,
-        last: Stage,
+        part: Part,
         packet: &Packet,
     ) -> Decision {
-        let at = (endpoint, direction, last);
+        let at = (endpoint, direction, part);
         let mut outcome = |with_safety_net| {
             let mut steps = Vec::new();
             let verdict = self.verdict(kind, at, packet, with_safety_net, &mut steps);
@@ -152,7 +151,7 @@ impl<'w> Questions<'w> {
     fn verdict(
         &mut self,
         kind: WorldKind,
-        (endpoint, direction, last): (EndpointId, Direction, Stage),
+        (endpoint, direction, part): (EndpointId, Direction, Part),
         packet: &Packet,
         with_safety_net: bool,
         steps: &mut Vec<Said<'w>>,
@@ -163,7 +162,7 @@ impl<'w> Questions<'w> {
             world,
             endpoint,
             direction,
-            last,
+            part,
             packet,
             arriving: packet,
         };
@@ -175,7 +174,13 @@ impl<'w> Questions<'w> {
             Some(traits) if traits.packet == *packet => traits,
             slot => slot.insert(speakers.traits(packet)),
         };
-        speakers.learn(worlds, kind, (endpoint, direction), walk.stages(), traits);
+        speakers.learn(
+            worlds,
+            kind,
+            (endpoint, direction),
+            part.stages(direction),
+            traits,
+        );
         let asked = |stage| speakers.at(kind, (endpoint, direction, stage), traits);
         walk.verdict(asked, with_safety_net, steps)
     }
@@ -248,7 +253,7 @@ impl<'w> Questions<'w> {
         };
         let worlds = self.worlds;
         ways.iter().flatten().any(|ask| {
-            let stage = last_stage(ask.part);
+            let stage = ask.part.last();
             let known = &mut differs[stage as usize][ask.direction as usize][speakers.group(ask.endpoint)];
             *known.get_or_insert_with(|| worlds.differs(ask.endpoint, ask.direction, stage))
         })
@@ -286,7 +291,7 @@ impl<'w> Questions<'w> {
         let mut with = Trace::new(Vec::with_capacity(2 * way.len()));
         let mut without: Option<Trace<'w>> = None;
         for ask in way {
-            let at = (ask.endpoint, ask.direction, last_stage(ask.part));
+            let at = (ask.endpoint, ask.direction, ask.part);
             let start = with.steps.len();
             with.verdict = self.verdict(kind, at, packet, true, &mut with.steps);
             let (before, here) = with.steps.split_at(start);
@@ -329,15 +334,6 @@ impl<'w> Questions<'w> {
         (guessed && self.looks_at_source_ports).then(|| {
             format!("some rules look at the source port; {EPHEMERAL_PORT} was taken: ask with --source-port")
         })
-    }
-}
-
-/// The stage at which a part of the way is decided about.
-fn last_stage(part: Part) -> Stage {
-    match part {
-        Part::Itself => Stage::Normal,
-        Part::Through => Stage::Forward,
-        Part::Arrival => Stage::PreDnat,
     }
 }
 

@@ -8,8 +8,7 @@ use std::net::IpAddr;
 use smallvec::{SmallVec, smallvec};
 
 use super::QueryError;
-use crate::evaluate::Packet;
-use crate::failsafe::ICMPV6_TO_WORKLOADS;
+use crate::evaluate::{Packet, Part};
 use crate::net::{Direction, Family, Protocol};
 use crate::world::{Attachment, Endpoint, EndpointId, EndpointKind, Stage, Worlds};
 
@@ -44,17 +43,6 @@ pub(super) struct Ask {
     pub(super) direction: Direction,
     /// About which part of the packet's way.
     pub(super) part: Part,
-}
-
-/// The part of a packet's way that one answer is about.
-#[derive(Clone, Copy)]
-pub(super) enum Part {
-    /// To or from the endpoint itself.
-    Itself,
-    /// Through the host endpoint's host.
-    Through,
-    /// Into the host, before it is known where the packet goes.
-    Arrival,
 }
 
 impl Party {
@@ -230,19 +218,24 @@ impl End<'_> {
                 let wildcard = self.wildcard();
                 let asks = self.asks(wildcard).into_iter().chain(to.asks(wildcard));
                 let finds_neighbours = self.finds_neighbours(packet);
-                let decides = |ask: &Ask| !finds_neighbours || Some(ask.endpoint) == wildcard;
-                Route::Ways(smallvec![asks.filter(decides).collect()])
+                let decides = |ask: Ask| {
+                    if Some(ask.endpoint) == wildcard {
+                        let part = Part::BesideWorkload;
+                        return Some(Ask { part, ..ask });
+                    }
+                    (!finds_neighbours).then_some(ask)
+                };
+                Route::Ways(smallvec![asks.filter_map(decides).collect()])
             }
         }
     }
 
     /// Whether a workload and its host need the packet to find each other: no policy of the workload is asked about it.
     fn finds_neighbours(&self, packet: &Packet) -> bool {
-        let mut types = ICMPV6_TO_WORKLOADS.into_iter();
-        self.worlds.host.failsafes.icmpv6
-            && packet.family() == Family::V6
+        let mut types = self.worlds.host.failsafes.icmpv6_types_by_workload().iter();
+        packet.family() == Family::V6
             && packet.protocol == Protocol::ICMPV6
-            && types.any(|(first, last)| (first..=last).contains(&packet.icmp_type))
+            && types.any(|&(first, last)| (first..=last).contains(&packet.icmp_type))
     }
 
     /// The host endpoint that stands for every interface that no other one names.

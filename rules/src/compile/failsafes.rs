@@ -1,11 +1,13 @@
 //! Failsafes as chains: what stays open on a host endpoint, and is not shut at an early stage either.
 
+use super::endpoint::{self, Place};
+use super::hooks::interface;
 use super::{Compiler, Counted, CountedBy, names, shed_marks, short};
 use crate::failsafe::Failsafe;
 use crate::net::{Direction, Family, Protocol};
 use crate::resource::Action;
 use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Side, Statement};
-use crate::world::{Stage, WorldKind};
+use crate::world::{Attachment, EndpointKind, Stage, WorldKind};
 
 /// The name of the chain of failsafes of one stage and direction.
 pub(super) fn chain_name(stage: Stage, direction: Direction) -> Name {
@@ -17,6 +19,11 @@ pub(super) fn chain_name(stage: Stage, direction: Direction) -> Name {
     Name::new(&format!("failsafe/{early}{}", short(direction)))
 }
 
+/// The name of the chain of failsafes that hold between the host and its workloads only.
+fn workloads_chain_name(stage: Stage, direction: Direction) -> Name {
+    Name::new(&format!("{}/workloads", chain_name(stage, direction).as_str()))
+}
+
 impl Compiler<'_> {
     /// Whether any failsafe holds at a stage in one direction.
     pub(super) fn has_failsafes(&self, stage: Stage, direction: Direction) -> bool {
@@ -26,8 +33,30 @@ impl Compiler<'_> {
             || (stage == Stage::Untracked && !failsafes.ports(opposite(direction)).is_empty())
     }
 
+    /// The failsafes of one stage and direction: their chain, and the one that it leads to.
+    pub(super) fn failsafe_chains(&mut self, stage: Stage, direction: Direction) -> Vec<Chain> {
+        let mut chain = if stage.is_early() {
+            self.early_failsafe_chain(stage, direction)
+        } else {
+            self.failsafe_chain(direction)
+        };
+        let by_workloads = self.workloads_failsafe_chain(stage, direction);
+        if let Some(by_workloads) = &by_workloads {
+            let failsafes = &self.worlds.host.failsafes;
+            let passed = failsafes.icmpv6_types(direction);
+            let types = failsafes.icmpv6_types_by_workload().iter();
+            let more = types.filter(|types| !passed.contains(types));
+            chain.rules.extend(more.map(|&(first, last)| Rule {
+                matches: icmpv6_matches(first, last),
+                statements: vec![Statement::Jump(by_workloads.name.clone())],
+                comment: Comment::new("a workload and its host find each other"),
+            }));
+        }
+        [Some(chain), by_workloads].into_iter().flatten().collect()
+    }
+
     /// The failsafes of one direction, where they decide and are counted.
-    pub(super) fn failsafe_chain(&mut self, direction: Direction) -> Chain {
+    fn failsafe_chain(&mut self, direction: Direction) -> Chain {
         let failsafes = &self.worlds.host.failsafes;
         // The destination may be translated to such a port after an early stage has spoken.
         let shed = self.has_marked(direction).then(shed_marks);
@@ -68,7 +97,7 @@ impl Compiler<'_> {
 
     /// The failsafes of one direction at an early stage: they go on to where they are counted, past early policies. Before
     /// conntrack the way back has to be named as well, for there is no connection to belong to.
-    pub(super) fn early_failsafe_chain(&self, stage: Stage, direction: Direction) -> Chain {
+    fn early_failsafe_chain(&self, stage: Stage, direction: Direction) -> Chain {
         let failsafes = &self.worlds.host.failsafes;
         let pass = |matches, comment: &str| Rule {
             matches,
@@ -96,6 +125,45 @@ impl Compiler<'_> {
             comment: Comment::new("what no early policy may shut"),
             rules,
         }
+    }
+
+    /// A host is the router of its workloads: more passes by their interfaces, where the host endpoint of all other
+    /// interfaces is asked too. `None` where it is not.
+    fn workloads_failsafe_chain(&mut self, stage: Stage, direction: Direction) -> Option<Chain> {
+        let worlds = self.worlds;
+        let rest_is_asked = worlds.local().any(|(id, endpoint, attachment)| {
+            *attachment == Attachment::Rest && self.is_asked(id, endpoint, direction, stage)
+        });
+        if stage == Stage::Untracked || !worlds.host.failsafes.icmpv6 || !rest_is_asked {
+            return None;
+        }
+        let interfaces = worlds
+            .local()
+            .filter(|(_, endpoint, _)| endpoint.kind == EndpointKind::Workload)
+            .flat_map(|(_, endpoint, attachment)| endpoint::places(endpoint, attachment))
+            .filter_map(|place| match place {
+                Place::Interface(name) => Some(interface(EndpointKind::Host, direction, name)),
+                Place::Rest | Place::Service(_) => None,
+            });
+        let mut statements = Vec::new();
+        if !stage.is_early() {
+            statements.push(Statement::Counter(self.failsafe_counter(direction, "icmpv6")));
+            statements.extend(self.has_marked(direction).then(shed_marks));
+        }
+        statements.push(Statement::Accept);
+        let rules: Vec<Rule> = interfaces
+            .map(|interface| Rule {
+                matches: vec![interface],
+                statements: statements.clone(),
+                comment: Comment::new("failsafe icmpv6: a host is the router of its workloads"),
+            })
+            .collect();
+        (!rules.is_empty()).then(|| Chain {
+            name: workloads_chain_name(stage, direction),
+            hook: None,
+            comment: Comment::new("what a workload and its host need to find each other"),
+            rules,
+        })
     }
 
     fn failsafe_counter(&mut self, direction: Direction, text: &str) -> Name {

@@ -31,7 +31,8 @@ pub(super) struct Base {
 type Door = (EndpointKind, Direction, Stage);
 
 /// Every base chain, in the order in which packets meet them. A workload is nearer to its own packets than its host, and
-/// so is a service to what it sends.
+/// so is a service to what it sends. The doors of workloads before conntrack are shut: they keep what is theirs from the
+/// host endpoint of all other interfaces.
 pub(super) const BASES: [Base; 11] = {
     use Direction::{Egress, Ingress};
     use EndpointKind::{Host, Service, Workload};
@@ -41,7 +42,10 @@ pub(super) const BASES: [Base; 11] = {
             "untracked-in",
             Prerouting,
             RAW,
-            &[(Host, Ingress, Stage::Untracked)],
+            &[
+                (Host, Ingress, Stage::Untracked),
+                (Workload, Egress, Stage::Untracked),
+            ],
         ),
         base(
             "pre-dnat-in",
@@ -64,7 +68,15 @@ pub(super) const BASES: [Base; 11] = {
             1,
             &[(Workload, Ingress, Stage::Normal), (Host, Egress, Stage::Forward)],
         ),
-        base("untracked-out", Output, RAW, &[(Host, Egress, Stage::Untracked)]),
+        base(
+            "untracked-out",
+            Output,
+            RAW,
+            &[
+                (Host, Egress, Stage::Untracked),
+                (Workload, Ingress, Stage::Untracked),
+            ],
+        ),
         base("output-service", Output, -1, &[(Service, Egress, Stage::Normal)]),
         base("output", Output, 0, &[(Host, Egress, Stage::Normal)]),
         base(
@@ -119,7 +131,7 @@ impl Base {
             && self
                 .doors
                 .iter()
-                .any(|(kind, ..)| *kind == EndpointKind::Workload)
+                .any(|(kind, _, stage)| *kind == EndpointKind::Workload && !stage.is_early())
     }
 }
 
@@ -208,7 +220,7 @@ impl Compiler<'_> {
                     match (place, attachment) {
                         (Place::Rest, _) => rest.extend(is_asked.then(|| way(Vec::new(), place))),
                         (Place::Interface(name), _) => {
-                            if is_asked || self.rest_is_asked(door) {
+                            if is_asked || self.rest_is_asked(base) {
                                 ways.push(way(vec![interface(kind, direction, name)], place));
                             }
                         }
@@ -253,12 +265,13 @@ impl Compiler<'_> {
         shed.into_iter().chain([goes]).collect()
     }
 
-    /// Whether the host endpoint of all other interfaces is asked behind a door.
-    fn rest_is_asked(&self, (kind, direction, stage): Door) -> bool {
+    /// Whether the host endpoint of all other interfaces is asked behind a door of the base chain.
+    fn rest_is_asked(&self, base: &Base) -> bool {
         self.worlds.local().any(|(id, endpoint, attachment)| {
-            endpoint.kind == kind
-                && *attachment == Attachment::Rest
-                && self.is_asked(id, endpoint, direction, stage)
+            let is_asked = |&(kind, direction, stage): &Door| {
+                endpoint.kind == kind && self.is_asked(id, endpoint, direction, stage)
+            };
+            *attachment == Attachment::Rest && base.doors.iter().any(is_asked)
         })
     }
 
@@ -315,21 +328,21 @@ impl Compiler<'_> {
         })
     }
 
-    /// Whether packets come here with marks of an early stage of a host endpoint that is not asked again.
+    /// Whether packets of a workload come here with marks of an early stage of a host endpoint that is not asked again,
+    /// or with somebody else's that one asked later would take for those.
     fn sheds_marks(&self, base: &Base, kind: EndpointKind) -> bool {
-        !base.is_early()
-            && base.name == "forward-from"
-            && kind == EndpointKind::Workload
-            && self.worlds.local().any(|(id, endpoint, attachment)| {
-                endpoint.kind == EndpointKind::Host
-                    && *attachment == Attachment::Rest
-                    && self.has_early(id, Direction::Ingress, Stage::Normal)
+        let has_pre_dnat = || {
+            self.worlds.local().any(|(id, _, attachment)| {
+                *attachment == Attachment::Rest
+                    && self.worlds.has_stage(id, Direction::Ingress, Stage::PreDnat)
             })
+        };
+        kind == EndpointKind::Workload && (base.is_early() || (base.name == "forward-from" && has_pre_dnat()))
     }
 }
 
 /// The packet's interface at an endpoint: what comes to a host and what a workload sends come in by it.
-fn interface(kind: EndpointKind, direction: Direction, name: &str) -> Match {
+pub(super) fn interface(kind: EndpointKind, direction: Direction, name: &str) -> Match {
     let comes_in = (kind == EndpointKind::Workload) == (direction == Direction::Egress);
     if comes_in {
         Match::InputInterface(Op::Is, name.to_owned())

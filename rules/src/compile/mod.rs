@@ -288,10 +288,7 @@ impl Compiler<'_> {
             .collect::<Vec<_>>();
         let mut all: Vec<Chain> = failsafes
             .into_iter()
-            .map(|stage| match stage {
-                Stage::Normal | Stage::Forward => self.failsafe_chain(direction),
-                Stage::Untracked | Stage::PreDnat => self.early_failsafe_chain(stage, direction),
-            })
+            .flat_map(|stage| self.failsafe_chains(stage, direction))
             .collect();
         all.extend(chains);
         for world in [WorldKind::Pending, WorldKind::Enforced] {

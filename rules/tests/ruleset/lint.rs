@@ -5,7 +5,9 @@ use std::env;
 
 use palisade_cases::case;
 use palisade_rules::analysis::lint::{Unreachable, unreachable};
-use palisade_rules::evaluate::{Decision, Packet, PolicyRef, Step, StepBy, evaluate, evaluate_forwarded};
+use palisade_rules::evaluate::{
+    Decision, Packet, PolicyRef, Step, StepBy, evaluate, evaluate_beside_workload, evaluate_forwarded,
+};
 use palisade_rules::net::Direction;
 use palisade_rules::resource::{Policy, Rule};
 use palisade_rules::snapshot::Snapshot;
@@ -135,6 +137,11 @@ fn hits(worlds: &Worlds, packet: &Packet) -> Vec<Unreachable> {
                 let mut decisions = vec![evaluate(worlds, world, endpoint, direction, packet)];
                 if worlds.endpoint(endpoint).kind == EndpointKind::Host {
                     decisions.push(evaluate_forwarded(worlds, world, endpoint, direction, packet));
+                }
+                if worlds.endpoint(endpoint).wildcard {
+                    decisions.push(evaluate_beside_workload(
+                        worlds, world, endpoint, direction, packet,
+                    ));
                 }
                 let steps = decisions.iter().flat_map(steps);
                 hits.extend(steps.filter_map(|step| hit(kind, world, step)));

@@ -2,9 +2,11 @@
 
 use palisade_cases::case;
 use palisade_rules::analysis::{Query, Questions, explain};
-use palisade_rules::evaluate::{evaluate, evaluate_arriving, evaluate_forwarded};
+use palisade_rules::evaluate::{
+    Part, evaluate, evaluate_arriving, evaluate_beside_workload, evaluate_forwarded,
+};
 use palisade_rules::net::Direction;
-use palisade_rules::world::{EndpointId, EndpointKind, Stage, WorldKind, resolve};
+use palisade_rules::world::{EndpointId, EndpointKind, WorldKind, resolve};
 use proptest::prelude::*;
 
 use crate::differential::{JOURNEYS, config};
@@ -22,19 +24,23 @@ proptest! {
                 let world = worlds.world(kind);
                 for direction in Direction::BOTH {
                     prop_assert_eq!(
-                        questions.decide(kind, endpoint, direction, Stage::Normal, packet),
+                        questions.decide(kind, endpoint, direction, Part::Itself, packet),
                         evaluate(&worlds, world, endpoint, direction, packet)
                     );
                     if worlds.endpoint(endpoint).kind == EndpointKind::Host {
                         prop_assert_eq!(
-                            questions.decide(kind, endpoint, direction, Stage::Forward, packet),
+                            questions.decide(kind, endpoint, direction, Part::Through, packet),
                             evaluate_forwarded(&worlds, world, endpoint, direction, packet)
+                        );
+                        prop_assert_eq!(
+                            questions.decide(kind, endpoint, direction, Part::BesideWorkload, packet),
+                            evaluate_beside_workload(&worlds, world, endpoint, direction, packet)
                         );
                     }
                 }
                 if worlds.endpoint(endpoint).kind == EndpointKind::Host {
                     prop_assert_eq!(
-                        questions.decide(kind, endpoint, Direction::Ingress, Stage::PreDnat, packet),
+                        questions.decide(kind, endpoint, Direction::Ingress, Part::Arrival, packet),
                         evaluate_arriving(&worlds, world, endpoint, packet)
                     );
                 }

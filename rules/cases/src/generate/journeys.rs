@@ -121,7 +121,7 @@ fn packet() -> impl Strategy<Value = Packet> {
         pair,
         protocol,
         [port(), port()],
-        (select(vec![8, 128, 133, 135]), select(vec![0, 0, 1])),
+        (select(vec![8, 128, 133, 134, 135]), select(vec![0, 0, 1])),
     )
         .prop_map(
             |([source, destination], protocol, ports, (icmp_type, icmp_code))| {

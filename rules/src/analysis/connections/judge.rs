@@ -10,10 +10,10 @@ use std::net::IpAddr;
 
 use super::{Fate, Tracked, View};
 use crate::analysis::names::name_of;
-use crate::analysis::route::{Ask, Part, Party, Route, Ways, then, through};
-use crate::evaluate::{Step, Verdict, evaluate_translated};
+use crate::analysis::route::{Ask, Party, Route, Ways, then, through};
+use crate::evaluate::{Part, Step, Verdict, evaluate_translated};
 use crate::net::Direction;
-use crate::world::{Attachment, EndpointId, EndpointKind, Stage, World};
+use crate::world::{Attachment, EndpointId, EndpointKind, World};
 
 /// One world, and who in it has which of the host's addresses.
 pub(super) struct Judge<'w> {
@@ -184,17 +184,16 @@ impl<'w> Judge<'w> {
     fn on_way(&self, world: &World, way: &[Ask], connection: &Tracked) -> [Option<Step>; 2] {
         let mut denied = [None, None];
         for ask in way {
-            let (last, packet) = match ask.part {
-                Part::Itself => (Stage::Normal, &connection.packet),
-                Part::Through => (Stage::Forward, &connection.packet),
-                Part::Arrival => (Stage::PreDnat, &connection.arriving),
+            let packet = match ask.part {
+                Part::Itself | Part::BesideWorkload | Part::Through => &connection.packet,
+                Part::Arrival => &connection.arriving,
             };
             let decision = evaluate_translated(
                 self.view.worlds,
                 world,
                 ask.endpoint,
                 ask.direction,
-                last,
+                ask.part,
                 [&connection.arriving, packet],
             );
             let bare = decision.without_safety_net.as_ref();

@@ -14,7 +14,7 @@ use super::table::{Entry, Table};
 use super::way::{Steps, Target, TierSteps, Way};
 use crate::net::Direction;
 use crate::resource::Action;
-use crate::world::{EndpointId, EndpointKind, Stage, World, Worlds};
+use crate::world::{Endpoint, EndpointId, EndpointKind, Stage, World, Worlds};
 
 /// A rule of a policy: which of the snapshot's, in which direction, and its index as written.
 pub(super) type RuleKey = (usize, Direction, usize);
@@ -64,14 +64,15 @@ impl Reach {
     }
 }
 
-/// Endpoints of one kind with the same policies: what holds at one of them holds at all.
+/// Endpoints of one kind with the same policies, those for all other interfaces of a host apart: what holds at one of them
+/// holds at all.
 pub(super) fn groups(worlds: &Worlds, world: &World) -> Vec<(EndpointKind, Vec<EndpointId>)> {
-    // Workloads and services are asked alike, host endpoints in their own way.
-    type Key<'a> = (bool, &'a [usize]);
+    // Workloads and services are asked alike, host endpoints in their own ways.
+    type Key<'a> = (bool, bool, &'a [usize]);
     let mut groups: BTreeMap<Key<'_>, (EndpointKind, Vec<EndpointId>)> = BTreeMap::new();
     for (index, policies) in world.by_endpoint.iter().enumerate() {
-        let kind = worlds.endpoints[index].kind;
-        let group = groups.entry((kind == EndpointKind::Host, policies));
+        let Endpoint { kind, wildcard, .. } = worlds.endpoints[index];
+        let group = groups.entry((kind == EndpointKind::Host, wildcard, policies));
         group
             .or_insert_with(|| (kind, Vec::new()))
             .1
@@ -124,7 +125,7 @@ impl<'a, 'w> Walker<'a, 'w> {
                 // A policy may be asked at several stages; its rule is unreachable where no stage lets a packet to it.
                 let mut covered: BTreeMap<RuleKey, Option<Vec<Cover>>> = BTreeMap::new();
                 for &stage in kind.stages() {
-                    let way = Way::of(self.table, world, endpoints[0], direction, stage);
+                    let way = Way::of(self.worlds, self.table, world, endpoints[0], direction, stage);
                     for target in way.targets(self.table) {
                         let covers = self.covers(&way, &target);
                         let so_far = covered.entry(target.key).or_insert_with(|| Some(Vec::new()));

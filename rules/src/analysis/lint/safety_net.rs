@@ -38,7 +38,14 @@ pub(super) fn cut_off(input: &Input<'_>) -> Vec<Finding> {
                 let Some(net) = governing.find(|policy| policy.safety_net) else {
                     continue;
                 };
-                let way = Way::of(&input.table, world, endpoints[0], direction, Stage::Normal);
+                let way = Way::of(
+                    input.worlds,
+                    &input.table,
+                    world,
+                    endpoints[0],
+                    direction,
+                    Stage::Normal,
+                );
                 let Some(walked) = walker.through(&way, direction, net.tier) else {
                     continue;
                 };

@@ -6,7 +6,7 @@ use super::reach::RuleKey;
 use super::table::Table;
 use crate::net::Direction;
 use crate::resource::TierAction;
-use crate::world::{EndpointId, Stage, World, WorldPolicy};
+use crate::world::{EndpointId, Stage, World, WorldPolicy, Worlds};
 
 /// The tiers that a packet meets up to one stage of an endpoint, in one direction, without the safety nets.
 pub(super) struct Way {
@@ -72,6 +72,7 @@ pub(super) struct TierSteps {
 impl Way {
     /// The way to `stage`.
     pub(super) fn of(
+        worlds: &Worlds,
         table: &Table<'_>,
         world: &World,
         endpoint: EndpointId,
@@ -83,7 +84,11 @@ impl Way {
             early: 0,
             places: BTreeMap::new(),
         };
-        for &at in stage.early(direction).iter().chain([&stage]) {
+        // Past the untracked stage by the interface of a workload, where the host has an endpoint for all other interfaces.
+        let is_by_workload = worlds.endpoint(endpoint).wildcard && stage != Stage::Forward;
+        let early = stage.early(direction).iter();
+        let early = early.filter(|&&at| at != Stage::Untracked || !is_by_workload);
+        for &at in early.chain([&stage]) {
             way.early = way.tiers.len();
             let governing = world.governing(endpoint, direction, at);
             let policies: Vec<&WorldPolicy> = governing.filter(|policy| !policy.safety_net).collect();

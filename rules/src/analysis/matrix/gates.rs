@@ -7,8 +7,8 @@ use super::View;
 use super::conditions::{ClassId, Classes, ConditionId};
 use super::program::{ProgramId, Programs};
 use super::rules::Side;
-use crate::analysis::route::{self, Ask, Part, Party, Route};
-use crate::evaluate::Packet;
+use crate::analysis::route::{self, Ask, Party, Route};
+use crate::evaluate::{Packet, Part};
 use crate::net::{Direction, Protocol};
 use crate::world::{EndpointId, EndpointKind, Worlds};
 
@@ -251,7 +251,7 @@ fn ways(
     // What a workload sends arrives at its own host.
     let side_of = |ask: &Ask| match (ask.direction, ask.part) {
         (Direction::Egress, _) | (_, Part::Arrival) => Side::Source,
-        (Direction::Ingress, Part::Itself | Part::Through) => Side::Destination,
+        (Direction::Ingress, Part::Itself | Part::BesideWorkload | Part::Through) => Side::Destination,
     };
     match Route::between(worlds, from, to, &packet) {
         Route::Loopback(_) => None,

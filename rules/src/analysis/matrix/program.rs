@@ -12,7 +12,8 @@ use super::conditions::{ClassId, Classes, ConditionId, Conditions};
 use super::eligible::{Eligible, SideIndex};
 use super::rules::{Rule, RuleId, Rules, Side, echo_request, source_port};
 use super::traffic::{Protocols, Traffic};
-use crate::analysis::route::{Ask, Part};
+use crate::analysis::route::Ask;
+use crate::evaluate::Part;
 use crate::failsafe::Failsafes;
 use crate::net::{Direction, Family, Protocol};
 use crate::resource::{Action, TierAction};
@@ -41,7 +42,7 @@ pub(super) struct ProgramId(usize);
 struct Key {
     is_host: bool,
     direction: Direction,
-    last: Stage,
+    part: Part,
     /// The policies that govern each stage, as the snapshot numbers them.
     policies: Vec<(Stage, Vec<usize>)>,
     /// The profiles, where they have a say.
@@ -121,13 +122,7 @@ impl<'w> Programs<'w> {
             part,
         } = ask;
         let world = self.worlds.world(kind);
-        let last = match part {
-            Part::Itself => Stage::Normal,
-            Part::Through => Stage::Forward,
-            Part::Arrival => Stage::PreDnat,
-        };
-        let stages = last.early(direction).iter().copied().chain([last]);
-        let policies = stages.map(|stage| {
+        let policies = part.stages(direction).map(|stage| {
             let governing = world.governing(endpoint, direction, stage);
             (stage, governing.map(|policy| policy.source).collect())
         });
@@ -135,9 +130,9 @@ impl<'w> Programs<'w> {
         let key = Key {
             is_host: described.kind == EndpointKind::Host,
             direction,
-            last,
+            part,
             policies: policies.collect(),
-            profiles: if last == Stage::Normal {
+            profiles: if part.last() == Stage::Normal {
                 described.profiles.clone()
             } else {
                 Vec::new()
@@ -149,7 +144,7 @@ impl<'w> Programs<'w> {
         let mut rules = Vec::new();
         let mut early = Vec::new();
         let mut stretches = Vec::new();
-        for &stage in last.early(direction).iter().chain([&last]) {
+        for stage in part.stages(direction) {
             let tiers = self.tiers(&mut rules, endpoint, direction, stage, kind);
             if stage.is_early() {
                 early.push((stage, tiers));
@@ -172,7 +167,7 @@ impl<'w> Programs<'w> {
             direction,
             has_failsafes: key.is_host,
             early,
-            last,
+            last: part.last(),
             stretches,
             sides: Side::BOTH.map(|side| SideIndex::new(&self.rules, &rules, side)),
             rules,

@@ -115,23 +115,37 @@ fn a_workload_and_its_host_find_each_other_whatever_its_policies_say() {
         "lan6",
         "node: one, interfaceName: eth2, expectedIPs: ['fd00:1::1']",
     );
-    let discovery = |host: Host| {
-        let worlds = resolve(&snapshot(&[&pod, &lan]), host);
-        let asked = |icmp_type| {
+    // The host endpoint of every other interface stands there too, and lets nothing pass, early or late.
+    let rest = object("HostEndpoint", "rest6", "node: one, interfaceName: '*'");
+    let early = policy(
+        "early",
+        "preDNAT: true, applyOnForward: true, ingress: [{action: Deny}]",
+    );
+    let discovery = |host: Host, more: &str| {
+        let worlds = resolve(&snapshot(&[&pod, &lan, more]), host);
+        let asked = |(ends, icmp_type)| {
             let asked = Query {
                 icmp_type: Some(icmp_type),
-                ..query("one-cni-c-e lan6 icmpv6")
+                ..query(ends)
             };
             explain(&worlds, &asked).unwrap().enforced.verdict
         };
-        [135, 133, 128].map(asked)
+        let (to_host, to_workload) = ("one-cni-c-e lan6 icmpv6", "lan6 one-cni-c-e icmpv6");
+        [(to_host, 135), (to_host, 133), (to_workload, 134), (to_host, 128)].map(asked)
     };
-    assert_eq!(discovery(host("one")), ["allow", "allow", "deny"]);
-    let strict = Host {
-        failsafes: Failsafes::none(),
-        ..host("one")
-    };
-    assert_eq!(discovery(strict), ["deny", "deny", "deny"]);
+    let beside = format!("{rest}{early}");
+    for more in ["", &beside] {
+        assert_eq!(
+            discovery(host("one"), more),
+            ["allow", "allow", "allow", "deny"],
+            "{more}"
+        );
+        let strict = Host {
+            failsafes: Failsafes::none(),
+            ..host("one")
+        };
+        assert_eq!(discovery(strict, more), ["deny"; 4], "{more}");
+    }
 }
 
 #[test]
@@ -198,6 +212,30 @@ fn through_a_host_its_policies_on_forward_decide_if_all_interfaces_agree() {
     // Policies about the host itself are not asked.
     let itself = worlds(&[policy("p", "selector: has(host), types: [Ingress, Egress]")]);
     assert_eq!(out(&itself, "tcp 80"), "allow");
+}
+
+#[test]
+fn what_a_workload_sends_or_gets_is_never_untracked_by_its_host() {
+    let untracked = policy(
+        "raw",
+        "selector: host == 'rest', doNotTrack: true, applyOnForward: true, types: [Ingress, Egress], \
+         ingress: [{action: Deny}], egress: [{action: Deny}]",
+    );
+    let worlds = worlds(&[rest(), untracked]);
+    for to in ["POD-B", "rest", "far"] {
+        let said = between(&worlds, &format!("POD-A {to} tcp 80"));
+        assert!(said.starts_with("allow"), "{to}: {said}");
+    }
+    let said = between(&worlds, "rest POD-A tcp 80");
+    assert!(said.starts_with("allow"), "{said}");
+    // By the other interfaces of the host it may be.
+    assert_eq!(
+        between(&worlds, "far rest tcp 80"),
+        format!(
+            "deny: {}, ingress rest raw (ingress rule 0)",
+            a_profile("egress", "far")
+        )
+    );
 }
 
 #[test]

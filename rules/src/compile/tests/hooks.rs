@@ -266,6 +266,89 @@ mod marks {
             "iifname \"cali1\" goto out/cali1"
         );
     }
+
+    #[test]
+    fn before_conntrack_a_workload_is_led_past_the_endpoint_of_other_interfaces() {
+        let rest = object("HostEndpoint", "rest", "node: one, interfaceName: '*'");
+        let untracked = policy(
+            "p",
+            &format!(
+                "{UNTRACKED}selector: \"!has(role)\", types: [Ingress, Egress], ingress: [{{action: Allow}}], \
+                 egress: [{{action: Allow}}]"
+            ),
+        );
+        let with_rest = compiled(&[rest, pod(), untracked]);
+        for (base, interface) in [("untracked-in", "iifname"), ("untracked-out", "oifname")] {
+            let rules = rules(&with_rest, base);
+            assert_eq!(
+                rules[rules.len() - 2..],
+                [
+                    format!("{interface} \"cali1\" {SHED} accept"),
+                    format!("goto {base}/other-interfaces"),
+                ]
+            );
+        }
+        // Where only a named interface is asked, nobody needs to be kept from it.
+        let named = policy("p", &format!("{UNTRACKED}ingress: [{{action: Allow}}]"));
+        let of_named = rules(&compiled(&[pod(), named]), "untracked-in");
+        assert!(
+            of_named.iter().all(|rule| !rule.contains("cali1")),
+            "{of_named:?}"
+        );
+    }
+}
+
+#[test]
+fn a_host_is_the_router_of_its_workloads_at_the_endpoint_of_other_interfaces() {
+    let rest = object("HostEndpoint", "rest", "node: one, interfaceName: '*'");
+    let compiled = compiled(&[
+        rest,
+        pod(),
+        policy(
+            "p",
+            &format!("{PRE_DNAT}selector: \"!has(role)\", ingress: [{{action: Deny}}]"),
+        ),
+    ]);
+    let chains: Vec<(&str, Vec<String>)> = compiled
+        .ruleset
+        .chains
+        .iter()
+        .map(|chain| chain.name.as_str())
+        .filter(|name| name.ends_with("/workloads"))
+        .map(|name| (name, rules(&compiled, name)))
+        .collect();
+    let counted = "counter name \"failsafe/";
+    let shed = "meta mark set meta mark & 0x87ffffff ";
+    let expected = [
+        (
+            "failsafe/pre-dnat-in/workloads",
+            "iifname \"cali1\" accept".to_owned(),
+        ),
+        (
+            "failsafe/in/workloads",
+            format!("iifname \"cali1\" {counted}in/icmpv6\" {shed}accept"),
+        ),
+        (
+            "failsafe/out/workloads",
+            format!("oifname \"cali1\" {counted}out/icmpv6\" accept"),
+        ),
+    ];
+    assert_eq!(chains, expected.map(|(name, rule)| (name, vec![rule])));
+    for (name, _) in chains {
+        let (leading, _) = name.rsplit_once('/').unwrap();
+        assert_eq!(
+            rules(&compiled, leading).last().unwrap(),
+            &format!("icmpv6 type 130-136 jump {name}")
+        );
+    }
+    let without = super::compiled(&[pod(), policy("p", "")]);
+    assert!(
+        without
+            .ruleset
+            .chains
+            .iter()
+            .all(|chain| !chain.name.as_str().ends_with("/workloads"))
+    );
 }
 
 #[test]
