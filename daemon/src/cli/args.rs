@@ -138,7 +138,7 @@ pub(super) enum Command {
     Test(TestArgs),
     /// Live connections that would be denied if they were opened again
     Connections,
-    /// What a reload would do, in the kernel and to live connections; nothing is applied
+    /// What a reload would do, to the kernel, to who reaches whom and to live connections; nothing is applied
     Plan(PlanArgs),
     /// Read everything anew and bring it into force, or change nothing and say why
     Reload,
