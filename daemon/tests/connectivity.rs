@@ -3,32 +3,21 @@
 //! What they say of the examples is in `tests/golden/connectivity`. `UPDATE_GOLDEN=1 cargo test -p palisade --test
 //! connectivity` writes it; then read what changed.
 
+mod common;
+
 use std::path::Path;
-use std::process::Command;
 use std::{env, fs};
 
 use anyhow::Context;
 use serde_json::Value;
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
-const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/connectivity");
+use common::{EXAMPLES, palisade};
 
-/// Exit code, standard output and standard error.
-fn palisade(arguments: &[&str]) -> anyhow::Result<(i32, String, String)> {
-    let output = Command::new(env!("CARGO_BIN_EXE_palisade"))
-        .args(arguments)
-        .env("PALISADE_SOCKET", "/nonexistent/palisade.sock")
-        .output()?;
-    Ok((
-        output.status.code().context("ended by a signal")?,
-        String::from_utf8(output.stdout)?,
-        String::from_utf8(output.stderr)?,
-    ))
-}
+const GOLDEN: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/connectivity");
 
 /// What a command prints, with its exit code as it should be.
 fn printed(arguments: &[&str], expected: i32) -> anyhow::Result<String> {
-    let (code, stdout, stderr) = palisade(arguments)?;
+    let (code, stdout, stderr) = palisade(arguments, "")?;
     assert_eq!((code, stderr.as_str()), (expected, ""), "{arguments:?}: {stdout}");
     Ok(stdout)
 }
@@ -109,10 +98,13 @@ fn rows_columns_and_worlds_can_be_chosen() -> anyhow::Result<()> {
         "{from_outside:?}"
     );
 
-    let (code, _, stderr) = palisade(&["matrix", "-f", EXAMPLES, "--from", "nobody"])?;
+    let (code, _, stderr) = palisade(&["matrix", "-f", EXAMPLES, "--from", "nobody"], "")?;
     assert_eq!(code, 2, "{stderr}");
     assert!(stderr.contains("nobody"), "{stderr}");
-    let (code, _, stderr) = palisade(&["matrix", "-f", EXAMPLES, "--to", "backend-eth0", "-o", "svg"])?;
+    let (code, _, stderr) = palisade(
+        &["matrix", "-f", EXAMPLES, "--to", "backend-eth0", "-o", "svg"],
+        "",
+    )?;
     assert_eq!(code, 2, "{stderr}");
     Ok(())
 }
@@ -134,15 +126,18 @@ fn a_difference_of_two_paths_ends_with_1_and_none_with_0() -> anyhow::Result<()>
         let path = directory.path().join("all.yaml");
         fs::write(&path, format!("{hosts}\n---\n{staged}"))?;
         let old = format!("{EXAMPLES}/hosts.yaml");
-        palisade(&[
-            "diff",
-            &old,
-            &path.display().to_string(),
-            "--world",
-            world,
-            "-o",
-            "json",
-        ])
+        palisade(
+            &[
+                "diff",
+                &old,
+                &path.display().to_string(),
+                "--world",
+                world,
+                "-o",
+                "json",
+            ],
+            "",
+        )
     };
     assert_eq!(lockdown("enforced")?.0, 0);
     let (code, stdout, _) = lockdown("pending")?;
@@ -165,11 +160,11 @@ fn a_form_that_a_command_does_not_have_is_a_usage_error() -> anyhow::Result<()> 
         &["diff", EXAMPLES, EXAMPLES, "--pending"],
         &["diff", "-f", EXAMPLES],
     ] {
-        let (code, stdout, stderr) = palisade(arguments)?;
+        let (code, stdout, stderr) = palisade(arguments, "")?;
         assert_eq!((code, stdout.as_str()), (2, ""), "{arguments:?}: {stderr}");
     }
-    assert_eq!(palisade(&["matrix"])?.0, 4, "no daemon");
-    assert_eq!(palisade(&["diff", "--pending"])?.0, 4, "no daemon");
-    assert_eq!(palisade(&["diff", EXAMPLES, "/nonexistent"])?.0, 3);
+    assert_eq!(palisade(&["matrix"], "")?.0, 4, "no daemon");
+    assert_eq!(palisade(&["diff", "--pending"], "")?.0, 4, "no daemon");
+    assert_eq!(palisade(&["diff", EXAMPLES, "/nonexistent"], "")?.0, 3);
     Ok(())
 }

@@ -1,25 +1,13 @@
 //! `palisade lint` and `palisade test` offline: answers, shapes and exit codes.
 
+mod common;
+
 use std::path::Path;
-use std::process::Command;
 
 use anyhow::Context;
 use serde_json::Value;
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
-
-/// Exit code, standard output and standard error.
-fn palisade(arguments: &[&str]) -> anyhow::Result<(i32, String, String)> {
-    let output = Command::new(env!("CARGO_BIN_EXE_palisade"))
-        .args(arguments)
-        .env("PALISADE_SOCKET", "/nonexistent/palisade.sock")
-        .output()?;
-    Ok((
-        output.status.code().context("ended by a signal")?,
-        String::from_utf8(output.stdout)?,
-        String::from_utf8(output.stderr)?,
-    ))
-}
+use common::{EXAMPLES, palisade};
 
 fn expectations() -> String {
     format!("{EXAMPLES}/expectations")
@@ -27,21 +15,24 @@ fn expectations() -> String {
 
 #[test]
 fn lint_shows_places_and_ends_with_1() -> anyhow::Result<()> {
-    let (code, stdout, stderr) = palisade(&["lint", "-f", EXAMPLES])?;
+    let (code, stdout, stderr) = palisade(&["lint", "-f", EXAMPLES], "")?;
     assert_eq!((code, stderr.as_str()), (1, ""), "{stdout}");
     assert!(stdout.contains("warning[denies-everything]"), "{stdout}");
     assert!(stdout.contains("20-backend-lockdown.yaml:4:9"), "{stdout}");
     assert!(stdout.ends_with("3 findings\n"), "{stdout}");
 
-    let (code, stdout, _) = palisade(&[
-        "lint",
-        "-f",
-        EXAMPLES,
-        "-o",
-        "json",
-        "--allow",
-        "denies-everything",
-    ])?;
+    let (code, stdout, _) = palisade(
+        &[
+            "lint",
+            "-f",
+            EXAMPLES,
+            "-o",
+            "json",
+            "--allow",
+            "denies-everything",
+        ],
+        "",
+    )?;
     assert_eq!(code, 1);
     let found: Vec<Value> = serde_json::from_str(&stdout)?;
     let codes: Vec<&Value> = found.iter().map(|record| &record["code"]).collect();
@@ -51,8 +42,8 @@ fn lint_shows_places_and_ends_with_1() -> anyhow::Result<()> {
 
     let allowed = ["--allow", "denies-everything", "--allow", "behind-net-in-calico"];
     let arguments = [&["lint", "-f", EXAMPLES], &allowed[..]].concat();
-    assert_eq!(palisade(&arguments)?.0, 0, "nothing is left");
-    let (code, _, stderr) = palisade(&["lint", "-f", EXAMPLES, "--allow", "denies-everthing"])?;
+    assert_eq!(palisade(&arguments, "")?.0, 0, "nothing is left");
+    let (code, _, stderr) = palisade(&["lint", "-f", EXAMPLES, "--allow", "denies-everthing"], "")?;
     assert_eq!(code, 2, "{stderr}");
     assert!(stderr.contains("denies-everything"), "{stderr}");
     Ok(())
@@ -60,20 +51,20 @@ fn lint_shows_places_and_ends_with_1() -> anyhow::Result<()> {
 
 #[test]
 fn the_expectations_of_the_examples_hold() -> anyhow::Result<()> {
-    let (code, stdout, stderr) = palisade(&["test", "-f", EXAMPLES, &expectations()])?;
+    let (code, stdout, stderr) = palisade(&["test", "-f", EXAMPLES, &expectations()], "")?;
     assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
     assert!(
         stdout.ends_with("4 hold, 0 do not, 0 cannot be told\n"),
         "{stdout}"
     );
-    let (_, stdout, _) = palisade(&["test", "-f", EXAMPLES, &expectations(), "-o", "tap"])?;
+    let (_, stdout, _) = palisade(&["test", "-f", EXAMPLES, &expectations(), "-o", "tap"], "")?;
     assert!(stdout.starts_with("TAP version 13\n1..4\nok 1 - "), "{stdout}");
-    let (_, stdout, _) = palisade(&["test", "-f", EXAMPLES, &expectations(), "-o", "junit"])?;
+    let (_, stdout, _) = palisade(&["test", "-f", EXAMPLES, &expectations(), "-o", "junit"], "")?;
     assert!(
         stdout.contains("tests=\"4\" failures=\"0\" errors=\"0\""),
         "{stdout}"
     );
-    let (code, _, stderr) = palisade(&["test", "-f", EXAMPLES, &expectations(), "-o", "csv"])?;
+    let (code, _, stderr) = palisade(&["test", "-f", EXAMPLES, &expectations(), "-o", "csv"], "")?;
     assert_eq!(code, 2, "{stderr}");
     Ok(())
 }
@@ -88,7 +79,7 @@ fn an_expectation_that_does_not_hold_names_the_rule() -> anyhow::Result<()> {
         "apiVersion: palisade.dev/v1\nkind: Expectations\nspec:\n\
          - {name: open, from: frontend-eth0, to: backend-eth0, ports: [9090], expect: allow, withoutSafetyNet: true}\n",
     )?;
-    let (code, stdout, _) = palisade(&["test", "-f", EXAMPLES, path, "-o", "json"])?;
+    let (code, stdout, _) = palisade(&["test", "-f", EXAMPLES, path, "-o", "json"], "")?;
     assert_eq!(code, 1, "{stdout}");
     let report: Value = serde_json::from_str(&stdout)?;
     assert_eq!(
@@ -96,16 +87,16 @@ fn an_expectation_that_does_not_hold_names_the_rule() -> anyhow::Result<()> {
         (&0.into(), &1.into()),
         "{stdout}"
     );
-    let (_, stdout, _) = palisade(&["test", "-f", EXAMPLES, path])?;
+    let (_, stdout, _) = palisade(&["test", "-f", EXAMPLES, path], "")?;
     assert!(stdout.contains("FAIL   open"), "{stdout}");
     assert!(stdout.contains("denied in the pending world by "), "{stdout}");
     assert!(stdout.contains("backend-lockdown"), "{stdout}");
 
     write("apiVersion: palisade.dev/v1\nkind: Expectations\nspec:\n- {from: x, too: y}\n")?;
-    let (code, _, stderr) = palisade(&["test", "-f", EXAMPLES, path])?;
+    let (code, _, stderr) = palisade(&["test", "-f", EXAMPLES, path], "")?;
     assert_eq!(code, 3, "{stderr}");
     assert!(stderr.contains(":4:13") && stderr.contains("`too`"), "{stderr}");
-    let (code, _, stderr) = palisade(&["check", path])?;
+    let (code, _, stderr) = palisade(&["check", path], "")?;
     assert_eq!(code, 3, "expectations are no resources");
     assert!(stderr.contains("outside the policy directory"), "{stderr}");
     Ok(())

@@ -1,33 +1,10 @@
 //! What the command line does without root, daemon or kernel: answers, shapes and exit codes.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
+mod common;
 
-use anyhow::Context;
 use serde_json::Value;
 
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../examples");
-
-/// Exit code, standard output and standard error.
-fn palisade(arguments: &[&str], input: &str) -> anyhow::Result<(i32, String, String)> {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_palisade"))
-        .args(arguments)
-        .env("PALISADE_SOCKET", "/nonexistent/palisade.sock")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that has nothing to read may have ended already.
-        let _ = stdin.write_all(input.as_bytes());
-    }
-    let output = child.wait_with_output()?;
-    Ok((
-        output.status.code().context("ended by a signal")?,
-        String::from_utf8(output.stdout)?,
-        String::from_utf8(output.stderr)?,
-    ))
-}
+use common::{EXAMPLES, palisade};
 
 #[test]
 fn every_query_gets_a_line_in_order() -> anyhow::Result<()> {

@@ -9,7 +9,7 @@ use super::route::{Ask, Party, Route};
 use super::speakers::{Speakers, Traits};
 use super::trace_json::{put, put_number, put_text, write_step};
 use super::{Answer, BareAnswer, Query, QueryError, StepReport, WorldAnswer};
-use crate::evaluate::{Decision, Outcome, Packet, Part, Said, SaidBy, Step, Verdict, Walk};
+use crate::evaluate::{Decision, Packet, Part, Said, SaidBy, Verdict, Walk};
 use crate::net::{Direction, Family, Protocol};
 use crate::resource::Action;
 use crate::world::{EndpointId, Stage, WorldKind, Worlds};
@@ -133,18 +133,7 @@ impl<'w> Questions<'w> {
         packet: &Packet,
     ) -> Decision {
         let at = (endpoint, direction, part);
-        let mut outcome = |with_safety_net| {
-            let mut steps = Vec::new();
-            let verdict = self.verdict(kind, at, packet, with_safety_net, &mut steps);
-            let is_caught = steps.last().is_some_and(Said::is_safety_net);
-            let steps = steps.into_iter().map(Step::from).collect();
-            (Outcome { verdict, steps }, is_caught)
-        };
-        let (with, is_caught) = outcome(true);
-        Decision {
-            outcome: with,
-            without_safety_net: is_caught.then(|| outcome(false).0),
-        }
+        Decision::of(|with_safety_net, steps| self.verdict(kind, at, packet, with_safety_net, steps))
     }
 
     /// The verdict of one endpoint; its steps go behind those that are there.

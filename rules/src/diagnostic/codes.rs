@@ -1,17 +1,17 @@
 //! Every code that a problem may have: a stable word for programs, what it means, and what is usually done about it.
 
-/// A kind of problem.
+/// A kind of problem, or of what lint finds.
 #[derive(Debug)]
 pub struct Code {
     /// The word.
     pub word: &'static str,
     /// What is wrong, in one line.
     pub meaning: &'static str,
-    /// What to do about it, where the problem itself does not say it better.
+    /// What to do about it, where the problem or finding itself does not say it better.
     pub help: &'static str,
 }
 
-const fn code(word: &'static str, meaning: &'static str, help: &'static str) -> Code {
+pub(crate) const fn code(word: &'static str, meaning: &'static str, help: &'static str) -> Code {
     Code { word, meaning, help }
 }
 
@@ -288,8 +288,13 @@ pub static CODES: [Code; 55] = [
 
 /// What is known of a code.
 pub fn find(word: &str) -> Option<&'static Code> {
-    let index = CODES.binary_search_by_key(&word, |code| code.word).ok()?;
-    Some(&CODES[index])
+    find_among(&CODES, word)
+}
+
+/// The code of a word in a sorted table.
+pub(crate) fn find_among(codes: &'static [Code], word: &str) -> Option<&'static Code> {
+    let index = codes.binary_search_by_key(&word, |code| code.word).ok()?;
+    Some(&codes[index])
 }
 
 #[cfg(test)]

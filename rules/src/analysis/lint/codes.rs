@@ -2,20 +2,8 @@
 
 use std::fmt::Write as _;
 
-/// A kind of finding.
-#[derive(Debug)]
-pub struct Code {
-    /// The stable word.
-    pub word: &'static str,
-    /// What is found, in one line.
-    pub meaning: &'static str,
-    /// What is usually done about it.
-    pub help: &'static str,
-}
-
-const fn code(word: &'static str, meaning: &'static str, help: &'static str) -> Code {
-    Code { word, meaning, help }
-}
+pub use crate::diagnostic::codes::Code;
+use crate::diagnostic::codes::{code, find_among};
 
 /// All codes, sorted.
 pub static CODES: [Code; 24] = [
@@ -149,8 +137,7 @@ pub static CODES: [Code; 24] = [
 
 /// What is known of a code.
 pub fn find(word: &str) -> Option<&'static Code> {
-    let index = CODES.binary_search_by_key(&word, |code| code.word).ok()?;
-    Some(&CODES[index])
+    find_among(&CODES, word)
 }
 
 /// All codes as a table of Markdown.
