@@ -1,6 +1,7 @@
 //! Questions about the worlds, answered by the evaluator.
 
 mod address_class;
+mod answer_view;
 pub mod connections;
 mod diff;
 pub mod expectations;

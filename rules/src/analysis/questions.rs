@@ -1,17 +1,15 @@
 //! Many questions about the same worlds.
 
-use std::borrow::Cow;
 use std::net::IpAddr;
 
 use smallvec::SmallVec;
 
+use super::answer_view::{AnswerView, InBoth, InWorld, Trace};
 use super::route::{Ask, Party, Route};
 use super::speakers::{Speakers, Traits};
-use super::trace_json::{put, put_number, put_text, write_step};
-use super::{Answer, BareAnswer, Query, QueryError, StepReport, WorldAnswer};
-use crate::evaluate::{Decision, Packet, Part, Said, SaidBy, Verdict, Walk};
+use super::{Answer, Query, QueryError};
+use crate::evaluate::{Decision, Packet, Part, Said, Verdict, Walk};
 use crate::net::{Direction, Family, Protocol};
-use crate::resource::Action;
 use crate::world::{EndpointId, Stage, WorldKind, Worlds};
 
 /// The source port of a query that names none: the first of the ephemeral ones (RFC 6335).
@@ -43,37 +41,6 @@ pub(super) struct Question<'q> {
     pub(super) source_port: Option<u16>,
     pub(super) icmp_type: Option<u8>,
     pub(super) icmp_code: Option<u8>,
-}
-
-/// An [`Answer`] that borrows what it can; it is written in the same shape.
-pub(super) struct AnswerView<'a> {
-    worlds: &'a Worlds,
-    question: Question<'a>,
-    note: Option<String>,
-    both: InBoth<'a>,
-}
-
-/// What both worlds say.
-#[derive(PartialEq)]
-struct InBoth<'w> {
-    enforced: InWorld<'w>,
-    /// `None` where the pending world says the same.
-    pending: Option<InWorld<'w>>,
-}
-
-/// What one world says: everyone asked on the way, up to the first that denies. After it, nothing goes on.
-#[derive(PartialEq)]
-struct InWorld<'w> {
-    with: Trace<'w>,
-    /// The same without safety nets, if one of them decided somewhere.
-    without_safety_net: Option<Trace<'w>>,
-}
-
-/// A verdict and the steps to it.
-#[derive(PartialEq)]
-struct Trace<'w> {
-    verdict: Verdict,
-    steps: Vec<Said<'w>>,
 }
 
 impl<'w> Questions<'w> {
@@ -369,134 +336,5 @@ fn packet(question: &Question<'_>, source: IpAddr, destination: IpAddr) -> Packe
         destination_port: question.port.unwrap_or(0),
         icmp_type: question.icmp_type.unwrap_or(echo_request),
         icmp_code: question.icmp_code.unwrap_or(0),
-    }
-}
-
-impl<'w> Trace<'w> {
-    /// So far it goes on.
-    fn new(steps: Vec<Said<'w>>) -> Self {
-        Trace {
-            verdict: Verdict::Allow,
-            steps,
-        }
-    }
-
-    fn report(&self, worlds: &Worlds) -> (Cow<'static, str>, Vec<StepReport>) {
-        let steps = self
-            .steps
-            .iter()
-            .map(|&step| StepReport::new(worlds, &step.into()));
-        (self.verdict.as_str().into(), steps.collect())
-    }
-
-    /// Appends the verdict and the steps as JSON, but for the end of their object.
-    fn write(&self, worlds: &Worlds, out: &mut Vec<u8>) {
-        put(out, "{\"verdict\":\"");
-        put(out, self.verdict.as_str());
-        put(out, "\",\"steps\":[");
-        for (index, step) in self.steps.iter().enumerate() {
-            if index > 0 {
-                put(out, ",");
-            }
-            write_step(worlds, step, out);
-        }
-        put(out, "]");
-    }
-}
-
-impl InWorld<'_> {
-    fn loopback(endpoint: EndpointId) -> Self {
-        let step = Said {
-            endpoint,
-            direction: Direction::Egress,
-            stage: Stage::Normal,
-            by: SaidBy::Loopback,
-            action: Action::Allow,
-            position: None,
-        };
-        InWorld {
-            with: Trace::new(vec![step]),
-            without_safety_net: None,
-        }
-    }
-
-    /// With the safety net, and without it where it decided somewhere.
-    fn verdicts(&self) -> (Verdict, Option<Verdict>) {
-        let without = self.without_safety_net.as_ref();
-        (self.with.verdict, without.map(|without| without.verdict))
-    }
-
-    fn report(&self, worlds: &Worlds) -> WorldAnswer {
-        let (verdict, steps) = self.with.report(worlds);
-        let without = self.without_safety_net.as_ref().map(|without| {
-            let (verdict, steps) = without.report(worlds);
-            Box::new(BareAnswer { verdict, steps })
-        });
-        WorldAnswer {
-            verdict,
-            steps,
-            without_safety_net: without,
-        }
-    }
-
-    /// Appends a [`WorldAnswer`] as it is serialised.
-    fn write(&self, worlds: &Worlds, out: &mut Vec<u8>) {
-        self.with.write(worlds, out);
-        put(out, ",\"without_safety_net\":");
-        match &self.without_safety_net {
-            Some(without) => {
-                without.write(worlds, out);
-                put(out, "}");
-            }
-            None => put(out, "null"),
-        }
-        put(out, "}");
-    }
-}
-
-impl From<AnswerView<'_>> for Answer {
-    fn from(view: AnswerView<'_>) -> Self {
-        let enforced = view.both.enforced.report(view.worlds);
-        let pending = view.both.pending.map(|said| said.report(view.worlds));
-        Answer {
-            from: view.question.from.to_owned(),
-            to: view.question.to.to_owned(),
-            protocol: view.question.protocol.to_string(),
-            port: view.question.port,
-            pending: pending.unwrap_or_else(|| enforced.clone()),
-            enforced,
-            note: view.note,
-        }
-    }
-}
-
-impl AnswerView<'_> {
-    /// Appends the answer as [`Answer`] is serialised. What both worlds say is written once and copied.
-    pub(super) fn write(&self, out: &mut Vec<u8>) {
-        put(out, "{\"from\":");
-        put_text(out, self.question.from);
-        put(out, ",\"to\":");
-        put_text(out, self.question.to);
-        put(out, ",\"protocol\":");
-        put_text(out, &self.question.protocol.to_string());
-        put(out, ",\"port\":");
-        match self.question.port {
-            Some(port) => put_number(out, port.into()),
-            None => put(out, "null"),
-        }
-        put(out, ",\"enforced\":");
-        let start = out.len();
-        self.both.enforced.write(self.worlds, out);
-        let enforced = start..out.len();
-        put(out, ",\"pending\":");
-        match &self.both.pending {
-            Some(pending) => pending.write(self.worlds, out),
-            None => out.extend_from_within(enforced),
-        }
-        if let Some(note) = &self.note {
-            put(out, ",\"note\":");
-            put_text(out, note);
-        }
-        put(out, "}");
     }
 }
