@@ -77,7 +77,7 @@ impl Owner {
 }
 
 /// Reads the connections in the network namespace of the calling thread and says what the step between two worlds does
-/// to them. Takes about a third of a second for 100,000 connections, and longer where sockets have to be looked for.
+/// to them. How long that takes with 100,000 connections is what `make bench-conntrack` says.
 pub fn look(before: View<'_>, after: View<'_>) -> Result<LiveReport, ConntrackError> {
     let mut entries = connections()?;
     entries.retain(Entry::is_alive);

@@ -3,9 +3,9 @@
 use std::net::IpAddr;
 
 use palisade_rules::analysis::{StepReport, name_of};
-use palisade_rules::evaluate::{Decision, Verdict, evaluate, evaluate_forwarded};
+use palisade_rules::evaluate::{Decision, Verdict, evaluate, evaluate_beside_workload, evaluate_forwarded};
 use palisade_rules::net::Direction;
-use palisade_rules::world::{EndpointKind, WorldKind, Worlds};
+use palisade_rules::world::{Attachment, EndpointId, EndpointKind, WorldKind, Worlds};
 
 use super::observe::Connection;
 use super::record::{Party, Traces};
@@ -32,6 +32,8 @@ pub fn attribute(worlds: &Worlds, connection: &Connection) -> Option<Attribution
     let endpoint = connection.endpoint.find(worlds)?;
     let decide = if connection.forwarded {
         evaluate_forwarded
+    } else if is_beside_workload(worlds, endpoint, connection) {
+        evaluate_beside_workload
     } else {
         evaluate
     };
@@ -71,6 +73,21 @@ pub fn attribute(worlds: &Worlds, connection: &Connection) -> Option<Attribution
     })
 }
 
+/// Whether it is between the host and a workload of its own, met at the host endpoint of every other interface: known by
+/// the address of the far end, for the copy of the packet names the place and not the interface.
+fn is_beside_workload(worlds: &Worlds, endpoint: EndpointId, connection: &Connection) -> bool {
+    let far = match connection.direction {
+        Direction::Ingress => connection.packet.source,
+        Direction::Egress => connection.packet.destination,
+    };
+    let is_local_workload = |id| {
+        let endpoint = worlds.endpoint(id);
+        endpoint.kind == EndpointKind::Workload && endpoint.attachment.is_some()
+    };
+    worlds.endpoint(endpoint).attachment == Some(Attachment::Rest)
+        && worlds.directory.at(far).any(is_local_workload)
+}
+
 /// Both ends of a connection, by name. Workloads and services are known by where their packets were seen, all others by
 /// their address: a service has none of its own.
 pub fn parties(worlds: &Worlds, connection: &Connection, addresses: bool) -> (Party, Party) {
@@ -99,4 +116,85 @@ pub fn parties(worlds: &Worlds, connection: &Connection, addresses: bool) -> (Pa
         party(connection.packet.source, Direction::Egress),
         party(connection.packet.destination, Direction::Ingress),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use palisade_rules::decode::decode;
+    use palisade_rules::evaluate::Packet;
+    use palisade_rules::net::Protocol;
+    use palisade_rules::source::Files;
+    use palisade_rules::world::{Host, resolve};
+
+    use super::*;
+    use crate::apply::EndpointKey;
+
+    /// What comes in untracked by other interfaces is tracked where a workload sends it, and denied by the end of the tier.
+    const RESOURCES: &str = "
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: rest}
+spec: {node: here, interfaceName: '*'}
+---
+apiVersion: projectcalico.org/v3
+kind: WorkloadEndpoint
+metadata: {name: here-cni-w-eth0, namespace: red}
+spec: {node: here, orchestrator: cni, containerID: w, endpoint: eth0, interfaceName: cali1, ipNetworks: [10.65.0.2/32]}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: dns}
+spec:
+  selector: '!has(projectcalico.org/namespace)'
+  order: 1
+  doNotTrack: true
+  applyOnForward: true
+  types: [Ingress]
+  ingress: [{action: Allow, protocol: UDP, destination: {ports: [53]}}]
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: shut}
+spec: {selector: '!has(projectcalico.org/namespace)', order: 2, types: [Ingress]}
+";
+
+    #[test]
+    fn what_a_workload_sends_to_its_host_is_not_untracked() {
+        let mut files = Files::default();
+        let file = files.add("resources.yaml", RESOURCES);
+        let (snapshot, diagnostics) = decode(&files, &[file]);
+        let snapshot = snapshot.unwrap_or_else(|| panic!("{}", diagnostics.render(&files, false)));
+        let interface = |name: &str, address: &str| (name.to_owned(), vec![address.parse().unwrap()]);
+        let host = Host {
+            node: Some("here".to_owned()),
+            interfaces: [interface("eth0", "10.0.0.1"), interface("cali1", "169.254.1.1")].into(),
+            ..Host::default()
+        };
+        let worlds = resolve(&snapshot, host);
+        let action = |source: &str| {
+            let connection = Connection {
+                endpoint: Arc::new(EndpointKey {
+                    kind: EndpointKind::Host,
+                    namespace: None,
+                    name: "rest".to_owned(),
+                }),
+                direction: Direction::Ingress,
+                forwarded: false,
+                packet: Packet {
+                    source: source.parse().unwrap(),
+                    destination: "10.0.0.1".parse().unwrap(),
+                    protocol: Protocol::UDP,
+                    source_port: 40_000,
+                    destination_port: 53,
+                    icmp_type: 0,
+                    icmp_code: 0,
+                },
+            };
+            attribute(&worlds, &connection).unwrap().action
+        };
+        assert_eq!(action("192.0.2.1"), Verdict::Allow);
+        assert_eq!(action("10.65.0.2"), Verdict::Deny);
+    }
 }
