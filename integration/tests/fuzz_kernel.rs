@@ -20,5 +20,6 @@ fn the_kernel_and_the_evaluator_agree() -> anyhow::Result<()> {
     // What was compared was worth comparing.
     assert!(all.allowed > 1000 && all.denied > 1000, "{all}");
     assert!(all.changed > 100 && all.foretold > 1000, "{all}");
+    assert!(all.unreachable > 100, "{all}");
     Ok(())
 }

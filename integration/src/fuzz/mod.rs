@@ -12,6 +12,7 @@ mod rollout;
 mod services;
 mod sockets;
 mod tally;
+mod unreachable;
 mod wire;
 
 use std::cell::RefCell;

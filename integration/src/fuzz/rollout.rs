@@ -17,6 +17,7 @@ use palisade_rules::world::{Attachment, EndpointKind, Stage, WorldKind, Worlds, 
 
 use super::lab::Lab;
 use super::packets::{InForce, Outcome};
+use super::unreachable::Unreachable;
 use super::{Disagreement, Tally};
 
 /// The steps.
@@ -46,10 +47,16 @@ pub(super) fn roll_out(lab: &mut Lab, case: &Case) -> anyhow::Result<Result<Tall
             Ok(in_force) => in_force,
             Err(what) => return Ok(Err(disagreement(lab, step, None, what)?)),
         };
+        let unreachable = Unreachable::of(worlds);
+        tally.unreachable += unreachable.len() as u64;
         let mut here = Vec::new();
         for journey in &journeys {
             match in_force.send(journey)? {
                 Ok(outcome) => {
+                    if let Some(hit) = unreachable.hit(&outcome.counted) {
+                        let what = format!("lint calls this rule unreachable: {hit:#?}");
+                        return Ok(Err(disagreement(lab, step, Some(journey), what)?));
+                    }
                     tally.count(journey, &outcome);
                     here.push(outcome);
                 }

@@ -26,6 +26,8 @@ pub struct Tally {
     pub foretold: u64,
     /// Flows that promotion gave another verdict.
     pub changed: u64,
+    /// Rules, at each step, that lint called unreachable and nothing reached.
+    pub unreachable: u64,
     /// What there was among the packets and among what counted them, and how often.
     pub kinds: BTreeMap<String, u64>,
 }
@@ -40,6 +42,7 @@ impl Tally {
         self.predicted += other.predicted;
         self.foretold += other.foretold;
         self.changed += other.changed;
+        self.unreachable += other.unreachable;
         for (kind, times) in &other.kinds {
             *self.kinds.entry(kind.clone()).or_default() += times;
         }
@@ -105,12 +108,13 @@ impl fmt::Display for Tally {
             predicted,
             foretold,
             changed,
+            unreachable,
             kinds: _,
         } = self;
         write!(
             f,
             "{cases} cases, {} packets ({allowed} allowed, {denied} denied), {counted} counts, {predicted} flows \
-             predicted of which promotion changed {changed}, {foretold} predictions by counters alone",
+             predicted of which promotion changed {changed}, {foretold} predictions by counters alone, {unreachable} unreachable rules",
             self.packets()
         )
     }
