@@ -10,7 +10,7 @@ use palisade_rules::net::Protocol;
 use palisade_rules::world::{Attachment, Worlds};
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::conntrack::{ConntrackError, Entry, Tuple, connections};
+use crate::kernel::conntrack::{ConntrackError, Entry, MOST, Tuple, connections};
 use crate::kernel::sockets::{Process, Socket, Sockets, cgroup_paths, holders, unit};
 
 /// What a change of worlds does to the connections that are alive: `GET /v1/connections`, and a part of the plan.
@@ -80,9 +80,15 @@ impl Owner {
 /// to them. How long that takes with 100,000 connections is what `make bench-conntrack` says.
 pub fn look(before: View<'_>, after: View<'_>) -> Result<LiveReport, ConntrackError> {
     let mut entries = connections()?;
+    let is_complete = entries.len() < MOST;
     entries.retain(Entry::is_alive);
     let mut tracked: Vec<Tracked> = entries.iter().map(as_tracked).collect();
     let mut ends = Ends::new(after.worlds);
+    if !is_complete {
+        ends.notes.push(format!(
+            "there are more connections than the first {MOST}, and only those were looked at"
+        ));
+    }
     if has_services(before.worlds) || has_services(after.worlds) {
         ends.fill_in_cgroups(&entries, &mut tracked);
     }

@@ -11,7 +11,7 @@ use nix::sys::socket::SockProtocol;
 use super::netlink::{attributes, dump, value};
 
 /// Connections that are read at most: beyond, the sweep would cost more memory than a firewall's daemon should have.
-const MOST: usize = 1 << 20;
+pub const MOST: usize = 1 << 20;
 
 /// `NFNL_SUBSYS_CTNETLINK`, and in it `IPCTNL_MSG_CT_GET`.
 const GET: u16 = 1 << 8 | 1;

@@ -5,9 +5,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use palisade_cases::{
-    Case, Journey, Way, expected, predicted, promoted, without_safety_nets, without_staged,
-};
+use palisade_cases::{Case, Journey, Way, expected, predicted, without_safety_nets, without_staged};
 use palisade_rules::compile::{CountedBy, compile};
 use palisade_rules::evaluate::Verdict;
 use palisade_rules::net::Direction;
@@ -36,7 +34,7 @@ pub(super) fn roll_out(lab: &mut Lab, case: &Case) -> anyhow::Result<Result<Tall
     let case = lab.adapt(case);
     let journeys = calibrated(lab, &case)?;
     let mut tally = Tally::default();
-    let after = promoted(&case.snapshot);
+    let after = case.snapshot.promoted(|_| true);
     let last = without_safety_nets(&after, &case.host);
     let snapshots = [without_staged(&case.snapshot), case.snapshot.clone(), after, last];
     let worlds = snapshots.map(|snapshot| resolve(&snapshot, case.host.clone()));

@@ -15,4 +15,4 @@ pub use events::{describe, event};
 pub use expected::{Expected, Passed, expected};
 pub use generate::{CGROUPS, Case, PORTS, case};
 pub use journey::{Journey, Way};
-pub use promote::{predicted, promoted, without_safety_nets, without_staged};
+pub use promote::{predicted, without_safety_nets, without_staged};

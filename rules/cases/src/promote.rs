@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use palisade_rules::resource::{Policy, StagedAction};
 use palisade_rules::snapshot::Snapshot;
 use palisade_rules::world::{Host, Worlds, resolve};
 
@@ -11,28 +10,6 @@ pub fn without_staged(snapshot: &Snapshot) -> Snapshot {
     let mut without = snapshot.clone();
     without.policies.retain(|policy| policy.staged.is_none());
     without
-}
-
-/// The directory after every staged object was promoted; what is parked stays parked.
-pub fn promoted(snapshot: &Snapshot) -> Snapshot {
-    let acts = |policy: &&Policy| !matches!(policy.staged, None | Some(StagedAction::Ignore));
-    let replaced: Vec<_> = snapshot
-        .policies
-        .iter()
-        .filter(acts)
-        .map(|policy| &policy.id)
-        .collect();
-    let mut promoted = snapshot.clone();
-    promoted.policies.retain(|policy| match policy.staged {
-        None => !replaced.contains(&&policy.id),
-        Some(action) => action != StagedAction::Delete,
-    });
-    for policy in &mut promoted.policies {
-        if policy.staged != Some(StagedAction::Ignore) {
-            policy.staged = None;
-        }
-    }
-    promoted
 }
 
 /// Worlds in which the pending one is in force: what the evaluator says of them, it predicts of the promoted directory.
