@@ -119,7 +119,7 @@ fn steps(world: &Value) -> Vec<String> {
 fn packets_are_shown_in_the_words_of_policies() -> anyhow::Result<()> {
     let hosts = ThreeHosts::new()?;
     let daemon = database(&hosts)?;
-    let tracing = live(&daemon, &["--to", "database-eth0"])?;
+    let tracing = live(&daemon, &["--to", "HEP:database-eth0"])?;
     for (number, (from, what, version, verdict, pending, kind)) in [
         (
             "backend",

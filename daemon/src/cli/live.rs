@@ -12,6 +12,7 @@ use palisade_nft::{
 };
 use palisade_rules::analysis::{StepReport, parse_protocol};
 use palisade_rules::ruleset::TABLE;
+use palisade_rules::world::EndpointKind;
 use serde::Serialize;
 
 use super::args::{ExplainArgs, Format};
@@ -332,12 +333,19 @@ async fn addresses(client: &Client, name: Option<&str>) -> Result<Vec<Option<IpA
         return Ok(vec![Some(address)]);
     }
     let endpoints: Vec<EndpointRow> = client.get("/v1/endpoints").await?;
+    let (kind, name) = match name
+        .split_once(':')
+        .map(|(kind, name)| (EndpointKind::parse(kind), name))
+    {
+        Some((Some(kind), name)) => (Some(kind), name),
+        _ => (None, name),
+    };
     let is_meant = |endpoint: &&EndpointRow| {
         let full = match &endpoint.namespace {
             Some(namespace) => format!("{namespace}/{}", endpoint.name),
             None => endpoint.name.clone(),
         };
-        name == endpoint.name || name == full || name == format!("{}:{full}", endpoint.kind)
+        kind.is_none_or(|kind| endpoint.kind == kind.as_str()) && (name == endpoint.name || name == full)
     };
     let found = endpoints
         .iter()

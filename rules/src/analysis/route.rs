@@ -52,7 +52,7 @@ impl Party {
             return Party::at(worlds, address);
         }
         let (kind, name) = match text.split_once(':') {
-            Some((kind, name)) if kind_of(kind).is_some() => (kind_of(kind), name),
+            Some((kind, name)) if EndpointKind::parse(kind).is_some() => (EndpointKind::parse(kind), name),
             _ => (None, text),
         };
         let named = worlds.directory.named(name).iter();
@@ -306,16 +306,6 @@ pub(super) fn then(ways: &mut Ways, continuations: &[Way]) {
         })
     };
     *ways = std::mem::take(ways).into_iter().flat_map(followed).collect();
-}
-
-/// The kind of endpoint of a name or short name, in any case.
-fn kind_of(text: &str) -> Option<EndpointKind> {
-    match text.to_lowercase().as_str() {
-        "hostendpoint" | "hep" => Some(EndpointKind::Host),
-        "workloadendpoint" | "wep" => Some(EndpointKind::Workload),
-        "serviceendpoint" | "sep" => Some(EndpointKind::Service),
-        _ => None,
-    }
 }
 
 /// Why a name means no endpoint, or more than one.

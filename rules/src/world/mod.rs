@@ -282,6 +282,16 @@ impl EndpointKind {
         }
     }
 
+    /// The kind of a name or short name, in any case, as people write it before an endpoint's name and a colon.
+    pub fn parse(word: &str) -> Option<Self> {
+        match word.to_lowercase().as_str() {
+            "hostendpoint" | "hep" => Some(EndpointKind::Host),
+            "workloadendpoint" | "wep" => Some(EndpointKind::Workload),
+            "serviceendpoint" | "sep" => Some(EndpointKind::Service),
+            _ => None,
+        }
+    }
+
     /// The stages at which its policies are asked.
     pub fn stages(self) -> &'static [Stage] {
         match self {
