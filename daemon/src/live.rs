@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use palisade_rules::analysis::connections::{Affected, Effect, Sweep, Tracked, View, sweep};
+use palisade_rules::analysis::Side;
+use palisade_rules::analysis::connections::{Affected, Effect, Sweep, Tracked, sweep};
 use palisade_rules::evaluate::Packet;
 use palisade_rules::net::Protocol;
 use palisade_rules::world::{Attachment, Worlds};
@@ -78,7 +79,7 @@ impl Owner {
 
 /// Reads the connections in the network namespace of the calling thread and says what the step between two worlds does
 /// to them. How long that takes with 100,000 connections is what `make bench-conntrack` says.
-pub fn look(before: View<'_>, after: View<'_>) -> Result<LiveReport, ConntrackError> {
+pub fn look(before: Side<'_>, after: Side<'_>) -> Result<LiveReport, ConntrackError> {
     let mut entries = connections()?;
     let is_complete = entries.len() < MOST;
     entries.retain(Entry::is_alive);

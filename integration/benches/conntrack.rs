@@ -15,7 +15,7 @@ use palisade::kernel::conntrack::connections;
 use palisade::lab::Namespace;
 use palisade::live::look;
 use palisade::source::{SourceFile, decode_files};
-use palisade_rules::analysis::connections::View;
+use palisade_rules::analysis::Side;
 use palisade_rules::world::{Host, WorldKind, Worlds, resolve};
 
 const CONNECTIONS: u32 = 100_000;
@@ -70,9 +70,9 @@ fn time(worlds: &Worlds) -> anyhow::Result<Times> {
     let started = Instant::now();
     connections()?;
     let read = started.elapsed();
-    let view = |world| View { worlds, world };
+    let side = |world| Side { worlds, world };
     let started = Instant::now();
-    let report = look(view(WorldKind::Enforced), view(WorldKind::Pending))?;
+    let report = look(side(WorldKind::Enforced), side(WorldKind::Pending))?;
     Ok(Times {
         read,
         total: started.elapsed(),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use palisade_rules::analysis::connections::{Effect, View};
+use palisade_rules::analysis::connections::Effect;
 use palisade_rules::analysis::{Difference, Side, diff};
 use palisade_rules::world::WorldKind;
 use tracing::{error, warn};
@@ -37,8 +37,8 @@ impl Daemon {
     /// What promoting everything that is staged would do to the connections that are alive.
     pub fn connections(&self) -> Result<LiveReport, KernelError> {
         let worlds = &self.generation().worlds;
-        let view = |world| View { worlds, world };
-        Ok(live::look(view(WorldKind::Enforced), view(WorldKind::Pending))?)
+        let side = |world| Side { worlds, world };
+        Ok(live::look(side(WorldKind::Enforced), side(WorldKind::Pending))?)
     }
 
     /// What promoting everything staged would change, or what changed between two generations.
@@ -114,18 +114,14 @@ impl Daemon {
             names => Promote::Named(names),
         };
         let planned = lock(&self.engine).plan(&Proposal { files, promote })?;
-        let view = |worlds| View {
-            worlds,
-            world: WorldKind::Enforced,
-        };
         let side = |worlds| Side {
             worlds,
             world: WorldKind::Enforced,
         };
-        let connectivity = !request.without_connectivity;
-        let connectivity = connectivity.then(|| diff(side(&planned.current.worlds), side(&planned.worlds)));
+        let [before, after] = [&planned.current.worlds, &planned.worlds].map(side);
+        let connectivity = (!request.without_connectivity).then(|| diff(before, after));
         let mut warnings = planned.warnings;
-        let connections = live::look(view(&planned.current.worlds), view(&planned.worlds));
+        let connections = live::look(before, after);
         let connections = connections
             .inspect_err(|error| warnings += &format!("live connections are left out: {error}\n"))
             .ok();

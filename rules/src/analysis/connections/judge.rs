@@ -8,7 +8,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Fate, Tracked, View};
+use super::{Fate, Tracked};
+use crate::analysis::Side;
 use crate::analysis::names::name_of;
 use crate::analysis::route::{Ask, Party, Route, Ways, then, through};
 use crate::evaluate::{Part, Step, Verdict, evaluate_translated};
@@ -17,7 +18,7 @@ use crate::world::{Attachment, EndpointId, EndpointKind, World};
 
 /// One world, and who in it has which of the host's addresses.
 pub(super) struct Judge<'w> {
-    view: View<'w>,
+    side: Side<'w>,
     local: BTreeMap<IpAddr, Option<EndpointId>>,
     /// Paths of cgroups below the root, and whose they are.
     services: BTreeMap<&'w str, EndpointId>,
@@ -62,23 +63,23 @@ struct End {
 }
 
 impl<'w> Judge<'w> {
-    pub(super) fn new(view: View<'w>) -> Self {
+    pub(super) fn new(side: Side<'w>) -> Self {
         let mut services = BTreeMap::new();
-        for (id, _, attachment) in view.worlds.local() {
+        for (id, _, attachment) in side.worlds.local() {
             if let Attachment::Cgroups(cgroups) = attachment {
                 services.extend(cgroups.iter().map(|cgroup| (cgroup.path.as_str(), id)));
             }
         }
         Judge {
-            local: local(view),
+            local: local(side),
             services,
-            view,
+            side,
         }
     }
 
-    /// What becomes of the connection if it is opened again, in the view's world or what is left of it.
+    /// What becomes of the connection if it is opened again, in the side's world or what is left of it.
     pub(super) fn judge(&self, world: &World, connection: &Tracked) -> Judgement {
-        let worlds = self.view.worlds;
+        let worlds = self.side.worlds;
         let exempt = Judgement {
             exempt: true,
             ..Judgement::default()
@@ -128,7 +129,7 @@ impl<'w> Judge<'w> {
 
     /// What an end is called: by its endpoint on this host, else by its address.
     pub(super) fn name(&self, address: IpAddr, cgroup: Option<&str>) -> String {
-        let worlds = self.view.worlds;
+        let worlds = self.side.worlds;
         if let Some(id) = self.end(address, cgroup).endpoint {
             return worlds.endpoint(id).to_string();
         }
@@ -139,7 +140,7 @@ impl<'w> Judge<'w> {
 
     fn end(&self, address: IpAddr, cgroup: Option<&str>) -> End {
         let known = self.local.get(&address).copied();
-        let is_workload = |id: EndpointId| self.view.worlds.endpoint(id).kind == EndpointKind::Workload;
+        let is_workload = |id: EndpointId| self.side.worlds.endpoint(id).kind == EndpointKind::Workload;
         let is_host =
             address.is_loopback() || known.is_some_and(|endpoint| !endpoint.is_some_and(is_workload));
         let service = cgroup.and_then(|path| self.service(path)).filter(|_| is_host);
@@ -160,7 +161,7 @@ impl<'w> Judge<'w> {
 
     /// The endpoint of every interface that no other one has.
     fn rest(&self) -> Option<EndpointId> {
-        let mut local = self.view.worlds.local();
+        let mut local = self.side.worlds.local();
         local
             .find(|(.., attachment)| **attachment == Attachment::Rest)
             .map(|(id, ..)| id)
@@ -168,10 +169,10 @@ impl<'w> Judge<'w> {
 
     /// The ways of a packet that meets no endpoint's own policies.
     fn forwarded(&self, from: End, to: End) -> Ways {
-        match self.view.worlds.host.node.as_deref() {
+        match self.side.worlds.host.node.as_deref() {
             Some(node) if !from.is_host && !to.is_host => {
                 let [ingress, egress] = [Direction::Ingress, Direction::Egress]
-                    .map(|direction| through(self.view.worlds, node, direction));
+                    .map(|direction| through(self.side.worlds, node, direction));
                 let mut ways = ingress;
                 then(&mut ways, &egress);
                 ways
@@ -189,7 +190,7 @@ impl<'w> Judge<'w> {
                 Part::Arrival => &connection.arriving,
             };
             let decision = evaluate_translated(
-                self.view.worlds,
+                self.side.worlds,
                 world,
                 ask.endpoint,
                 ask.direction,
@@ -213,11 +214,11 @@ impl<'w> Judge<'w> {
 
 /// The addresses on this host, and the endpoints that they belong to: the host's own by their interface, those of
 /// workloads as they are written.
-fn local(view: View<'_>) -> BTreeMap<IpAddr, Option<EndpointId>> {
+fn local(side: Side<'_>) -> BTreeMap<IpAddr, Option<EndpointId>> {
     let mut by_interface = BTreeMap::new();
     let mut rest = None;
     let mut local = BTreeMap::new();
-    for (id, endpoint, attachment) in view.worlds.local() {
+    for (id, endpoint, attachment) in side.worlds.local() {
         match (endpoint.kind, attachment) {
             (EndpointKind::Host, Attachment::Interfaces(interfaces)) => {
                 by_interface.extend(interfaces.iter().map(|interface| (interface.as_str(), id)));
@@ -229,7 +230,7 @@ fn local(view: View<'_>) -> BTreeMap<IpAddr, Option<EndpointId>> {
             _ => {}
         }
     }
-    for (interface, addresses) in &view.worlds.host.interfaces {
+    for (interface, addresses) in &side.worlds.host.interfaces {
         let endpoint = by_interface.get(interface.as_str()).copied().or(rest);
         local.extend(addresses.iter().map(|&address| (address, endpoint)));
     }

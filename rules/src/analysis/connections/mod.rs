@@ -20,20 +20,11 @@ use serde::{Deserialize, Serialize};
 use self::blocks::Blocks;
 use self::judge::{Judge, Judgement};
 use self::reduced::{PortBlocks, Reduced};
-use super::StepReport;
+use super::{Side, StepReport};
 use crate::evaluate::{Packet, Step};
 use crate::net::Protocol;
 use crate::resource::PolicyStage;
 use crate::world::{WorldKind, Worlds};
-
-/// One of the worlds that a sweep compares.
-#[derive(Clone, Copy, Debug)]
-pub struct View<'w> {
-    /// Both worlds, as one host sees them.
-    pub worlds: &'w Worlds,
-    /// Which of the two.
-    pub world: WorldKind,
-}
 
 /// A connection that the kernel tracks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,14 +124,14 @@ impl Sweep {
 
 /// What the step from one world to another does to live connections. Each question is answered once, however many
 /// connections ask it.
-pub fn sweep(before: View<'_>, after: View<'_>, connections: &[Tracked]) -> Sweep {
+pub fn sweep(before: Side<'_>, after: Side<'_>, connections: &[Tracked]) -> Sweep {
     let mut sweeper = Sweeper {
         blocks: Blocks::of(&[before.worlds, after.worlds]),
         ports: PortBlocks::of(&[before.worlds, after.worlds]),
         reduced: None,
         source_ports: looks_at_source_ports(before.worlds) || looks_at_source_ports(after.worlds),
         judges: [Judge::new(before), Judge::new(after)],
-        views: [before, after],
+        sides: [before, after],
         answers: BTreeMap::new(),
         groups: BTreeMap::new(),
         affected: Vec::new(),
@@ -207,7 +198,7 @@ struct Sweeper<'w> {
     reduced: Option<(Class, Reduced)>,
     source_ports: bool,
     judges: [Judge<'w>; 2],
-    views: [View<'w>; 2],
+    sides: [Side<'w>; 2],
     answers: BTreeMap<Question, Answer>,
     groups: BTreeMap<GroupKey, usize>,
     affected: Vec<Affected>,
@@ -220,7 +211,7 @@ impl Sweeper<'_> {
             Some((same, reduced)) if same == class => reduced,
             _ => {
                 let ports = [&connection.arriving, &connection.packet].map(|packet| packet.destination_port);
-                Reduced::new(self.views, connection.packet.protocol, ports)
+                Reduced::new(self.sides, connection.packet.protocol, ports)
             }
         };
         let answer = self.answer_in(&reduced, connection);
@@ -242,7 +233,7 @@ impl Sweeper<'_> {
             _ if judgements.iter().all(|judgement| judgement.exempt) => Answer::Exempt,
             None => Answer::Unaffected,
             Some((effect, side, step)) => {
-                let step = StepReport::new(self.views[side].worlds, &step);
+                let step = StepReport::new(self.sides[side].worlds, &step);
                 Answer::Affected(self.group(connection, effect, step, &judgements))
             }
         };

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::View;
 use super::blocks::Blocks;
+use crate::analysis::Side;
 use crate::net::{Direction, Protocol};
 use crate::world::{World, WorldKind, WorldPolicy, WorldRule, Worlds};
 
@@ -45,14 +45,14 @@ pub(super) struct Reduced {
 
 impl Reduced {
     /// What is left for packets to any of these ports, which stand for their blocks.
-    pub(super) fn new(views: [View<'_>; 2], protocol: Protocol, ports: [u16; 2]) -> Self {
-        let worlds = views.map(|view| reduced(view, |rule| can_match(rule, protocol, ports)));
-        let left = views.iter().zip(&worlds).flat_map(|(view, world)| {
+    pub(super) fn new(sides: [Side<'_>; 2], protocol: Protocol, ports: [u16; 2]) -> Self {
+        let worlds = sides.map(|side| reduced(side, |rule| can_match(rule, protocol, ports)));
+        let left = sides.iter().zip(&worlds).flat_map(|(side, world)| {
             world
                 .policies
                 .iter()
                 .flat_map(rules)
-                .map(|rule| (view.worlds, rule))
+                .map(|rule| (side.worlds, rule))
         });
         Reduced {
             blocks: Blocks::of_rules(left),
@@ -61,13 +61,13 @@ impl Reduced {
     }
 }
 
-fn reduced(view: View<'_>, is_left: impl Fn(&WorldRule) -> bool) -> World {
-    let world = view.worlds.world(view.world);
+fn reduced(side: Side<'_>, is_left: impl Fn(&WorldRule) -> bool) -> World {
+    let world = side.worlds.world(side.world);
     let left = |policy: &WorldPolicy, direction| {
         let rules = policy.rules(direction)?;
         Some(rules.iter().filter(|rule| is_left(rule)).cloned().collect())
     };
-    let local = || view.worlds.local().map(|(id, ..)| id.0);
+    let local = || side.worlds.local().map(|(id, ..)| id.0);
     let selecting: BTreeSet<usize> = local()
         .flat_map(|id| world.by_endpoint[id].iter().copied())
         .collect();

@@ -73,8 +73,8 @@ fn tracked(text: &str) -> Tracked {
 
 /// What promotion does to connections, a line for each group.
 fn promote(worlds: &Worlds, connections: &[Tracked]) -> Vec<String> {
-    let view = |world| View { worlds, world };
-    let swept = sweep(view(WorldKind::Enforced), view(WorldKind::Pending), connections);
+    let side = |world| Side { worlds, world };
+    let swept = sweep(side(WorldKind::Enforced), side(WorldKind::Pending), connections);
     let affected: usize = swept.affected.iter().map(|group| group.connections).sum();
     assert_eq!(swept.exempt + swept.unaffected + affected, connections.len());
     let line = |group: &Affected| {
@@ -169,11 +169,11 @@ fn loopback_and_what_is_expected_are_exempt() {
         tracked("tcp 10.0.0.1:5000 10.2.0.1:80"),
         expected,
     ];
-    let view = |world| View {
+    let side = |world| Side {
         worlds: &worlds,
         world,
     };
-    let swept = sweep(view(WorldKind::Enforced), view(WorldKind::Pending), &own);
+    let swept = sweep(side(WorldKind::Enforced), side(WorldKind::Pending), &own);
     assert_eq!((swept.exempt, swept.connections), (5, 5), "{swept:?}");
 }
 
@@ -344,7 +344,7 @@ fn the_sweep_agrees_with_explain() {
                 (WorldKind::Enforced, &answer.enforced),
                 (WorldKind::Pending, &answer.pending),
             ] {
-                let judge = Judge::new(View {
+                let judge = Judge::new(Side {
                     worlds: &worlds,
                     world,
                 });
@@ -355,11 +355,11 @@ fn the_sweep_agrees_with_explain() {
                 };
                 let whole = judge.judge(worlds.world(world), &connection);
                 assert_eq!(whole.fate(), expected, "{connection:?}");
-                let view = View {
+                let side = Side {
                     worlds: &worlds,
                     world,
                 };
-                let left = Reduced::new([view, view], connection.packet.protocol, [port, port]);
+                let left = Reduced::new([side, side], connection.packet.protocol, [port, port]);
                 assert_eq!(judge.judge(&left.worlds[0], &connection), whole, "{connection:?}");
             }
         }

@@ -21,7 +21,7 @@ pub use self::witness::{Verdicts, Witness};
 use super::matrix::{Allowed, Frame};
 use crate::world::{WorldKind, Worlds};
 
-/// One of the two things that are compared.
+/// One of two worlds that are compared, here and by [`connections`](super::connections).
 #[derive(Clone, Copy, Debug)]
 pub struct Side<'w> {
     /// A directory, as one host sees it.
