@@ -68,6 +68,7 @@ impl Owner {
     pub fn phrase(&self) -> String {
         let process = match (&self.comm, self.pid) {
             (Some(comm), Some(pid)) => format!("{comm}[{pid}]"),
+            (Some(comm), None) => comm.clone(),
             _ => format!("a process of uid {}", self.uid),
         };
         match &self.unit {

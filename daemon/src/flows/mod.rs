@@ -5,6 +5,7 @@
 //! ([`sink`]). Counters are the truth about how much, these records explain who.
 
 pub mod attribute;
+pub mod batch;
 pub mod observe;
 pub mod packet;
 pub mod reader;

@@ -8,6 +8,7 @@ use palisade_rules::net::{Direction, Protocol};
 use time::OffsetDateTime;
 
 use crate::apply::EndpointKey;
+use crate::live::Owner;
 
 /// Distinct connections that are kept apart: in one interval, and for reports. What comes beyond is counted, not kept.
 const MAX_KEPT: usize = 65_536;
@@ -107,6 +108,7 @@ pub struct Observations {
 #[derive(Clone, Debug, Default)]
 pub struct Kept {
     connections: BTreeMap<Connection, VecDeque<(u64, Tally)>>,
+    owners: BTreeMap<Connection, Vec<Owner>>,
     missing: Missing,
 }
 
@@ -192,6 +194,11 @@ impl Kept {
             })?;
             Some((connection, tally))
         })
+    }
+
+    /// Who held the sockets of this host's end of a connection, most first, as far as they were found.
+    pub fn owners(&self, connection: &Connection) -> &[Owner] {
+        self.owners.get(connection).map_or(&[], Vec::as_slice)
     }
 
     /// What is missing since the start.

@@ -16,6 +16,7 @@ use time::OffsetDateTime;
 use super::attribute::{Attribution, attribute, parties};
 use super::observe::{Connection, Interval, Missing, Tally};
 use crate::apply::Generation;
+use crate::live::Owner;
 
 /// A line of the file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -25,6 +26,8 @@ pub enum Record {
     Flow(Box<FlowRecord>),
     /// A counter.
     Rule(Box<RuleRecord>),
+    /// How what was recorded of an interval and what the kernel counted fit together.
+    Interval(Box<IntervalRecord>),
 }
 
 /// Connections of one interval with the same ends, port, verdicts and traces.
@@ -72,17 +75,75 @@ pub struct FlowRecord {
     pub dest_port: u16,
     /// The protocol, in nftables' word or as a number.
     pub proto: String,
+    /// Who held the sockets of the source, where it is of this host: most first, as far as they were found.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub source_owners: Vec<Owner>,
+    /// Who held the sockets of the destination, where it is of this host.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dest_owners: Vec<Owner>,
     /// Why.
     pub policies: Traces,
-    /// First packets towards this host; one that is sent again counts again.
+    /// First packets that policies were asked about: what the counters count. One that is sent again counts again.
+    pub evaluated: u64,
+    /// Packets towards this host: first packets, and with conntrack's accounting all others of these connections.
     pub packets_in: u64,
-    /// First packets from this host.
+    /// Packets from this host.
     pub packets_out: u64,
     /// Bytes of `packets_in`.
     pub bytes_in: u64,
     /// Bytes of `packets_out`.
     pub bytes_out: u64,
+    /// Connections that began in the interval: first packets that were allowed.
+    pub connections_started: u64,
+    /// Connections that conntrack has forgotten in the interval.
+    pub connections_completed: u64,
+    /// Connections that conntrack held at its end.
+    pub connections_live: u64,
+    /// How long the completed ones have lived, all together, in milliseconds.
+    pub completed_duration_ms: u64,
+    /// Where this is a remainder, how many flows it stands for: their ends and ports were not kept apart, for want of
+    /// room. 0 for a flow.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub folded_flows: u64,
     /// How complete the interval is.
+    pub log_status: LogStatus,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// An interval, and what there is to say of all its records: written last.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IntervalRecord {
+    /// When the interval began.
+    #[serde(with = "time::serde::rfc3339")]
+    pub start_time: OffsetDateTime,
+    /// When it ended.
+    #[serde(with = "time::serde::rfc3339")]
+    pub end_time: OffsetDateTime,
+    /// The generation in force at its end.
+    pub generation: u64,
+    /// Flows that were kept apart.
+    pub flows: u64,
+    /// Flows that were not: they are in the remainders.
+    pub folded_flows: u64,
+    /// First packets in flow records, remainders among them.
+    pub evaluated: u64,
+    /// First packets that deciding counters counted.
+    pub counted: u64,
+    /// As `evaluated`, since the daemon started.
+    pub evaluated_total: u64,
+    /// As `counted`, since the daemon started.
+    pub counted_total: u64,
+    /// Flow records that were left out of this sink, as `flows.records` says.
+    pub suppressed: u64,
+    /// First packets of those.
+    pub suppressed_evaluated: u64,
+    /// Records that this sink has missed since the daemon started: it was too slow, it failed, or its budget was spent.
+    pub missed_total: u64,
+    /// What is missing.
     pub log_status: LogStatus,
 }
 
@@ -118,6 +179,10 @@ pub struct LogStatus {
     /// What is missing, in packets.
     #[serde(flatten)]
     pub missing: Missing,
+    /// Whether packets and bytes are those that conntrack accounts, and not first packets alone.
+    pub accounting: bool,
+    /// How often ends of connections were lost between kernel and daemon; nobody knows how many.
+    pub ends_lost: u64,
 }
 
 /// One counter over one interval.
@@ -305,6 +370,8 @@ pub fn flow_records(
     let log_status = LogStatus {
         complete: interval.missing.is_nothing(),
         missing: interval.missing,
+        accounting: false,
+        ends_lost: 0,
     };
     flows
         .into_iter()
@@ -341,6 +408,18 @@ pub fn flow_records(
                     dest_ip: destination.ip,
                     dest_port,
                     proto: palisade_rules::net::Protocol(protocol).to_string(),
+                    source_owners: Vec::new(),
+                    dest_owners: Vec::new(),
+                    connections_started: if attribution.action == Verdict::Allow {
+                        tally.packets
+                    } else {
+                        0
+                    },
+                    connections_completed: 0,
+                    connections_live: 0,
+                    completed_duration_ms: 0,
+                    folded_flows: 0,
+                    evaluated: tally.packets,
                     policies: attribution.policies,
                     packets_in,
                     packets_out,
