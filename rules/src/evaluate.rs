@@ -28,7 +28,7 @@ use crate::world::{
 };
 
 /// What policies can see of the first packet of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Packet {
     /// Where from.
     pub source: IpAddr,

@@ -15,6 +15,13 @@ pub(super) const SNAPLEN: u32 = 128;
 /// Packets that wait in the kernel for a reader to be woken: waking it for each one costs three times as much.
 pub(super) const QUEUE_THRESHOLD: u16 = 64;
 
+/// What the prefix of a copy begins with that stands for others like it: `palisade/sampled-in/12/eth0`.
+pub const SAMPLED: &str = "sampled-";
+
+/// How many untracked packets of one place are copied: a second, and at once after a pause.
+const SAMPLED_PER_SECOND: u32 = 100;
+const SAMPLED_BURST: u32 = 200;
+
 /// One place of an endpoint, in one direction and at one stage.
 pub(super) struct EndpointCompiler<'c, 'w> {
     pub(super) compiler: &'c mut Compiler<'w>,
@@ -100,12 +107,9 @@ impl<'w> EndpointCompiler<'_, 'w> {
             }
         } else {
             rules.push(self.invalid());
-            rules.extend(
-                self.compiler
-                    .options
-                    .flow_log
-                    .map(|flow_log| self.flow_log(flow_log)),
-            );
+            if let Some(flow_log) = self.compiler.options.flow_log {
+                rules.extend([self.flow_log(flow_log), self.sampled_flow_log(flow_log)]);
+            }
         }
         if self.endpoint.kind == EndpointKind::Host
             && self.stage != Stage::Forward
@@ -262,10 +266,33 @@ impl<'w> EndpointCompiler<'_, 'w> {
         }
     }
 
+    /// A copy of each packet that starts a connection.
     fn flow_log(&self, flow_log: FlowLog) -> Rule {
-        let log = Log {
+        Rule {
+            matches: vec![Match::CtState(&[CtState::New])],
+            statements: vec![Statement::Log(self.flow_copy(flow_log, ""))],
+            comment: Comment::new("flow record: first packet of a connection"),
+        }
+    }
+
+    /// A copy of some of the packets that conntrack never saw, because of an untracked policy or somebody's `notrack`: each
+    /// of them is a first one, so that a copy of all would be a copy of the traffic.
+    fn sampled_flow_log(&self, flow_log: FlowLog) -> Rule {
+        let limit = Statement::Limit {
+            per_second: SAMPLED_PER_SECOND,
+            burst: SAMPLED_BURST,
+        };
+        Rule {
+            matches: vec![Match::CtState(&[CtState::Untracked])],
+            statements: vec![limit, Statement::Log(self.flow_copy(flow_log, SAMPLED))],
+            comment: Comment::new("flow record: a sample of what is not tracked"),
+        }
+    }
+
+    fn flow_copy(&self, flow_log: FlowLog, kind: &str) -> Log {
+        Log {
             prefix: flow_prefix(
-                &way(self.stage, self.direction, self.place),
+                &format!("{kind}{}", way(self.stage, self.direction, self.place)),
                 flow_log.generation,
                 match self.place {
                     Place::Interface(name) | Place::Service(name) => name,
@@ -275,11 +302,6 @@ impl<'w> EndpointCompiler<'_, 'w> {
             group: flow_log.group,
             snaplen: SNAPLEN,
             queue_threshold: QUEUE_THRESHOLD,
-        };
-        Rule {
-            statements: vec![Statement::Log(log)],
-            comment: Comment::new("flow record: first packet of a connection"),
-            ..Rule::default()
         }
     }
 

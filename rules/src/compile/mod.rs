@@ -36,6 +36,7 @@ use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Ruleset, Statement};
 use crate::world::{EndpointKind, Stage, World, WorldKind, WorldPolicy, Worlds};
 
 use endpoint::EndpointCompiler;
+pub use endpoint::SAMPLED;
 use hooks::{BASES, Base, established};
 use names::CounterNames;
 use sets::SetInterner;

@@ -255,7 +255,11 @@ mod flow_log {
                 "palisade/in/42/eth1",
                 of_rule.as_str(),
                 "palisade/out/42/eth0",
-                "palisade/out/42/eth1"
+                "palisade/out/42/eth1",
+                "palisade/sampled-in/42/eth0",
+                "palisade/sampled-in/42/eth1",
+                "palisade/sampled-out/42/eth0",
+                "palisade/sampled-out/42/eth1",
             ]
             .into()
         );

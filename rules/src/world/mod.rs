@@ -262,7 +262,7 @@ impl fmt::Display for Endpoint {
 }
 
 /// What an endpoint is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum EndpointKind {
     /// Interfaces of a host: `HostEndpoint`.
     Host,

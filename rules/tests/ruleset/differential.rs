@@ -3,7 +3,8 @@
 use std::env;
 
 use palisade_cases::{Case, Journey, case, describe, event, expected, without_staged};
-use palisade_rules::analysis::{Query, explain};
+use palisade_rules::analysis::connections::Blocks;
+use palisade_rules::analysis::{Query, explain, name_of};
 use palisade_rules::compile::{Compiled, Counted, DenyAction, MARK_ALL, compile};
 use palisade_rules::evaluate::{Decision, Packet, Verdict, evaluate, evaluate_forwarded};
 use palisade_rules::net::Direction;
@@ -83,6 +84,29 @@ proptest! {
                 (run.end, decided(compiled, &run))
             });
             prop_assert_eq!(staged, bare, "{:?}", journey);
+        }
+    }
+
+    #[test]
+    fn addresses_of_one_block_are_the_same_to_everything(case in case(JOURNEYS)) {
+        let worlds = resolve(&case.snapshot, case.host.clone());
+        let blocks = Blocks::of_everything(&worlds);
+        for Journey { packet, .. } in &case.journeys {
+            let [source, destination] = [packet.source, packet.destination].map(|address| blocks.first_of(address));
+            prop_assert_eq!(blocks.of_address(packet.source), blocks.of_address(source));
+            prop_assert_eq!(name_of(&worlds, packet.source), name_of(&worlds, source));
+            let other = Packet { source, destination, ..*packet };
+            for endpoint in (0..worlds.endpoints.len()).map(EndpointId) {
+                for direction in Direction::BOTH {
+                    for world in [&worlds.enforced, &worlds.pending] {
+                        let ask = |packet| decisions(&worlds, world, endpoint, direction, packet);
+                        // To its own address a host is loopback, whichever of them: what is the same on both ends.
+                        if (packet.source == packet.destination) == (source == destination) {
+                            prop_assert_eq!(ask(packet), ask(&other), "{:?} {:?}", packet, other);
+                        }
+                    }
+                }
+            }
         }
     }
 

@@ -6,38 +6,39 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::net::Direction;
-use crate::world::{WorldRule, Worlds};
+use crate::world::{WorldKind, WorldRule, Worlds};
 
 /// Every address, cut into blocks: two of one block are the same to all that the blocks were made of. An address is found
 /// by a binary search.
 #[derive(Debug)]
-pub(super) struct Blocks {
+pub struct Blocks {
     /// The first address of each block, sorted, IPv4 before IPv6.
     starts: Vec<IpAddr>,
 }
 
 impl Blocks {
+    /// Blocks whose addresses nothing tells apart: no endpoint, no name, no rule in either world.
+    pub fn of_everything(worlds: &Worlds) -> Self {
+        let mut starts = Starts::default();
+        starts.cut_by_names(worlds);
+        // Many rules look at one set.
+        let sets = worlds.address_sets.iter();
+        sets.flat_map(|set| &set.nets).for_each(|&net| starts.cut(net));
+        let policies = WorldKind::BOTH.map(|kind| &worlds.world(kind).policies);
+        let rules = policies
+            .into_iter()
+            .flatten()
+            .flat_map(|policy| Direction::BOTH.map(|direction| policy.rules(direction).unwrap_or_default()));
+        rules.flatten().for_each(|rule| starts.cut_by_nets(rule));
+        starts.into()
+    }
+
     /// Blocks whose addresses belong to the same endpoint, have the same name, and are the same to profiles and
     /// failsafes.
     pub(super) fn of(worlds: &[&Worlds]) -> Self {
         let mut starts = Starts::default();
-        well_known().for_each(|net| starts.cut(net));
         for worlds in worlds {
-            let own = worlds.host.interfaces.values().flatten();
-            let known = worlds.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
-            own.chain(known).for_each(|&address| starts.cut(address.into()));
-            let named = worlds.networks.iter().flat_map(|network| &network.nets);
-            named.for_each(|&net| starts.cut(net));
-            let failsafes = Direction::BOTH.map(|direction| worlds.host.failsafes.ports(direction));
-            let trusted = failsafes
-                .into_iter()
-                .flatten()
-                .filter_map(|failsafe| failsafe.net);
-            trusted.for_each(|net| starts.cut(net));
-            let profiles = worlds.profiles.iter();
-            let rules =
-                profiles.flat_map(|profile| Direction::BOTH.map(|direction| profile.rules(direction)));
-            rules.flatten().for_each(|rule| starts.cut_by(worlds, rule));
+            starts.cut_by_names(worlds);
         }
         starts.into()
     }
@@ -49,8 +50,15 @@ impl Blocks {
         starts.into()
     }
 
+    /// The first address of the block that an address is in.
+    pub fn first_of(&self, address: IpAddr) -> IpAddr {
+        // 0.0.0.0 and :: begin blocks, so that there is one before every address.
+        let block = self.of_address(address).checked_sub(1);
+        block.and_then(|block| self.starts.get(block)).copied().unwrap_or(address)
+    }
+
     /// The block that an address is in.
-    pub(super) fn of_address(&self, address: IpAddr) -> usize {
+    pub fn of_address(&self, address: IpAddr) -> usize {
         self.starts.partition_point(|start| *start <= address)
     }
 }
@@ -93,10 +101,36 @@ impl Starts {
         self.0.extend(successor(net.broadcast()));
     }
 
-    fn cut_by(&mut self, worlds: &Worlds, rule: &WorldRule) {
+    /// By whatever gives addresses a name or an endpoint, by profiles and by failsafes.
+    fn cut_by_names(&mut self, worlds: &Worlds) {
+        well_known().for_each(|net| self.cut(net));
+        let own = worlds.host.interfaces.values().flatten();
+        let known = worlds.endpoints.iter().flat_map(|endpoint| &endpoint.addresses);
+        own.chain(known).for_each(|&address| self.cut(address.into()));
+        let named = worlds.networks.iter().flat_map(|network| &network.nets);
+        named.for_each(|&net| self.cut(net));
+        let failsafes = Direction::BOTH.map(|direction| worlds.host.failsafes.ports(direction));
+        let trusted = failsafes
+            .into_iter()
+            .flatten()
+            .filter_map(|failsafe| failsafe.net);
+        trusted.for_each(|net| self.cut(net));
+        let profiles = worlds.profiles.iter();
+        let rules = profiles.flat_map(|profile| Direction::BOTH.map(|direction| profile.rules(direction)));
+        rules.flatten().for_each(|rule| self.cut_by(worlds, rule));
+    }
+
+    /// By the prefixes that a rule names itself.
+    fn cut_by_nets(&mut self, rule: &WorldRule) {
         for side in [&rule.source, &rule.destination] {
             let written = [&side.nets, &side.not_nets].into_iter().flatten().flatten();
             written.for_each(|&net| self.cut(net));
+        }
+    }
+
+    fn cut_by(&mut self, worlds: &Worlds, rule: &WorldRule) {
+        self.cut_by_nets(rule);
+        for side in [&rule.source, &rule.destination] {
             for &set in [&side.set, &side.not_set].into_iter().flatten() {
                 let nets = worlds.address_sets.get(set).nets.iter();
                 nets.for_each(|&net| self.cut(net));

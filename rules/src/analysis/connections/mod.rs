@@ -17,7 +17,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use self::blocks::Blocks;
+pub use self::blocks::Blocks;
 use self::judge::{Judge, Judgement};
 use self::reduced::{PortBlocks, Reduced};
 use super::{Side, StepReport};
