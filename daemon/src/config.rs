@@ -60,6 +60,10 @@ pub struct FlowsConfig {
     pub include_addresses: bool,
     /// `nflogGroup`.
     pub nflog_group: u16,
+    /// `accounting`: whether packets, bytes and ends of connections are taken from conntrack.
+    pub accounting: bool,
+    /// `owners`: whether the processes and units of local sockets are looked for.
+    pub owners: bool,
 }
 
 /// Why a configuration could not be used.
@@ -250,6 +254,12 @@ impl FlowsConfig {
             let group = context.integer(node, 0..=i64::from(u16::MAX))?;
             u16::try_from(group).ok()
         });
+        set(&mut self.accounting, fields.optional("accounting"), |node| {
+            context.boolean(node)
+        });
+        set(&mut self.owners, fields.optional("owners"), |node| {
+            context.boolean(node)
+        });
         fields.finish(context);
     }
 }
@@ -261,6 +271,8 @@ impl Default for FlowsConfig {
             interval: Duration::from_secs(10),
             include_addresses: false,
             nflog_group: 7,
+            accounting: true,
+            owners: true,
         }
     }
 }

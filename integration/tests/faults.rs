@@ -87,7 +87,7 @@ fn the_last_packets_before_a_stop_are_in_the_records() -> anyhow::Result<()> {
         .records()?
         .iter()
         .filter(|record| record["type"] == "flow" && record["action"] == "deny")
-        .filter_map(|record| record["packets_in"].as_u64())
+        .filter_map(|record| record["evaluated"].as_u64())
         .sum();
     assert_eq!(packets, 2 * DENIED_PORTS.len() as u64);
     Ok(())

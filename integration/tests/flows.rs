@@ -29,7 +29,7 @@ fn packets(records: &[Value], from: &str, action: &str, pending_action: &str) ->
     records
         .iter()
         .filter(fits)
-        .filter_map(|record| record["packets_in"].as_u64())
+        .filter_map(|record| record["evaluated"].as_u64())
         .sum()
 }
 

@@ -31,7 +31,7 @@ pub struct Generation {
 }
 
 /// Which endpoint: what it is and what it is called, in every generation.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointKey {
     /// What it is.
     pub kind: EndpointKind,

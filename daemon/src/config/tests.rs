@@ -51,6 +51,8 @@ flows:
   interval: 500ms
   includeAddresses: true
   nflogGroup: 4242
+  accounting: false
+  owners: false
 ",
     );
     assert_eq!(config.node, "db-1");
@@ -67,6 +69,8 @@ flows:
         interval: Duration::from_millis(500),
         include_addresses: true,
         nflog_group: 4242,
+        accounting: false,
+        owners: false,
     };
     assert_eq!(config.flows, flows);
 }

@@ -1,6 +1,7 @@
 //! Attribution: what both worlds say about an observed connection.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use palisade_rules::analysis::{StepReport, name_of};
 use palisade_rules::evaluate::{Decision, Verdict, evaluate, evaluate_beside_workload, evaluate_forwarded};
@@ -24,7 +25,7 @@ pub struct Attribution {
     /// The pending verdict, had there been no safety net.
     pub pending_without_net: Verdict,
     /// Why.
-    pub policies: Traces,
+    pub policies: Arc<Traces>,
 }
 
 /// Decides about a connection in both worlds; `None` if its endpoint is no longer there.
@@ -64,12 +65,12 @@ pub fn attribute(worlds: &Worlds, connection: &Connection) -> Option<Attribution
         caught: enforced.without_safety_net.is_some() || pending.without_safety_net.is_some(),
         action_without_net: bare(&enforced),
         pending_without_net: bare(&pending),
-        policies: Traces {
+        policies: Arc::new(Traces {
             enforced: StepReport::of(worlds, &enforced.outcome.steps),
             pending: StepReport::of(worlds, &pending.outcome.steps),
             enforced_without_safety_net: bare_trace(&enforced),
             pending_without_safety_net: bare_trace(&pending),
-        },
+        }),
     })
 }
 
@@ -90,15 +91,14 @@ fn is_beside_workload(worlds: &Worlds, endpoint: EndpointId, connection: &Connec
 
 /// Both ends of a connection, by name. Workloads and services are known by where their packets were seen, all others by
 /// their address: a service has none of its own.
-pub fn parties(worlds: &Worlds, connection: &Connection, addresses: bool) -> (Party, Party) {
+pub fn parties(worlds: &Worlds, connection: &Connection) -> (Party, Party) {
     let party = |address: IpAddr, direction: Direction| {
         let named = name_of(worlds, address);
         let mut party = Party {
             kind: named.kind.as_str().to_owned(),
             namespace: named.namespace.map(str::to_owned),
             name: named.name.to_owned(),
-            labels: named.labels.cloned().unwrap_or_default(),
-            ip: addresses.then_some(address),
+            labels: named.labels.cloned().unwrap_or_default().into(),
         };
         let here = &connection.endpoint;
         if connection.direction == direction
@@ -108,7 +108,7 @@ pub fn parties(worlds: &Worlds, connection: &Connection, addresses: bool) -> (Pa
             here.kind.as_str().clone_into(&mut party.kind);
             party.namespace.clone_from(&here.namespace);
             party.name.clone_from(&here.name);
-            party.labels.clone_from(&worlds.endpoint(id).labels);
+            party.labels = worlds.endpoint(id).labels.clone().into();
         }
         party
     };

@@ -3,24 +3,29 @@
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
 use nix::net::if_::if_indextoname;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use palisade_nft::{NflogOptions, NflogPacket, NflogSocket};
-use palisade_rules::net::Direction;
+use time::OffsetDateTime;
 use tracing::{info, warn};
 
+use super::arrivals::{Arrivals, Seat};
 use super::observe::{Connection, Missing};
 use super::packet;
+use super::prefix::Prefix;
 use super::traced::{TraceReport, Traced, judge};
 use crate::apply::Way;
 use crate::service::Daemon;
 
-/// The kernel hands its copies over after this long at most, if they do not fill a datagram before (the timeout of
-/// [`NflogOptions::default`], and time to read them).
-pub const COLLECTED_WITHIN: Duration = Duration::from_millis(150);
+/// Packets are judged after this long at most, those alike together.
+const HANDED_ON_WITHIN: Duration = Duration::from_millis(50);
+
+/// A packet is judged after this long at most: the kernel hands its copies over after 100 ms, if they do not fill a datagram
+/// before (the timeout of [`NflogOptions::default`]); then it waits for others; and both take their time.
+pub const JUDGED_WITHIN: Duration = Duration::from_millis(250);
 
 /// Binds the group and reads it on a thread of its own, so that neither a reload nor a slow request makes packets wait,
 /// until the process ends. Without the group there are no flow records, but everything else works: the daemon says so
@@ -50,15 +55,36 @@ pub fn start(daemon: Arc<Daemon>, group: u16) {
 
 fn follow(daemon: &Daemon, socket: &mut NflogSocket) -> io::Result<()> {
     let mut buffer = vec![0; NflogSocket::BUFFER];
+    let mut arrivals = Arrivals::default();
+    let mut handed_on = Instant::now();
     let mut lost = 0;
+    let mut generation = 0;
     loop {
-        match socket.receive(&mut buffer, |packet| saw(daemon, &packet)) {
+        let now = OffsetDateTime::now_utc();
+        let in_force = daemon.generation().number;
+        if in_force != generation {
+            generation = in_force;
+            arrivals.forget_seats();
+        }
+        match socket.receive(&mut buffer, |copy| take(daemon, &mut arrivals, &copy, now)) {
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => wait(socket)?,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let patience = if arrivals.is_empty() {
+                    None
+                } else {
+                    Some(HANDED_ON_WITHIN)
+                };
+                wait(socket, patience)?;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // The kernel had no room: the gap in the numbers of the next packets says how much is lost.
             Err(error) if error.raw_os_error() == Some(Errno::ENOBUFS as i32) => {}
             Err(error) => return Err(error),
+        }
+        if arrivals.is_full() || !arrivals.is_empty() && handed_on.elapsed() >= HANDED_ON_WITHIN {
+            let (seen, unreadable) = arrivals.hand_on();
+            daemon.arrived(seen, unreadable, now);
+            handed_on = Instant::now();
         }
         let total = socket.lost();
         if total > lost {
@@ -71,22 +97,33 @@ fn follow(daemon: &Daemon, socket: &mut NflogSocket) -> io::Result<()> {
     }
 }
 
-fn wait(socket: &NflogSocket) -> io::Result<()> {
-    match poll(
-        &mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)],
-        PollTimeout::NONE,
-    ) {
+fn wait(socket: &NflogSocket, patience: Option<Duration>) -> io::Result<()> {
+    let timeout = patience.map_or(PollTimeout::NONE, |patience| {
+        PollTimeout::try_from(patience).unwrap_or(PollTimeout::ZERO)
+    });
+    match poll(&mut [PollFd::new(socket.as_fd(), PollFlags::POLLIN)], timeout) {
         Ok(_) | Err(Errno::EINTR) => Ok(()),
         Err(errno) => Err(errno.into()),
     }
 }
 
-fn saw(daemon: &Daemon, packet: &NflogPacket<'_>) {
-    match Prefix::parse(packet.prefix) {
-        Some(Prefix::First(first)) => saw_first(daemon, &first, packet.payload),
-        Some(Prefix::Log { policy, rule }) => info!(policy, rule, "{}", logged(policy, rule, packet)),
-        None => {}
+fn take(daemon: &Daemon, arrivals: &mut Arrivals, copy: &NflogPacket<'_>, now: OffsetDateTime) {
+    if let Some(Prefix::Log { policy, rule }) = Prefix::parse(copy.prefix) {
+        info!(policy, rule, "{}", logged(policy, rule, copy));
+        return;
     }
+    arrivals.take(copy, now, |prefix| seat(daemon, prefix));
+}
+
+/// Where a first packet was seen. What somebody else logs to our group is nowhere.
+fn seat(daemon: &Daemon, prefix: &str) -> Option<Seat> {
+    let Some(Prefix::First(first)) = Prefix::parse(prefix) else {
+        return None;
+    };
+    let seen_by = daemon.generation_by_number(first.generation);
+    // Records are made by the worlds that saw it, reports by those in force.
+    let source_ports = daemon.generation().looks_at_source_ports;
+    Seat::of(&first, seen_by, source_ports)
 }
 
 /// What the endpoint of a prefix says of a packet that the kernel has traced there.
@@ -102,27 +139,6 @@ pub fn traced(daemon: &Daemon, traced: &Traced) -> Option<TraceReport> {
         packet: traced.packet(),
     };
     judge(&generation, &connection, traced)
-}
-
-/// Counts the first packet of a connection.
-fn saw_first(daemon: &Daemon, first: &First<'_>, payload: &[u8]) {
-    let seen_by = daemon.generation_by_number(first.generation);
-    let endpoint = seen_by.endpoint_at(first.way, first.place);
-    match (packet::parse(payload), endpoint) {
-        (Some((packet, bytes)), Some(endpoint)) => {
-            let connection = Connection {
-                endpoint,
-                direction: first.direction,
-                forwarded: first.way == Way::Forward,
-                packet,
-            };
-            daemon.saw(first.generation, &seen_by, connection, bytes);
-        }
-        _ => daemon.missed(Missing {
-            unreadable: 1,
-            ..Missing::default()
-        }),
-    }
 }
 
 /// What a Log rule has logged, in one line. How often it does is limited in the kernel.
@@ -145,100 +161,9 @@ fn logged(policy: &str, rule: &str, packet: &NflogPacket<'_>) -> String {
     line
 }
 
-/// What the prefix of a copy says.
-#[derive(Debug, PartialEq, Eq)]
-enum Prefix<'p> {
-    /// The first packet of a connection.
-    First(First<'p>),
-    /// What a Log rule logs: `palisade/log/web/0`, or with the policy's namespace `palisade/log/shop/web/0`.
-    Log { policy: &'p str, rule: &'p str },
-}
-
-/// `palisade/in/12/eth0`: way and direction, generation, place.
-#[derive(Debug, PartialEq, Eq)]
-struct First<'p> {
-    way: Way,
-    direction: Direction,
-    generation: u64,
-    place: &'p str,
-}
-
-impl<'p> Prefix<'p> {
-    /// `None` for what somebody else logs to our group.
-    fn parse(prefix: &'p str) -> Option<Self> {
-        let (word, rest) = prefix.strip_prefix("palisade/")?.split_once('/')?;
-        let (way, direction) = match word {
-            "in" => (Way::Interface, Direction::Ingress),
-            "out" => (Way::Interface, Direction::Egress),
-            "forward-in" => (Way::Forward, Direction::Ingress),
-            "forward-out" => (Way::Forward, Direction::Egress),
-            "service-in" => (Way::Service, Direction::Ingress),
-            "service-out" => (Way::Service, Direction::Egress),
-            "log" => {
-                let (policy, rule) = rest.rsplit_once('/')?;
-                return Some(Prefix::Log { policy, rule });
-            }
-            _ => return None,
-        };
-        let (generation, place) = rest.split_once('/')?;
-        Some(Prefix::First(First {
-            way,
-            direction,
-            generation: generation.parse().ok()?,
-            place,
-        }))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_prefix_says_where_a_first_packet_was_seen() {
-        let first = |way, direction, generation, place| {
-            Some(Prefix::First(First {
-                way,
-                direction,
-                generation,
-                place,
-            }))
-        };
-        let (ingress, egress) = (Direction::Ingress, Direction::Egress);
-        for (prefix, says) in [
-            ("palisade/in/12/eth0", first(Way::Interface, ingress, 12, "eth0")),
-            ("palisade/out/7/*", first(Way::Interface, egress, 7, "*")),
-            ("palisade/forward-in/7/*", first(Way::Forward, ingress, 7, "*")),
-            (
-                "palisade/forward-out/7/eth1",
-                first(Way::Forward, egress, 7, "eth1"),
-            ),
-            (
-                "palisade/service-in/3/web",
-                first(Way::Service, ingress, 3, "web"),
-            ),
-            (
-                "palisade/service-out/3/web",
-                first(Way::Service, egress, 3, "web"),
-            ),
-            ("palisade/in/many/eth0", None),
-            ("palisade/sideways/7/eth0", None),
-            ("somebody else", None),
-        ] {
-            assert_eq!(Prefix::parse(prefix), says, "{prefix}");
-        }
-    }
-
-    #[test]
-    fn a_prefix_names_the_log_rule() {
-        for (prefix, policy) in [
-            ("palisade/log/web/0", "web"),
-            ("palisade/log/shop/web/0", "shop/web"),
-        ] {
-            assert_eq!(Prefix::parse(prefix), Some(Prefix::Log { policy, rule: "0" }));
-        }
-        assert_eq!(Prefix::parse("palisade/log/web"), None);
-    }
 
     #[test]
     fn a_logged_packet_is_one_line() {

@@ -1,21 +1,17 @@
 //! The records in `flows.jsonl`: one JSON object a line, fields named as Calico's Goldmane names them.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use palisade_rules::analysis::StepReport;
 use palisade_rules::compile::{Counted, CountedBy};
-use palisade_rules::evaluate::Verdict;
-use palisade_rules::net::Direction;
 use palisade_rules::resource::{Labels, Policy};
+use palisade_rules::world::WorldKind;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
-use super::attribute::{Attribution, attribute, parties};
-use super::observe::{Connection, Interval, Missing, Tally};
-use crate::apply::Generation;
+use super::observe::Missing;
 use crate::live::Owner;
 
 /// A line of the file.
@@ -56,7 +52,7 @@ pub struct FlowRecord {
     /// `HostEndpoint`, `WorkloadEndpoint`, `ServiceEndpoint`, `NetworkSet` or `Network`.
     pub source_type: String,
     /// Its labels.
-    pub source_labels: Labels,
+    pub source_labels: Arc<Labels>,
     /// Its address, with `includeAddresses`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source_ip: Option<IpAddr>,
@@ -67,7 +63,7 @@ pub struct FlowRecord {
     /// As `source_type`.
     pub dest_type: String,
     /// Its labels.
-    pub dest_labels: Labels,
+    pub dest_labels: Arc<Labels>,
     /// Its address, with `includeAddresses`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dest_ip: Option<IpAddr>,
@@ -82,7 +78,7 @@ pub struct FlowRecord {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dest_owners: Vec<Owner>,
     /// Why.
-    pub policies: Traces,
+    pub policies: Arc<Traces>,
     /// First packets that policies were asked about: what the counters count. One that is sent again counts again.
     pub evaluated: u64,
     /// Packets towards this host: first packets, and with conntrack's accounting all others of these connections.
@@ -105,6 +101,9 @@ pub struct FlowRecord {
     /// room. 0 for a flow.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub folded_flows: u64,
+    /// Whether this is a sample of packets that conntrack does not track: how many there were, counters say.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sampled: bool,
     /// How complete the interval is.
     pub log_status: LogStatus,
 }
@@ -129,7 +128,7 @@ pub struct IntervalRecord {
     pub flows: u64,
     /// Flows that were not: they are in the remainders.
     pub folded_flows: u64,
-    /// First packets in flow records, remainders among them.
+    /// First packets in flow records, remainders among them; without samples.
     pub evaluated: u64,
     /// First packets that deciding counters counted.
     pub counted: u64,
@@ -183,6 +182,8 @@ pub struct LogStatus {
     pub accounting: bool,
     /// How often ends of connections were lost between kernel and daemon; nobody knows how many.
     pub ends_lost: u64,
+    /// Connections that have ended and whose flows are not known: older than the daemon, or forgotten.
+    pub ends_unknown: u64,
 }
 
 /// One counter over one interval.
@@ -246,9 +247,7 @@ pub struct Party {
     /// Its name.
     pub name: String,
     /// Its labels.
-    pub labels: Labels,
-    /// Its address, where it is asked for.
-    pub ip: Option<IpAddr>,
+    pub labels: Arc<Labels>,
 }
 
 /// `namespace/name`, or the name alone.
@@ -322,112 +321,20 @@ impl CounterRow {
         row
     }
 
+    /// Whether what is counted here is decided here: each first packet that is copied for flow records, but for what an
+    /// early stage has allowed, is counted by one such counter at each endpoint it meets.
+    pub fn is_deciding(&self) -> bool {
+        self.world == WorldKind::Enforced.as_str()
+            && !self.without_safety_net
+            && matches!(self.stage.as_str(), "normal" | "forward")
+            && matches!(self.action.as_str(), "Allow" | "Deny")
+            && self.kind != "Invalid"
+    }
+
     /// Whether a rule of this policy counts here.
     pub fn is_of(&self, policy: &Policy) -> bool {
         self.kind == policy.written_kind()
             && self.namespace == policy.id.namespace
             && self.name == policy.id.name
     }
-}
-
-/// The flow records of an interval. Connections are decided in the worlds of the generation that saw them, or, where
-/// that is long gone, in the current one; those whose endpoint is gone with it are added to what is missing.
-pub fn flow_records(
-    interval: &mut Interval,
-    end: OffsetDateTime,
-    include_addresses: bool,
-    generation: impl Fn(u64) -> Arc<Generation>,
-) -> Vec<FlowRecord> {
-    type Key = (Direction, bool, Party, Party, u16, u8, Attribution);
-    let mut flows: BTreeMap<Key, Tally> = BTreeMap::new();
-    for ((seen_by, connection), tally) in &interval.seen {
-        let generation = generation(*seen_by);
-        let Some(attribution) = attribute(&generation.worlds, connection) else {
-            interval.missing.unreadable += tally.packets;
-            continue;
-        };
-        let (source, destination) = parties(&generation.worlds, connection, include_addresses);
-        let Connection {
-            direction,
-            forwarded,
-            packet,
-            ..
-        } = connection;
-        let key = (
-            *direction,
-            *forwarded,
-            source,
-            destination,
-            packet.destination_port,
-            packet.protocol.0,
-            attribution,
-        );
-        flows
-            .entry(key)
-            .and_modify(|sum| sum.add(tally))
-            .or_insert(*tally);
-    }
-    let log_status = LogStatus {
-        complete: interval.missing.is_nothing(),
-        missing: interval.missing,
-        accounting: false,
-        ends_lost: 0,
-    };
-    flows
-        .into_iter()
-        .map(
-            |((direction, forwarded, source, destination, dest_port, protocol, attribution), tally)| {
-                let word = |verdict: Verdict| verdict.as_str().to_owned();
-                let (seen_at, [packets_in, packets_out, bytes_in, bytes_out]) = match direction {
-                    Direction::Ingress => ("dst", [tally.packets, 0, tally.bytes, 0]),
-                    Direction::Egress => ("src", [0, tally.packets, 0, tally.bytes]),
-                };
-                let reporter = if forwarded { "fwd" } else { seen_at };
-                FlowRecord {
-                    // A clock that was set back must not make an interval end before it begins.
-                    start_time: interval.start.min(end),
-                    end_time: end,
-                    reporter: reporter.to_owned(),
-                    direction: direction.as_str().to_owned(),
-                    action: word(attribution.action),
-                    pending_action: word(attribution.pending_action),
-                    safety_net: SafetyNet {
-                        caught: attribution.caught,
-                        action: word(attribution.action_without_net),
-                        pending_action: word(attribution.pending_without_net),
-                    },
-                    source_name: source.name,
-                    source_namespace: source.namespace,
-                    source_type: source.kind,
-                    source_labels: source.labels,
-                    source_ip: source.ip,
-                    dest_name: destination.name,
-                    dest_namespace: destination.namespace,
-                    dest_type: destination.kind,
-                    dest_labels: destination.labels,
-                    dest_ip: destination.ip,
-                    dest_port,
-                    proto: palisade_rules::net::Protocol(protocol).to_string(),
-                    source_owners: Vec::new(),
-                    dest_owners: Vec::new(),
-                    connections_started: if attribution.action == Verdict::Allow {
-                        tally.packets
-                    } else {
-                        0
-                    },
-                    connections_completed: 0,
-                    connections_live: 0,
-                    completed_duration_ms: 0,
-                    folded_flows: 0,
-                    evaluated: tally.packets,
-                    policies: attribution.policies,
-                    packets_in,
-                    packets_out,
-                    bytes_in,
-                    bytes_out,
-                    log_status,
-                }
-            },
-        )
-        .collect()
 }

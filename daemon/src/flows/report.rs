@@ -152,7 +152,7 @@ fn staged_report(
             continue;
         };
         report.count(&attribution, tally.packets);
-        let (source, destination) = parties(worlds, connection, false);
+        let (source, destination) = parties(worlds, connection);
         let key = StagedKey {
             direction: connection.direction,
             from: source.to_string(),

@@ -97,7 +97,7 @@ pub fn judge(generation: &Generation, connection: &Connection, traced: &Traced) 
         policies,
         ..
     } = attribute(&generation.worlds, connection)?;
-    let (from, to) = parties(&generation.worlds, connection, false);
+    let (from, to) = parties(&generation.worlds, connection);
     let enforced = counted(generation, &traced.enforced);
     let verdict = if traced.allowed {
         Verdict::Allow
@@ -108,9 +108,9 @@ pub fn judge(generation: &Generation, connection: &Connection, traced: &Traced) 
         let mut met = counted(generation, counters);
         // The net only counts in the preview, and the walk goes on as if it were absent.
         met.retain(|counted| !matches!(counted.by, CountedBy::Rule { safety_net: true, .. }));
-        let (expected, steps) = match policies.pending_without_safety_net {
+        let (expected, steps) = match policies.pending_without_safety_net.clone() {
             Some(bare) => (pending_without_net, bare),
-            None => (pending_action, policies.pending),
+            None => (pending_action, policies.pending.clone()),
         };
         let last = met.last().map_or(expected, |last| match last.action {
             palisade_rules::resource::Action::Deny => Verdict::Deny,
@@ -127,7 +127,7 @@ pub fn judge(generation: &Generation, connection: &Connection, traced: &Traced) 
         to: name(to),
         endpoint: connection.endpoint.name.clone(),
         direction: connection.direction.as_str().to_owned(),
-        enforced: world(verdict, &enforced, action, policies.enforced),
+        enforced: world(verdict, &enforced, action, policies.enforced.clone()),
         pending,
     })
 }

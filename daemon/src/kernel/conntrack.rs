@@ -53,6 +53,23 @@ pub struct Entry {
     pub zone: u16,
     /// The connection mark.
     pub mark: u32,
+    /// Its number: no two that are alive have the same.
+    pub id: u32,
+    /// Packets and bytes of both directions, the original first; `None` where conntrack does not account
+    /// (`net.netfilter.nf_conntrack_acct`).
+    pub counts: Option<[Count; 2]>,
+    /// When it began and ended, in nanoseconds since 1970; 0 where conntrack does not know
+    /// (`net.netfilter.nf_conntrack_timestamp`), and for the end of one that is alive.
+    pub times: [u64; 2],
+}
+
+/// What conntrack accounts in one direction.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Count {
+    /// Packets.
+    pub packets: u64,
+    /// Their bytes, IP header included.
+    pub bytes: u64,
 }
 
 /// `IPS_*` of `linux/netfilter/nf_conntrack_common.h`.
@@ -160,10 +177,11 @@ pub fn connections() -> Result<Vec<Entry>, ConntrackError> {
 }
 
 /// Decodes one entry: `CTA_*` of `linux/netfilter/nfnetlink_conntrack.h`.
-fn entry(bytes: &[u8]) -> Option<Entry> {
+pub(super) fn entry(bytes: &[u8]) -> Option<Entry> {
     let (mut original, mut reply) = (None, None);
     let mut status = Status::default();
-    let (mut tcp_state, mut zone, mut mark) = (None, 0, 0);
+    let (mut tcp_state, mut zone, mut mark, mut id) = (None, 0, 0, 0);
+    let (mut counts, mut times) = ([None, None], [0; 2]);
     for attribute in attributes(bytes) {
         match attribute.kind() {
             1 => original = tuple(attribute.value()),
@@ -171,6 +189,10 @@ fn entry(bytes: &[u8]) -> Option<Entry> {
             3 => status = Status(u32(&attribute)),
             4 => tcp_state = protocol_info(attribute.value()),
             8 => mark = u32(&attribute),
+            9 => counts[0] = count(attribute.value()),
+            10 => counts[1] = count(attribute.value()),
+            12 => id = u32(&attribute),
+            20 => times = timestamps(attribute.value()),
             18 => zone = u16(&attribute),
             _ => {}
         }
@@ -182,7 +204,40 @@ fn entry(bytes: &[u8]) -> Option<Entry> {
         tcp_state,
         zone,
         mark,
+        id,
+        counts: counts[0]
+            .zip(counts[1])
+            .map(|(original, reply)| [original, reply]),
+        times,
     })
+}
+
+/// `CTA_COUNTERS_*`, in 64 bits each.
+fn count(bytes: &[u8]) -> Option<Count> {
+    let (mut packets, mut of_bytes) = (None, None);
+    for attribute in attributes(bytes) {
+        match attribute.kind() {
+            1 => packets = value(&attribute).map(u64::from_be_bytes),
+            2 => of_bytes = value(&attribute).map(u64::from_be_bytes),
+            _ => {}
+        }
+    }
+    Some(Count {
+        packets: packets?,
+        bytes: of_bytes?,
+    })
+}
+
+/// `CTA_TIMESTAMP_*`.
+fn timestamps(bytes: &[u8]) -> [u64; 2] {
+    let mut times = [0; 2];
+    for attribute in attributes(bytes) {
+        if let 1 | 2 = attribute.kind() {
+            let time = value(&attribute).map_or(0, u64::from_be_bytes);
+            times[usize::from(attribute.kind() == 2)] = time;
+        }
+    }
+    times
 }
 
 /// `CTA_TUPLE_*`.

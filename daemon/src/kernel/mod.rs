@@ -2,6 +2,7 @@
 
 pub mod cgroups;
 pub mod conntrack;
+pub mod conntrack_ends;
 pub mod links;
 mod netlink;
 pub mod sockets;

@@ -4,6 +4,7 @@
 
 mod answers;
 mod changes;
+mod intervals;
 mod questions;
 mod run;
 mod systemd;
@@ -22,8 +23,15 @@ use crate::api::types::{LastReload, ReloadReport};
 use crate::apply::{Applied, Engine, Generation, Interfaces, Panic, ReloadError};
 use crate::config::FlowsConfig;
 use crate::exit::Exit;
-use crate::flows::observe::{Connection, Missing, Observations};
-use crate::flows::record::{FlowRecord, flow_records};
+use crate::flows::arrivals::Arrival;
+use crate::flows::batch::Noted;
+use crate::flows::interval::{self, Reckoning};
+use crate::flows::observations::{Observations, Wanted};
+use crate::flows::observe::{Kept, Missing};
+use crate::flows::owners::Owners;
+use crate::flows::record::{FlowRecord, IntervalRecord};
+use crate::kernel::conntrack::Entry;
+use crate::live::Owner;
 
 /// Flow records that the API can show without reading the file.
 const RECENT: usize = 4_096;
@@ -52,6 +60,7 @@ pub struct Daemon {
     known: Mutex<Known>,
     last_reload: Mutex<LastReload>,
     observations: Mutex<Observations>,
+    owners: Option<Owners>,
     flows: Mutex<Flows>,
     follow: broadcast::Sender<Arc<FlowRecord>>,
     /// Told of each generation that comes into force.
@@ -68,12 +77,32 @@ struct Flows {
     recent: VecDeque<Arc<FlowRecord>>,
     reading: bool,
     not_written: u64,
+    /// First packets in records since the start.
+    evaluated: u64,
+}
+
+/// What deciding counters have counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    /// The generation in force.
+    pub generation: u64,
+    /// In the interval.
+    pub in_interval: u64,
+    /// Since the start.
+    pub since_start: u64,
 }
 
 impl Daemon {
     /// A daemon with its first generation in force.
-    pub fn new(engine: Engine, generation: Arc<Generation>, now: OffsetDateTime) -> Self {
+    pub fn new(
+        engine: Engine,
+        generation: Arc<Generation>,
+        kept: Kept,
+        owners: Option<Owners>,
+        now: OffsetDateTime,
+    ) -> Self {
         let config = engine.config();
+        let observations = Observations::new(config.flows.include_addresses, kept, now);
         Daemon {
             started_at: now,
             flows_config: config.flows.clone(),
@@ -88,11 +117,13 @@ impl Daemon {
                 ok: true,
                 error: None,
             }),
-            observations: Mutex::new(Observations::new(now)),
+            observations: Mutex::new(observations),
+            owners,
             flows: Mutex::new(Flows {
                 recent: VecDeque::new(),
                 reading: false,
                 not_written: 0,
+                evaluated: 0,
             }),
             follow: broadcast::channel(FOLLOWED).0,
             new_generation: Notify::new(),
@@ -243,42 +274,58 @@ impl Daemon {
         }
     }
 
-    /// Ends an interval: its flow records go to those who follow, and come back to be written.
-    pub fn end_interval(&self, now: OffsetDateTime) -> Vec<Arc<FlowRecord>> {
-        let mut interval = lock(&self.observations).end_interval(now);
-        let records = flow_records(
-            &mut interval,
-            now,
-            self.flows_config.include_addresses,
-            |number| self.generation_by_number(number),
-        );
-        if records.is_empty() {
-            // Nothing here can say what is missing: the next records do.
-            lock(&self.observations).carry_over(interval.missing);
-        }
-        let records: Vec<Arc<FlowRecord>> = records.into_iter().map(Arc::new).collect();
+    /// Ends an interval: its records go to those who follow, and come back to be written.
+    pub fn end_interval(&self, now: OffsetDateTime, counted: Counted) -> (Vec<Noted>, IntervalRecord) {
+        let interval = lock(&self.observations).end_interval(now);
         let mut flows = lock(&self.flows);
-        for record in &records {
+        let reckoning = Reckoning {
+            generation: counted.generation,
+            counted: counted.in_interval,
+            counted_total: counted.since_start,
+            evaluated_before: flows.evaluated,
+        };
+        let (records, of_interval) = interval::records(&interval, now, reckoning);
+        flows.evaluated = of_interval.evaluated_total;
+        for noted in &records {
             // Nobody following is no error.
-            let _ = self.follow.send(Arc::clone(record));
-            flows.recent.push_back(Arc::clone(record));
+            let _ = self.follow.send(Arc::clone(&noted.record));
+            flows.recent.push_back(Arc::clone(&noted.record));
         }
         let excess = flows.recent.len().saturating_sub(RECENT);
         flows.recent.drain(..excess);
-        records
+        (records, of_interval)
     }
 
-    /// Counts the first packet of a connection; `generation` is the number it bears, `seen_by` what is known of that.
-    pub fn saw(&self, generation: u64, seen_by: &Generation, connection: Connection, bytes: u64) {
-        // Records are made by the worlds that saw it, reports by those in force.
-        let source_ports = seen_by.looks_at_source_ports || self.generation().looks_at_source_ports;
-        lock(&self.observations).saw(
-            generation,
-            connection,
-            source_ports,
-            bytes,
-            OffsetDateTime::now_utc(),
-        );
+    /// Takes first packets, and asks who holds their sockets.
+    pub fn arrived(&self, arrivals: Vec<Arrival>, unreadable: u64, now: OffsetDateTime) {
+        let wanted = lock(&self.observations).arrived(arrivals, unreadable, now);
+        if let Some(owners) = &self.owners {
+            for wanted in wanted {
+                owners.ask(wanted);
+            }
+        }
+    }
+
+    /// Notes who holds the sockets that were asked for.
+    pub fn owned(&self, wanted: &[Wanted], owners: &[Option<Owner>], now: OffsetDateTime) {
+        let mut observations = lock(&self.observations);
+        for (wanted, owner) in wanted.iter().zip(owners) {
+            observations.owned(wanted, owner.as_ref(), now);
+        }
+    }
+
+    /// Notes connections that have ended, and how often some were lost.
+    pub fn ended(&self, entries: &[Entry], lost: u64) {
+        let mut observations = lock(&self.observations);
+        observations.ends_lost(lost);
+        for entry in entries {
+            observations.ended(entry);
+        }
+    }
+
+    /// Notes the connections that are alive.
+    pub fn alive(&self, entries: &[Entry]) {
+        lock(&self.observations).alive(entries);
     }
 
     /// Notes what could not be seen.

@@ -1,26 +1,27 @@
 //! The event loop: signals, interfaces, packets, intervals, the API and the watchdog.
 
-use std::collections::BTreeMap;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use palisade_nft::{CounterValue, Nft};
+use palisade_nft::Nft;
 use sd_notify::NotifyState;
 use time::OffsetDateTime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tracing::{error, info, warn};
 
+use super::intervals::Intervals;
 use super::{Daemon, changes, lock, systemd};
 use crate::api::server;
 use crate::apply::{Engine, ReloadError};
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
-use crate::flows::reader;
-use crate::flows::record::{CounterRow, Record, RuleRecord};
+use crate::flows::observe::Kept;
+use crate::flows::owners::Owners;
 use crate::flows::sink::FileSink;
+use crate::flows::{ends, reader};
 use crate::kernel::KernelError;
 use crate::kernel::cgroups::Cgroups;
 use crate::kernel::links::{Links, LinksError};
@@ -94,13 +95,20 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     if !applied.warnings.is_empty() {
         warn!("{}", applied.warnings.trim_end());
     }
-    let daemon = Arc::new(Daemon::new(engine, generation, OffsetDateTime::now_utc()));
+    let (owners, find_owners) = Owners::start();
+    let owners = config.flows.owners.then_some(owners);
+    let now = OffsetDateTime::now_utc();
+    let daemon = Arc::new(Daemon::new(engine, generation, Kept::default(), owners, now));
+    find_owners(Arc::clone(&daemon));
     let api = tokio::spawn(server::serve(listener, Arc::clone(&daemon)));
     tokio::spawn(follow_host(links, cgroups, Arc::clone(&daemon)));
     tokio::spawn(reload_on_hangup(hangup, Arc::clone(&daemon)));
     tokio::spawn(feed_watchdog(Arc::clone(&daemon)));
     tokio::spawn(changes::sweep_each_generation(Arc::clone(&daemon)));
     reader::start(Arc::clone(&daemon), config.flows.nflog_group);
+    if config.flows.accounting {
+        ends::start(Arc::clone(&daemon));
+    }
     let status = daemon.status();
     if status.panic {
         warn!("`palisade panic` is in force: nothing is filtered until `palisade resume`");
@@ -117,7 +125,8 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     systemd::show(&status);
     systemd::tell(&[NotifyState::Ready]);
 
-    let records = Records::new(FileSink::new(config.flows.file.clone()), &counted);
+    let sink = FileSink::new(config.flows.file.clone());
+    let records = Intervals::new(sink, &counted, config.flows.accounting);
     let records = Arc::new(Mutex::new(records));
     let mut ticks = interval(config.flows.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -132,7 +141,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     systemd::tell(&[NotifyState::Stopping]);
     api.abort();
     // The kernel collects copies before it hands them over: the last ones are still to come.
-    sleep(reader::COLLECTED_WITHIN).await;
+    sleep(reader::JUDGED_WITHIN).await;
     write_interval(&records, &daemon).await;
     let socket = std::fs::remove_file(&config.socket);
     if let Err(error) = socket {
@@ -193,106 +202,10 @@ async fn follow(links: &mut Links, daemon: &Arc<Daemon>) -> Result<(), Box<dyn E
 }
 
 /// Writes an interval's records away from the event loop, for neither the kernel nor the disk need answer at once.
-async fn write_interval(records: &Arc<Mutex<Records>>, daemon: &Arc<Daemon>) {
+async fn write_interval(records: &Arc<Mutex<Intervals>>, daemon: &Arc<Daemon>) {
     let (records, daemon) = (Arc::clone(records), Arc::clone(daemon));
-    let written = tokio::task::spawn_blocking(move || lock(&records).write_interval(&daemon));
+    let written = tokio::task::spawn_blocking(move || lock(&records).end(&daemon));
     if let Err(panic) = written.await {
         error!("writing the records of an interval ended in a bug: {panic}");
-    }
-}
-
-/// Writes records once an interval.
-struct Records {
-    sink: FileSink,
-    written: BTreeMap<String, (u64, u64)>,
-    generation: u64,
-    interval_start: OffsetDateTime,
-    complaint: Option<Instant>,
-}
-
-impl Records {
-    /// What fails fails at every interval; it is worth a line this often.
-    const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
-
-    fn new(sink: FileSink, counted: &BTreeMap<String, CounterValue>) -> Self {
-        let written = counted
-            .iter()
-            .map(|(name, value)| (name.clone(), (value.packets, value.bytes)));
-        Records {
-            sink,
-            written: written.collect(),
-            generation: 0,
-            interval_start: OffsetDateTime::now_utc(),
-            complaint: None,
-        }
-    }
-
-    /// Flow records, and a rule record for every counter that moved; after a change of generation for every counter.
-    fn write_interval(&mut self, daemon: &Daemon) {
-        let end = OffsetDateTime::now_utc();
-        let (counters, flows) = (daemon.counters(), daemon.end_interval(end));
-        let mut records = match counters {
-            Ok(rows) => self.rule_records(rows, daemon.generation().number, end),
-            Err(error) => {
-                if self.may_complain() {
-                    warn!(%error, "the counters could not be read");
-                }
-                Vec::new()
-            }
-        };
-        records.extend(
-            flows
-                .iter()
-                .map(|flow| Record::Flow(Box::new(flow.as_ref().clone()))),
-        );
-        self.interval_start = end;
-        if let Err(error) = self.sink.append(&records) {
-            daemon.not_written(records.len() as u64);
-            if self.may_complain() {
-                warn!(
-                    %error,
-                    "{} records could not be written to {}",
-                    records.len(),
-                    self.sink.path().display()
-                );
-            }
-        }
-    }
-
-    fn may_complain(&mut self) -> bool {
-        let may = self
-            .complaint
-            .is_none_or(|last| last.elapsed() > Self::COMPLAIN_EVERY);
-        if may {
-            self.complaint = Some(Instant::now());
-        }
-        may
-    }
-
-    fn rule_records(&mut self, rows: Vec<CounterRow>, generation: u64, end: OffsetDateTime) -> Vec<Record> {
-        let all = generation != self.generation;
-        self.generation = generation;
-        let mut records = Vec::new();
-        let mut written = BTreeMap::new();
-        for counter in rows {
-            let total = (counter.packets_total, counter.bytes_total);
-            // A counter not written before is one that a reload has made since, from zero.
-            let before = self.written.get(&counter.counter).copied().unwrap_or_default();
-            written.insert(counter.counter.clone(), total);
-            // One that is lower than it was has been reset by somebody, and counts from zero since.
-            let since = |before: u64, total: u64| total.checked_sub(before).unwrap_or(total);
-            let (packets_delta, bytes_delta) = (since(before.0, total.0), since(before.1, total.1));
-            if all || packets_delta > 0 {
-                records.push(Record::Rule(Box::new(RuleRecord {
-                    start_time: self.interval_start.min(end),
-                    end_time: end,
-                    counter,
-                    packets_delta,
-                    bytes_delta,
-                })));
-            }
-        }
-        self.written = written;
-        records
     }
 }

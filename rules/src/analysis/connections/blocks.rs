@@ -54,7 +54,10 @@ impl Blocks {
     pub fn first_of(&self, address: IpAddr) -> IpAddr {
         // 0.0.0.0 and :: begin blocks, so that there is one before every address.
         let block = self.of_address(address).checked_sub(1);
-        block.and_then(|block| self.starts.get(block)).copied().unwrap_or(address)
+        block
+            .and_then(|block| self.starts.get(block))
+            .copied()
+            .unwrap_or(address)
     }
 
     /// The block that an address is in.

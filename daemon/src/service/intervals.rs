@@ -1,0 +1,154 @@
+//! The end of an interval: what was seen and what was counted become records.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use palisade_nft::CounterValue;
+use time::OffsetDateTime;
+use tracing::warn;
+
+use super::{Counted, Daemon};
+use crate::flows::batch::Batch;
+use crate::flows::ends::Alive;
+use crate::flows::record::{CounterRow, Record, RuleRecord};
+use crate::flows::sink::FileSink;
+
+/// What one interval leaves for the next.
+pub(super) struct Intervals {
+    sink: FileSink,
+    written: BTreeMap<String, (u64, u64)>,
+    /// What deciding counters have counted, in this interval and since the daemon started.
+    counted: u64,
+    counted_total: u64,
+    generation: u64,
+    start: OffsetDateTime,
+    alive: Option<Alive>,
+    complaint: Option<Instant>,
+}
+
+impl Intervals {
+    /// What fails fails at every interval; it is worth a line this often.
+    const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
+
+    /// The first interval begins. What was counted already is no part of it.
+    pub(super) fn new(sink: FileSink, counted: &BTreeMap<String, CounterValue>, accounting: bool) -> Self {
+        let written = counted
+            .iter()
+            .map(|(name, value)| (name.clone(), (value.packets, value.bytes)));
+        Intervals {
+            sink,
+            written: written.collect(),
+            counted: 0,
+            counted_total: 0,
+            generation: 0,
+            start: OffsetDateTime::now_utc(),
+            alive: accounting.then(Alive::default),
+            complaint: None,
+        }
+    }
+
+    /// Flow records, a rule record for every counter that moved (after a change of generation for every counter), and
+    /// the record of the interval.
+    pub(super) fn end(&mut self, daemon: &Daemon) {
+        if let Some(alive) = &mut self.alive {
+            alive.look(daemon);
+        }
+        let end = OffsetDateTime::now_utc();
+        let generation = daemon.generation().number;
+        let rules = match daemon.counters() {
+            Ok(rows) => self.rule_records(rows, generation, end),
+            Err(error) => {
+                if self.may_complain() {
+                    warn!(%error, "the counters could not be read");
+                }
+                Vec::new()
+            }
+        };
+        let counted = Counted {
+            generation,
+            in_interval: self.counted,
+            since_start: self.counted_total,
+        };
+        let (flows, interval) = daemon.end_interval(end, counted);
+        self.start = end;
+        self.write(
+            daemon,
+            Batch {
+                flows,
+                rules,
+                interval,
+            },
+        );
+    }
+
+    fn write(&mut self, daemon: &Daemon, batch: Batch) {
+        let is_idle = batch.flows.is_empty() && batch.rules.is_empty() && batch.interval.log_status.complete;
+        let flows = batch
+            .flows
+            .iter()
+            .map(|noted| Record::Flow(Box::new(noted.record.as_ref().clone())));
+        let rules = batch.rules.into_iter().map(|rule| Record::Rule(Box::new(rule)));
+        let mut records: Vec<Record> = rules.chain(flows).collect();
+        if !is_idle {
+            records.push(Record::Interval(Box::new(batch.interval)));
+        }
+        if let Err(error) = self.sink.append(&records) {
+            daemon.not_written(records.len() as u64);
+            if self.may_complain() {
+                warn!(
+                    %error,
+                    "{} records could not be written to {}",
+                    records.len(),
+                    self.sink.path().display()
+                );
+            }
+        }
+    }
+
+    fn may_complain(&mut self) -> bool {
+        let may = self
+            .complaint
+            .is_none_or(|last| last.elapsed() > Self::COMPLAIN_EVERY);
+        if may {
+            self.complaint = Some(Instant::now());
+        }
+        may
+    }
+
+    fn rule_records(
+        &mut self,
+        rows: Vec<CounterRow>,
+        generation: u64,
+        end: OffsetDateTime,
+    ) -> Vec<RuleRecord> {
+        let all = generation != self.generation;
+        self.generation = generation;
+        self.counted = 0;
+        let mut records = Vec::new();
+        let mut written = BTreeMap::new();
+        for counter in rows {
+            let total = (counter.packets_total, counter.bytes_total);
+            // A counter not written before is one that a reload has made since, from zero.
+            let before = self.written.get(&counter.counter).copied().unwrap_or_default();
+            written.insert(counter.counter.clone(), total);
+            // One that is lower than it was has been reset by somebody, and counts from zero since.
+            let since = |before: u64, total: u64| total.checked_sub(before).unwrap_or(total);
+            let (packets_delta, bytes_delta) = (since(before.0, total.0), since(before.1, total.1));
+            if counter.is_deciding() {
+                self.counted += packets_delta;
+            }
+            if all || packets_delta > 0 {
+                records.push(RuleRecord {
+                    start_time: self.start.min(end),
+                    end_time: end,
+                    counter,
+                    packets_delta,
+                    bytes_delta,
+                });
+            }
+        }
+        self.counted_total += self.counted;
+        self.written = written;
+        records
+    }
+}
