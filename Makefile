@@ -28,6 +28,8 @@ sbindir ?= $(PREFIX)/sbin
 unitdir ?= $(PREFIX)/lib/systemd/system
 sysusersdir ?= $(PREFIX)/lib/sysusers.d
 tmpfilesdir ?= $(PREFIX)/lib/tmpfiles.d
+sysctldir ?= $(PREFIX)/lib/sysctl.d
+modulesdir ?= $(PREFIX)/lib/modules-load.d
 mandir ?= $(PREFIX)/share/man
 bashdir ?= $(PREFIX)/share/bash-completion/completions
 fishdir ?= $(PREFIX)/share/fish/vendor_completions.d
@@ -178,6 +180,8 @@ install:
 	chmod 644 $(DESTDIR)$(unitdir)/palisade.service
 	install -D --mode=644 systemd/palisade.sysusers $(DESTDIR)$(sysusersdir)/palisade.conf
 	install -D --mode=644 systemd/palisade.tmpfiles $(DESTDIR)$(tmpfilesdir)/palisade.conf
+	install -D --mode=644 systemd/palisade.sysctl $(DESTDIR)$(sysctldir)/60-palisade.conf
+	install -D --mode=644 systemd/palisade.modules $(DESTDIR)$(modulesdir)/palisade.conf
 	install -D --mode=644 systemd/palisade.logrotate $(DESTDIR)$(sysconfdir)/logrotate.d/palisade
 	install -d --mode=755 $(addprefix $(DESTDIR),$(mandir)/man1 $(bashdir) $(fishdir) $(zshdir))
 	$(BINARIES)/palisade man $(DESTDIR)$(mandir)/man1
@@ -189,6 +193,7 @@ install:
 ifeq ($(DESTDIR),)
 	systemd-sysusers palisade.conf
 	systemd-tmpfiles --create palisade.conf
+	if [[ -d /run/systemd/system ]]; then systemctl restart systemd-modules-load systemd-sysctl; fi
 	if [[ -d /run/systemd/system ]]; then systemctl daemon-reload; fi
 	@echo "Installed. Start it, now and at boot, with: systemctl enable --now palisade"
 endif
@@ -202,6 +207,7 @@ ifeq ($(DESTDIR),)
 endif
 	rm -f $(DESTDIR)$(sbindir)/palisaded $(DESTDIR)$(bindir)/palisade $(DESTDIR)$(unitdir)/palisade.service
 	rm -f $(DESTDIR)$(sysusersdir)/palisade.conf $(DESTDIR)$(tmpfilesdir)/palisade.conf
+	rm -f $(DESTDIR)$(sysctldir)/60-palisade.conf $(DESTDIR)$(modulesdir)/palisade.conf
 	rm -f $(DESTDIR)$(sysconfdir)/logrotate.d/palisade
 	rm -f $(DESTDIR)$(mandir)/man1/palisade.1 $(DESTDIR)$(mandir)/man1/palisade-*.1
 	rm -f $(addprefix $(DESTDIR),$(bashdir)/palisade $(fishdir)/palisade.fish $(zshdir)/_palisade)

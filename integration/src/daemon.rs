@@ -46,6 +46,14 @@ impl Daemon {
     /// # Errors
     /// With the daemon's log, if it ends instead.
     pub fn start(host: &Host, setup: &Setup) -> anyhow::Result<Self> {
+        Self::start_with_flows(host, setup, "")
+    }
+
+    /// As [`Daemon::start`], with more of `flows` in the configuration: `includeAddresses: true`.
+    ///
+    /// # Errors
+    /// As [`Daemon::start`].
+    pub fn start_with_flows(host: &Host, setup: &Setup, flows: &str) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("palisade-test-").tempdir()?;
         let path = directory.path();
         for part in ["policy.d", "state", "log"] {
@@ -54,7 +62,7 @@ impl Daemon {
         let here = path.display();
         let configuration = format!(
             "node: {}\npolicyDir: {here}/policy.d\nstateDir: {here}/state\nsocket: {here}/palisade.sock\n\
-             flows: {{file: {here}/log/flows.jsonl, interval: 200ms}}\n{}",
+             flows: {{file: {here}/log/flows.jsonl, interval: 200ms, {flows}}}\n{}",
             setup.node, setup.config
         );
         std::fs::write(path.join("palisade.yaml"), configuration)?;
@@ -80,6 +88,11 @@ impl Daemon {
     /// Kills it with SIGKILL, and waits until it is gone.
     pub fn kill9(&self) -> anyhow::Result<()> {
         Ok(self.process.kill()?)
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        Ok(self.process.signal(signal)?)
     }
 
     /// Ends it with SIGTERM, and waits until it has ended well.

@@ -1,5 +1,6 @@
 //! The records of an interval.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use palisade_rules::evaluate::Verdict;
@@ -44,7 +45,7 @@ pub fn records(
     // A clock that was set back must not make an interval end before it begins.
     let times = [interval.start.min(end), end];
     let mut flows: Vec<&(FlowKey, Flow, bool)> = interval.flows.iter().collect();
-    flows.sort_by(|(a, ..), (b, ..)| order(a).cmp(&order(b)));
+    flows.sort_by(|(a, ..), (b, ..)| order(a, b));
     let mut noted: Vec<Noted> = flows
         .into_iter()
         .map(|(key, flow, first_sight)| Noted {
@@ -58,8 +59,7 @@ pub fn records(
         record: Arc::new(folded(remainder, times, log_status)),
         first_sight: true,
     }));
-    let unsampled = || noted.iter().filter(|noted| !noted.record.sampled);
-    let evaluated = unsampled().map(|noted| noted.record.evaluated).sum();
+    let evaluated = noted.iter().map(|noted| noted.record.evaluated).sum();
     let record = IntervalRecord {
         start_time: times[0],
         end_time: end,
@@ -67,6 +67,7 @@ pub fn records(
         flows: interval.flows.len() as u64,
         folded_flows: interval.remainders.iter().map(|remainder| remainder.flows).sum(),
         evaluated,
+        sampled: interval.sampled,
         counted: reckoning.counted,
         evaluated_total: reckoning.evaluated_before + evaluated,
         counted_total: reckoning.counted_total,
@@ -78,9 +79,22 @@ pub fn records(
     (noted, record)
 }
 
-/// The same order in every interval, whatever order they came in.
-fn order(key: &FlowKey) -> impl Ord + '_ {
-    (!key.judged.is_of_interest(), &key.judged, key.port, key.addresses)
+/// What is denied or would be first; and the same order in every interval, whatever order they came in.
+fn order(a: &FlowKey, b: &FlowKey) -> Ordering {
+    let of_port = |key: &FlowKey| (key.port, key.addresses);
+    let judged = || {
+        // Most are one and the same, and a trace is long.
+        if Arc::ptr_eq(&a.judged, &b.judged) {
+            Ordering::Equal
+        } else {
+            a.judged.cmp(&b.judged)
+        }
+    };
+    b.judged
+        .is_of_interest()
+        .cmp(&a.judged.is_of_interest())
+        .then_with(judged)
+        .then_with(|| of_port(a).cmp(&of_port(b)))
 }
 
 fn record(

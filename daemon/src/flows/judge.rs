@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, VecDeque};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use palisade_rules::analysis::connections::Blocks;
+use palisade_rules::analysis::connections::{Blocks, PortBlocks};
 use palisade_rules::evaluate::Packet;
 use palisade_rules::net::{Direction, Protocol};
 
@@ -54,7 +54,8 @@ pub struct Judged {
 pub struct Judgement {
     /// What is said of it.
     pub judged: Arc<Judged>,
-    /// A number for everything that the worlds can tell of the packet: the same for those that they cannot tell apart.
+    /// A number for the port and everything that the worlds can tell of the packet: the same for those that they cannot
+    /// tell apart.
     pub alike: u64,
 }
 
@@ -69,7 +70,8 @@ pub struct Judges {
 struct Judge {
     generation: Arc<Generation>,
     blocks: Blocks,
-    answers: Map<Question, Option<Judgement>>,
+    ports: PortBlocks,
+    answers: Map<Question, Option<Arc<Judged>>>,
 }
 
 /// All that can matter of a packet.
@@ -84,7 +86,9 @@ struct Question {
     /// Whether both ends have one address: then it never leaves the host.
     to_itself: bool,
     protocol: Protocol,
-    ports: [u16; 2],
+    source_port: u16,
+    /// The block of the destination port.
+    port: usize,
     icmp: [u8; 2],
 }
 
@@ -103,6 +107,7 @@ impl Judges {
             of_generations.push_front(Judge {
                 generation: Arc::clone(generation),
                 blocks: Blocks::of_everything(&generation.worlds),
+                ports: PortBlocks::of_everything(&generation.worlds),
                 answers: Map::new(),
             });
             of_generations.truncate(GENERATIONS);
@@ -136,21 +141,23 @@ impl Judge {
             destination: self.blocks.of_address(packet.destination),
             to_itself: packet.source == packet.destination,
             protocol: packet.protocol,
-            ports: [packet.source_port, packet.destination_port],
+            source_port: packet.source_port,
+            port: self.ports.of_port(packet.destination_port),
             icmp: [packet.icmp_type, packet.icmp_code],
         };
-        if let Some(answer) = self.answers.get(&question) {
-            return answer.clone();
-        }
-        if self.answers.len() >= MAX_ANSWERS {
-            self.answers.clear();
-        }
-        let answer = self.answer(seat, packet).map(|answer| Judgement {
-            judged: intern(judged, answer),
-            alike: self.alike(seat, packet),
+        let known = self.answers.get(&question).cloned();
+        let answer = known.unwrap_or_else(|| {
+            if self.answers.len() >= MAX_ANSWERS {
+                self.answers.clear();
+            }
+            let answer = self.answer(seat, packet).map(|answer| intern(judged, answer));
+            self.answers.insert(question, answer.clone());
+            answer
         });
-        self.answers.insert(question, answer.clone());
-        answer
+        Some(Judgement {
+            judged: answer?,
+            alike: self.alike(seat, packet),
+        })
     }
 
     fn answer(&self, seat: &Seat, packet: &Packet) -> Option<Judged> {

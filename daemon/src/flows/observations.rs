@@ -46,7 +46,7 @@ pub struct Interval {
     pub missing: Missing,
     /// What conntrack has said.
     pub ends: Ends,
-    /// First packets that stand for others: they are not what counters count.
+    /// First packets that stand for others.
     pub sampled: u64,
 }
 

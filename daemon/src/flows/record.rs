@@ -128,8 +128,11 @@ pub struct IntervalRecord {
     pub flows: u64,
     /// Flows that were not: they are in the remainders.
     pub folded_flows: u64,
-    /// First packets in flow records, remainders among them; without samples.
+    /// First packets in flow records, remainders among them.
     pub evaluated: u64,
+    /// Of these, packets that conntrack does not track. Where there are more than a hundred a second of them, the others
+    /// are in no record.
+    pub sampled: u64,
     /// First packets that deciding counters counted.
     pub counted: u64,
     /// As `evaluated`, since the daemon started.

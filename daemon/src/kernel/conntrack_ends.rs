@@ -103,16 +103,16 @@ impl AsFd for ConntrackEnds {
 }
 
 /// Asks conntrack of this network namespace to account packets and bytes, and to know when connections begin: for those
-/// that begin from now on.
+/// that begin from now on. Where the settings are out of sight, as they are for a confined service, nothing is asked.
 ///
 /// # Errors
-/// Names the settings that cannot be made and are not made already; `net.netfilter` may be out of reach of a service.
+/// Names the settings that are not made and cannot be.
 pub fn account() -> Result<(), AccountError> {
     let mut refused = Vec::new();
     for setting in ["nf_conntrack_acct", "nf_conntrack_timestamp"] {
         let path = Path::new("/proc/sys/net/netfilter").join(setting);
-        let is_set = || std::fs::read_to_string(&path).is_ok_and(|value| value.trim() == "1");
-        if !is_set() && std::fs::write(&path, "1").is_err() {
+        let is_off = std::fs::read_to_string(&path).is_ok_and(|value| value.trim() == "0");
+        if is_off && std::fs::write(&path, "1").is_err() {
             refused.push(format!("net.netfilter.{setting}=1"));
         }
     }

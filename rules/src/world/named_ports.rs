@@ -47,6 +47,11 @@ pub struct NamedPortSet {
 }
 
 impl NamedPortSets {
+    /// Every set.
+    pub fn iter(&self) -> impl Iterator<Item = &NamedPortSet> {
+        self.sets.iter()
+    }
+
     /// The set of a key, made from the endpoints if it is not there yet.
     pub(super) fn intern(&mut self, key: NamedPortKey, objects: &Objects<'_>) -> NamedPortSetId {
         if let Some(&id) = self.by_key.get(&key) {

@@ -3,7 +3,7 @@
 use std::env;
 
 use palisade_cases::{Case, Journey, case, describe, event, expected, without_staged};
-use palisade_rules::analysis::connections::Blocks;
+use palisade_rules::analysis::connections::{Blocks, PortBlocks};
 use palisade_rules::analysis::{Query, explain, name_of};
 use palisade_rules::compile::{Compiled, Counted, DenyAction, MARK_ALL, compile};
 use palisade_rules::evaluate::{Decision, Packet, Verdict, evaluate, evaluate_forwarded};
@@ -88,14 +88,22 @@ proptest! {
     }
 
     #[test]
-    fn addresses_of_one_block_are_the_same_to_everything(case in case(JOURNEYS)) {
+    fn addresses_and_ports_of_one_block_are_the_same_to_everything(case in case(JOURNEYS)) {
         let worlds = resolve(&case.snapshot, case.host.clone());
-        let blocks = Blocks::of_everything(&worlds);
+        let (blocks, ports) = (Blocks::of_everything(&worlds), PortBlocks::of_everything(&worlds));
         for Journey { packet, .. } in &case.journeys {
             let [source, destination] = [packet.source, packet.destination].map(|address| blocks.first_of(address));
             prop_assert_eq!(blocks.of_address(packet.source), blocks.of_address(source));
             prop_assert_eq!(name_of(&worlds, packet.source), name_of(&worlds, source));
-            let other = Packet { source, destination, ..*packet };
+            // Another port of the same block.
+            let block = ports.of_port(packet.destination_port);
+            let destination_port = (packet.destination_port..=u16::MAX)
+                .take(64)
+                .take_while(|&port| ports.of_port(port) == block)
+                .last()
+                .filter(|_| packet.protocol.has_ports())
+                .unwrap_or(packet.destination_port);
+            let other = Packet { source, destination, destination_port, ..*packet };
             for endpoint in (0..worlds.endpoints.len()).map(EndpointId) {
                 for direction in Direction::BOTH {
                     for world in [&worlds.enforced, &worlds.pending] {

@@ -1,12 +1,12 @@
-//! Addresses that nothing in the worlds tells apart.
+//! Addresses and ports that nothing in the worlds tells apart.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
-use crate::net::Direction;
-use crate::world::{WorldKind, WorldRule, Worlds};
+use crate::net::{Direction, PortRange};
+use crate::world::{WorldKind, WorldPolicy, WorldRule, Worlds};
 
 /// Every address, cut into blocks: two of one block are the same to all that the blocks were made of. An address is found
 /// by a binary search.
@@ -25,11 +25,8 @@ impl Blocks {
         let sets = worlds.address_sets.iter();
         sets.flat_map(|set| &set.nets).for_each(|&net| starts.cut(net));
         let policies = WorldKind::BOTH.map(|kind| &worlds.world(kind).policies);
-        let rules = policies
-            .into_iter()
-            .flatten()
-            .flat_map(|policy| Direction::BOTH.map(|direction| policy.rules(direction).unwrap_or_default()));
-        rules.flatten().for_each(|rule| starts.cut_by_nets(rule));
+        let rules = policies.into_iter().flatten().flat_map(rules);
+        rules.for_each(|rule| starts.cut_by_nets(rule));
         starts.into()
     }
 
@@ -64,6 +61,65 @@ impl Blocks {
     pub fn of_address(&self, address: IpAddr) -> usize {
         self.starts.partition_point(|start| *start <= address)
     }
+}
+
+/// Destination ports, cut where a rule begins or ends: two of one block are the same to every rule that names ports.
+#[derive(Debug)]
+pub struct PortBlocks(Vec<u16>);
+
+impl PortBlocks {
+    /// Blocks whose ports are the same to every rule that can decide, in both worlds.
+    pub fn of_everything(worlds: &Worlds) -> Self {
+        let policies = WorldKind::BOTH.map(|kind| &worlds.world(kind).policies);
+        let profiles = worlds.profiles.iter();
+        let profiles = profiles.flat_map(|profile| Direction::BOTH.map(|direction| profile.rules(direction)));
+        let named = worlds.named_ports.iter().flat_map(|set| &set.members);
+        let named = named.map(|&(_, port)| PortRange {
+            first: port,
+            last: port,
+        });
+        let failsafes = Direction::BOTH.map(|direction| worlds.host.failsafes.ports(direction));
+        let failsafes = failsafes.into_iter().flatten().map(|failsafe| failsafe.ports);
+        let rules = policies
+            .into_iter()
+            .flatten()
+            .flat_map(rules)
+            .chain(profiles.flatten());
+        PortBlocks::cut_by(ranges(rules).chain(named).chain(failsafes))
+    }
+
+    /// Blocks whose ports are the same to every policy that names ports by number.
+    pub(super) fn of(worlds: &[&Worlds]) -> Self {
+        let policies = worlds
+            .iter()
+            .flat_map(|worlds| WorldKind::BOTH.map(|kind| &worlds.world(kind).policies));
+        PortBlocks::cut_by(ranges(policies.flatten().flat_map(rules)))
+    }
+
+    /// The block that a port is in.
+    pub fn of_port(&self, port: u16) -> usize {
+        self.0.partition_point(|start| *start <= port)
+    }
+
+    fn cut_by(ranges: impl Iterator<Item = PortRange>) -> Self {
+        let starts: BTreeSet<u16> = ranges
+            .flat_map(|range| [Some(range.first), range.last.checked_add(1)])
+            .flatten()
+            .collect();
+        PortBlocks(starts.into_iter().collect())
+    }
+}
+
+/// The ranges of destination ports that rules name.
+fn ranges<'w>(rules: impl Iterator<Item = &'w WorldRule>) -> impl Iterator<Item = PortRange> {
+    let ports = rules.flat_map(|rule| [&rule.destination.ports, &rule.destination.not_ports]);
+    ports.flatten().flat_map(|ports| &ports.ranges).copied()
+}
+
+/// The rules of a policy, in both directions.
+pub(super) fn rules(policy: &WorldPolicy) -> impl Iterator<Item = &WorldRule> {
+    let directions = Direction::BOTH.map(|direction| policy.rules(direction).unwrap_or_default());
+    directions.into_iter().flatten()
 }
 
 /// Where addresses of other meaning begin: private ones have another name, and a packet to many is for this host too.

@@ -17,9 +17,9 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::blocks::Blocks;
+pub use self::blocks::{Blocks, PortBlocks};
 use self::judge::{Judge, Judgement};
-use self::reduced::{PortBlocks, Reduced};
+use self::reduced::Reduced;
 use super::{Side, StepReport};
 use crate::evaluate::{Packet, Step};
 use crate::net::Protocol;

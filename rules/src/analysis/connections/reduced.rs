@@ -2,37 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::blocks::Blocks;
+use super::blocks::{Blocks, rules};
 use crate::analysis::Side;
 use crate::net::{Direction, Protocol};
-use crate::world::{World, WorldKind, WorldPolicy, WorldRule, Worlds};
-
-/// Destination ports, cut where a rule of any of the worlds begins or ends: two of one block are the same to every rule
-/// that names ports by number.
-#[derive(Debug)]
-pub(super) struct PortBlocks(Vec<u16>);
-
-impl PortBlocks {
-    pub(super) fn of(worlds: &[&Worlds]) -> Self {
-        let kinds = WorldKind::BOTH;
-        let policies = worlds
-            .iter()
-            .flat_map(|worlds| kinds.map(|kind| &worlds.world(kind).policies));
-        let rules = policies.flatten().flat_map(rules);
-        let ports = rules.flat_map(|rule| [&rule.destination.ports, &rule.destination.not_ports]);
-        let ranges = ports.flatten().flat_map(|ports| &ports.ranges);
-        let starts: BTreeSet<u16> = ranges
-            .flat_map(|range| [Some(range.first), range.last.checked_add(1)])
-            .flatten()
-            .collect();
-        PortBlocks(starts.into_iter().collect())
-    }
-
-    /// The block that a port is in.
-    pub(super) fn of_port(&self, port: u16) -> usize {
-        self.0.partition_point(|start| *start <= port)
-    }
-}
+use crate::world::{World, WorldPolicy, WorldRule};
 
 /// What is left of two worlds for the endpoints of this host, one protocol and one block of ports.
 #[derive(Debug)]
@@ -104,9 +77,4 @@ fn can_match(rule: &WorldRule, protocol: Protocol, ports: [u16; 2]) -> bool {
     rule.protocol.is_none_or(|wanted| wanted == protocol)
         && rule.not_protocol.is_none_or(|unwanted| unwanted != protocol)
         && has_port()
-}
-
-fn rules(policy: &WorldPolicy) -> impl Iterator<Item = &WorldRule> {
-    let directions = Direction::BOTH.map(|direction| policy.rules(direction).unwrap_or_default());
-    directions.into_iter().flatten()
 }
