@@ -43,9 +43,9 @@ pub(super) struct Entry {
     /// By the generation that saw it, the oldest first.
     pub(super) tallies: VecDeque<(u64, Tally)>,
     pub(super) owners: Vec<Owner>,
-    alike: u64,
+    pub(super) alike: u64,
     /// Whether it was also counted for connections alike that are not kept.
-    stands_for_others: bool,
+    pub(super) stands_for_others: bool,
     /// When its owners were last asked for.
     asked_at: Option<OffsetDateTime>,
 }
@@ -96,6 +96,24 @@ impl Kept {
     /// Whether nothing was seen.
     pub fn is_empty(&self) -> bool {
         self.connections.is_empty()
+    }
+
+    /// Everything that is known of each connection.
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&Connection, &Entry)> {
+        self.connections.iter()
+    }
+
+    /// Takes back what was kept once.
+    pub(super) fn restore(&mut self, connection: Connection, entry: Entry) {
+        let known = self.alike.entry(entry.alike).or_insert_with(|| Alike {
+            members: 0,
+            stand_in: connection.clone(),
+        });
+        known.members += 1;
+        if entry.stands_for_others {
+            known.stand_in = connection.clone();
+        }
+        self.connections.insert(connection, entry);
     }
 
     /// Notes what could not be seen.
@@ -180,7 +198,7 @@ impl Kept {
 }
 
 impl Entry {
-    fn new(alike: u64) -> Self {
+    pub(super) fn new(alike: u64) -> Self {
         Entry {
             tallies: VecDeque::new(),
             owners: Vec::new(),
@@ -216,4 +234,88 @@ pub(super) fn add_owner(owners: &mut Vec<Owner>, owner: &Owner) {
     }
     owners.sort_by(|a, b| b.connections.cmp(&a.connections).then_with(|| a.cmp(b)));
     owners.truncate(MAX_OWNERS);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use palisade_rules::evaluate::Packet;
+    use palisade_rules::net::{Direction, Protocol};
+    use palisade_rules::world::EndpointKind;
+
+    use super::*;
+    use crate::apply::EndpointKey;
+
+    fn connection(source: u32, port: u16) -> Connection {
+        let packet = Packet {
+            source: std::net::Ipv4Addr::from_bits(source).into(),
+            destination: "10.0.0.2".parse().unwrap(),
+            protocol: Protocol::TCP,
+            source_port: 0,
+            destination_port: port,
+            icmp_type: 0,
+            icmp_code: 0,
+        };
+        Connection {
+            endpoint: Arc::new(EndpointKey {
+                kind: EndpointKind::Host,
+                namespace: None,
+                name: "eth0".to_owned(),
+            }),
+            direction: Direction::Ingress,
+            forwarded: false,
+            packet,
+        }
+    }
+
+    fn at(second: i64) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(second).unwrap()
+    }
+
+    fn packets(kept: &Kept, generation: u64) -> u64 {
+        kept.since(generation).map(|(_, tally)| tally.packets).sum()
+    }
+
+    #[test]
+    fn generations_are_kept_apart_and_no_packet_is_lost() {
+        let mut kept = Kept::default();
+        for generation in 1..=20 {
+            kept.keep(generation, &connection(1, 1), 0, Tally::one(10, at(1)));
+        }
+        assert_eq!([0, 20, 21].map(|since| packets(&kept, since)), [20, 1, 0]);
+    }
+
+    #[test]
+    fn of_connections_alike_one_stands_for_the_rest() {
+        let mut kept = Kept::default();
+        for source in 0..10_000 {
+            kept.keep(1, &connection(source, 80), 80, Tally::one(10, at(1)));
+            kept.keep(1, &connection(source, 81), 81, Tally::one(10, at(1)));
+        }
+        assert_eq!(kept.len(), 2 * MAX_ALIKE as usize);
+        assert_eq!((packets(&kept, 1), kept.missing().folded), (20_000, 0));
+        let first = connection(0, 80);
+        let stand_in = kept.since(1).find(|(connection, _)| **connection == first);
+        assert_eq!(stand_in.unwrap().1.packets, 10_000 - u64::from(MAX_ALIKE) + 1);
+    }
+
+    #[test]
+    fn what_was_not_seen_for_long_makes_room_and_is_counted() {
+        let mut kept = Kept::default();
+        let most = u32::try_from(MAX_KEPT).unwrap();
+        for source in 0..=most {
+            kept.keep(
+                1,
+                &connection(source, 1),
+                u64::from(source),
+                Tally::one(10, at(source.into())),
+            );
+        }
+        assert!(kept.len() < MAX_KEPT);
+        assert_eq!(packets(&kept, 1) + kept.missing().folded, u64::from(most) + 1);
+        let newest = connection(most, 1);
+        assert!(kept.since(1).any(|(connection, _)| *connection == newest));
+        assert!(kept.since(1).all(|(_, tally)| tally.last_seen > at(0)));
+    }
 }

@@ -11,6 +11,7 @@ pub mod arrivals;
 pub mod attribute;
 pub mod batch;
 pub mod ends;
+pub mod evidence;
 mod hashed;
 pub mod interval;
 pub mod judge;

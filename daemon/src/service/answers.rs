@@ -12,6 +12,7 @@ use tokio::sync::broadcast;
 use super::{Daemon, lock};
 use crate::api::types::{EndpointRow, FlowsStatus, PolicyRow, Status, TableSize};
 use crate::apply::concerned;
+use crate::flows::observe::Kept;
 use crate::flows::record::{CounterRow, FlowRecord};
 use crate::flows::report::{StagedReport, staged_reports};
 use crate::kernel::KernelError;
@@ -93,9 +94,13 @@ impl Daemon {
             .map(|row| (row.counter.clone(), row))
             .collect();
         let generation = self.generation();
-        // A copy, for the evaluation takes its time, and the reader of the NFLOG group must not wait for it.
-        let kept = lock(&self.observations).kept().clone();
-        Ok(staged_reports(&generation, &kept, &counters))
+        Ok(staged_reports(&generation, &self.evidence(), &counters))
+    }
+
+    /// What reports are made of: a copy, for what is done with it takes its time, and the reader of the NFLOG group must not
+    /// wait for it.
+    pub fn evidence(&self) -> Kept {
+        lock(&self.observations).kept().clone()
     }
 
     /// The ruleset in force, as nft text.

@@ -1,6 +1,7 @@
 //! The end of an interval: what was seen and what was counted become records.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use palisade_nft::CounterValue;
@@ -8,8 +9,10 @@ use time::OffsetDateTime;
 use tracing::warn;
 
 use super::{Counted, Daemon};
+use crate::config::Config;
 use crate::flows::batch::Batch;
 use crate::flows::ends::Alive;
+use crate::flows::evidence;
 use crate::flows::record::{CounterRow, Record, RuleRecord};
 use crate::flows::sink::FileSink;
 
@@ -23,6 +26,10 @@ pub(super) struct Intervals {
     generation: u64,
     start: OffsetDateTime,
     alive: Option<Alive>,
+    state_dir: PathBuf,
+    saved: Instant,
+    /// Whether something was seen since.
+    unsaved: bool,
     complaint: Option<Instant>,
 }
 
@@ -30,8 +37,11 @@ impl Intervals {
     /// What fails fails at every interval; it is worth a line this often.
     const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
+    /// How much of what reports are made of a crash may lose.
+    const SAVE_EVERY: Duration = Duration::from_mins(5);
+
     /// The first interval begins. What was counted already is no part of it.
-    pub(super) fn new(sink: FileSink, counted: &BTreeMap<String, CounterValue>, accounting: bool) -> Self {
+    pub(super) fn new(sink: FileSink, counted: &BTreeMap<String, CounterValue>, config: &Config) -> Self {
         let written = counted
             .iter()
             .map(|(name, value)| (name.clone(), (value.packets, value.bytes)));
@@ -42,7 +52,10 @@ impl Intervals {
             counted_total: 0,
             generation: 0,
             start: OffsetDateTime::now_utc(),
-            alive: accounting.then(Alive::default),
+            alive: config.flows.accounting.then(Alive::default),
+            state_dir: config.state_dir.clone(),
+            saved: Instant::now(),
+            unsaved: false,
             complaint: None,
         }
     }
@@ -71,14 +84,28 @@ impl Intervals {
         };
         let (flows, interval) = daemon.end_interval(end, counted);
         self.start = end;
-        self.write(
-            daemon,
-            Batch {
-                flows,
-                rules,
-                interval,
-            },
-        );
+        self.unsaved |= !flows.is_empty();
+        let batch = Batch {
+            flows,
+            rules,
+            interval,
+        };
+        self.write(daemon, batch);
+        if self.saved.elapsed() >= Self::SAVE_EVERY {
+            self.save_evidence(daemon);
+        }
+    }
+
+    /// Keeps what reports are made of on disk, if there is anything new.
+    pub(super) fn save_evidence(&mut self, daemon: &Daemon) {
+        self.saved = Instant::now();
+        if !std::mem::take(&mut self.unsaved) {
+            return;
+        }
+        if let Err(error) = evidence::save(&self.state_dir, &daemon.evidence()) {
+            self.unsaved = true;
+            warn!(%error, "what was seen is not on disk: a restart would forget it");
+        }
     }
 
     fn write(&mut self, daemon: &Daemon, batch: Batch) {

@@ -21,7 +21,7 @@ use crate::exit::Exit;
 use crate::flows::observe::Kept;
 use crate::flows::owners::Owners;
 use crate::flows::sink::FileSink;
-use crate::flows::{ends, reader};
+use crate::flows::{ends, evidence, reader};
 use crate::kernel::KernelError;
 use crate::kernel::cgroups::Cgroups;
 use crate::kernel::links::{Links, LinksError};
@@ -95,10 +95,14 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     if !applied.warnings.is_empty() {
         warn!("{}", applied.warnings.trim_end());
     }
+    let kept = evidence::load(&config.state_dir).unwrap_or_else(|error| {
+        warn!(%error, "what was seen before is unknown, reports begin anew");
+        Kept::default()
+    });
     let (owners, find_owners) = Owners::start();
     let owners = config.flows.owners.then_some(owners);
     let now = OffsetDateTime::now_utc();
-    let daemon = Arc::new(Daemon::new(engine, generation, Kept::default(), owners, now));
+    let daemon = Arc::new(Daemon::new(engine, generation, kept, owners, now));
     find_owners(Arc::clone(&daemon));
     let api = tokio::spawn(server::serve(listener, Arc::clone(&daemon)));
     tokio::spawn(follow_host(links, cgroups, Arc::clone(&daemon)));
@@ -126,7 +130,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     systemd::tell(&[NotifyState::Ready]);
 
     let sink = FileSink::new(config.flows.file.clone());
-    let records = Intervals::new(sink, &counted, config.flows.accounting);
+    let records = Intervals::new(sink, &counted, &config);
     let records = Arc::new(Mutex::new(records));
     let mut ticks = interval(config.flows.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -143,6 +147,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     // The kernel collects copies before it hands them over: the last ones are still to come.
     sleep(reader::JUDGED_WITHIN).await;
     write_interval(&records, &daemon).await;
+    lock(&records).save_evidence(&daemon);
     let socket = std::fs::remove_file(&config.socket);
     if let Err(error) = socket {
         warn!(%error, "the socket could not be removed");
