@@ -42,6 +42,7 @@ pub(crate) mod msg {
 pub(crate) mod table {
     pub(crate) const NAME: u16 = 1;
     pub(crate) const FLAGS: u16 = 2;
+    pub(crate) const HANDLE: u16 = 4;
     pub(crate) const F_DORMANT: u32 = 1;
     pub(crate) const F_OWNER: u32 = 2;
 }

@@ -1,6 +1,7 @@
 //! From what the kernel holds to what it is to hold, with as little change as possible.
 //!
-//! - Counters that stay are never touched: they keep their values. That their comment may be an older one is the price.
+//! - Counters that stay are not touched: they keep their values. That their comment may be an older one is the price. A
+//!   counter that somebody has set back is made anew at its total, and with it the rules that count in it.
 //! - A base chain that stays is never deleted, only its rules are: the kernel is never without it. (Unless its hook or
 //!   comment changes, which the kernel allows in no other way.)
 //! - A set that stays loses and gains elements. Rules are not touched, and the kernel checks none again.
@@ -15,14 +16,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_rules::ruleset::{Chain, Elements, Hook, Name, Ruleset};
 
+use crate::counters::Ledger;
 use crate::dump::{KernelBase, KernelChain, KernelRule, KernelSet, KernelTable};
 use crate::handle::hook_number;
 use crate::lower::lower;
 use crate::program::{Instruction, Verdict};
 use crate::transaction::{Operation, SetKind, Transaction};
 
-/// What makes the kernel's table into the desired one; empty if it is already.
-pub fn diff(desired: &Ruleset, kernel: Option<&KernelTable>) -> Transaction {
+/// What makes the kernel's table into the desired one; empty if it is already. What counters begin at is in the ledger.
+pub fn diff(desired: &Ruleset, kernel: Option<&KernelTable>, ledger: &dyn Ledger) -> Transaction {
     let absent = KernelTable::default();
     let is_off = kernel.is_none_or(|table| table.dormant);
     let kernel = kernel.unwrap_or(&absent);
@@ -30,24 +32,44 @@ pub fn diff(desired: &Ruleset, kernel: Option<&KernelTable>) -> Transaction {
     let programs = lower_all(desired);
     let replaced_sets = replaced_sets(desired, kernel);
     let recreated = recreated_chains(desired, kernel);
-    let changed = changed_chains(desired, kernel, &programs, &recreated, &replaced_sets);
+    let set_back = set_back_counters(desired, kernel, ledger);
+    let leaving = Leaving {
+        chains: &recreated,
+        sets: &replaced_sets,
+        counters: &set_back,
+    };
+    let changed = changed_chains(desired, kernel, &programs, &leaving);
 
     let mut operations = Vec::new();
     if is_off {
         operations.push(Operation::AddTable);
     }
-    remove(
-        desired,
-        kernel,
-        &recreated,
-        &changed,
-        &replaced_sets,
-        &mut operations,
-    );
-    add_objects(desired, kernel, &replaced_sets, &mut operations);
+    remove(desired, kernel, &leaving, &changed, &mut operations);
+    add_counters(desired, kernel, &set_back, ledger, &mut operations);
+    add_sets(desired, kernel, &replaced_sets, &mut operations);
     add_chains(desired, kernel, &recreated, &mut operations);
     add_rules(desired, kernel, programs, &recreated, &changed, &mut operations);
     Transaction::new(operations)
+}
+
+/// What stays by name and is deleted and made again: whatever refers to it goes with it.
+struct Leaving<'a> {
+    chains: &'a BTreeSet<&'a str>,
+    sets: &'a BTreeSet<&'a str>,
+    counters: &'a BTreeSet<&'a str>,
+}
+
+impl Leaving<'_> {
+    fn is_held_by(&self, instruction: &Instruction) -> bool {
+        match instruction {
+            Instruction::Verdict(Verdict::Jump(chain) | Verdict::Goto(chain)) => {
+                self.chains.contains(chain.as_str())
+            }
+            Instruction::Lookup { set, .. } => self.sets.contains(set.as_str()),
+            Instruction::Counter(counter) => self.counters.contains(counter.as_str()),
+            _ => false,
+        }
+    }
 }
 
 /// Whether the base chain is the one that the hook asks for, its policy aside.
@@ -148,6 +170,21 @@ fn replaced_sets<'a>(desired: &'a Ruleset, kernel: &KernelTable) -> BTreeSet<&'a
         .collect()
 }
 
+/// The counters that do not hold their totals.
+fn set_back_counters<'a>(
+    desired: &'a Ruleset,
+    kernel: &KernelTable,
+    ledger: &dyn Ledger,
+) -> BTreeSet<&'a str> {
+    let names = desired.counters.keys().map(Name::as_str);
+    names
+        .filter(|name| {
+            let held = kernel.counters.get(*name).map(|counter| counter.value);
+            held.is_some_and(|value| ledger.total(name, held) != value)
+        })
+        .collect()
+}
+
 /// The chains that stay by name and are deleted and created again: those that hang elsewhere or have another comment,
 /// and those that stand in the wrong place of the listing.
 fn recreated_chains<'a>(desired: &'a Ruleset, kernel: &'a KernelTable) -> BTreeSet<&'a str> {
@@ -184,27 +221,18 @@ fn recreated_chains<'a>(desired: &'a Ruleset, kernel: &'a KernelTable) -> BTreeS
     recreated
 }
 
-/// The chains that stay and get their rules anew: because they differ, or because they hold on to a chain or set that
-/// is deleted.
+/// The chains that stay and get their rules anew: because they differ, or because they hold on to what is deleted.
 fn changed_chains<'a>(
     desired: &'a Ruleset,
     kernel: &KernelTable,
     programs: &[Vec<Vec<Instruction>>],
-    recreated: &BTreeSet<&str>,
-    replaced_sets: &BTreeSet<&str>,
+    leaving: &Leaving<'_>,
 ) -> BTreeSet<&'a str> {
     let have: BTreeMap<&str, &KernelChain> = by_name(kernel);
-    let holds_on = |instruction: &Instruction| match instruction {
-        Instruction::Verdict(Verdict::Jump(chain) | Verdict::Goto(chain)) => {
-            recreated.contains(chain.as_str())
-        }
-        Instruction::Lookup { set, .. } => replaced_sets.contains(set.as_str()),
-        _ => false,
-    };
     let mut changed = BTreeSet::new();
     for (chain, programs) in desired.chains.iter().zip(programs) {
         let name = chain.name.as_str();
-        let Some(have) = have.get(name).filter(|_| !recreated.contains(name)) else {
+        let Some(have) = have.get(name).filter(|_| !leaving.chains.contains(name)) else {
             continue;
         };
         let is_same = have.rules.len() == chain.rules.len()
@@ -213,7 +241,8 @@ fn changed_chains<'a>(
                 .iter()
                 .zip(programs.iter().zip(&chain.rules))
                 .all(|(have, (program, rule))| is_rule(have, program, rule.comment.as_str()));
-        if !is_same || programs.iter().flatten().any(holds_on) {
+        let mut instructions = programs.iter().flatten();
+        if !is_same || instructions.any(|instruction| leaving.is_held_by(instruction)) {
             changed.insert(name);
         }
     }
@@ -223,14 +252,13 @@ fn changed_chains<'a>(
 fn remove(
     desired: &Ruleset,
     kernel: &KernelTable,
-    recreated: &BTreeSet<&str>,
+    leaving: &Leaving<'_>,
     changed: &BTreeSet<&str>,
-    replaced_sets: &BTreeSet<&str>,
     operations: &mut Vec<Operation>,
 ) {
     let wanted: BTreeSet<&str> = desired.chains.iter().map(|chain| chain.name.as_str()).collect();
     let goes = |chain: &&KernelChain| {
-        !wanted.contains(chain.name.as_str()) || recreated.contains(chain.name.as_str())
+        !wanted.contains(chain.name.as_str()) || leaving.chains.contains(chain.name.as_str())
     };
     for chain in &kernel.chains {
         if !chain.rules.is_empty() && (goes(&chain) || changed.contains(chain.name.as_str())) {
@@ -239,7 +267,7 @@ fn remove(
     }
     let wanted_sets: BTreeSet<&str> = desired.sets.keys().map(Name::as_str).collect();
     for name in kernel.sets.keys() {
-        if !wanted_sets.contains(name.as_str()) || replaced_sets.contains(name.as_str()) {
+        if !wanted_sets.contains(name.as_str()) || leaving.sets.contains(name.as_str()) {
             operations.push(Operation::DeleteSet(name.clone()));
         }
     }
@@ -247,7 +275,7 @@ fn remove(
     let gone_counters = kernel
         .counters
         .keys()
-        .filter(|name| !wanted_counters.contains(name.as_str()))
+        .filter(|name| !wanted_counters.contains(name.as_str()) || leaving.counters.contains(name.as_str()))
         .map(|name| (crate::abi::obj::COUNTER, name));
     let foreign_objects = kernel.foreign_objects.iter().map(|(kind, name)| (*kind, name));
     operations.extend(gone_counters.chain(foreign_objects).map(|(kind, name)| {
@@ -263,20 +291,31 @@ fn remove(
     );
 }
 
-fn add_objects(
+fn add_counters(
+    desired: &Ruleset,
+    kernel: &KernelTable,
+    set_back: &BTreeSet<&str>,
+    ledger: &dyn Ledger,
+    operations: &mut Vec<Operation>,
+) {
+    for (name, comment) in &desired.counters {
+        let held = kernel.counters.get(name.as_str()).map(|counter| counter.value);
+        if held.is_none() || set_back.contains(name.as_str()) {
+            operations.push(Operation::AddCounter {
+                name: name.to_string(),
+                value: ledger.total(name.as_str(), held),
+                comment: comment.as_str().to_owned(),
+            });
+        }
+    }
+}
+
+fn add_sets(
     desired: &Ruleset,
     kernel: &KernelTable,
     replaced_sets: &BTreeSet<&str>,
     operations: &mut Vec<Operation>,
 ) {
-    for (name, comment) in &desired.counters {
-        if !kernel.counters.contains_key(name.as_str()) {
-            operations.push(Operation::AddCounter {
-                name: name.to_string(),
-                comment: comment.as_str().to_owned(),
-            });
-        }
-    }
     for (name, set) in &desired.sets {
         let have = kernel
             .sets

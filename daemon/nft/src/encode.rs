@@ -94,6 +94,7 @@ impl Writer {
             Operation::AddTable => {
                 Table::new(TABLE_COMMENT)?.write(scratch, bytes, msg::NEW_TABLE, create, seq);
             }
+            Operation::SwitchOff => Table::dormant()?.write(scratch, bytes, msg::NEW_TABLE, plain, seq),
             Operation::DeleteTable => Table::named()?.write(scratch, bytes, msg::DEL_TABLE, plain, seq),
             Operation::AddChain { name, hook, comment } => {
                 Chain::new(name, *hook, comment)?.write(scratch, bytes, msg::NEW_CHAIN, create_new, seq);
@@ -135,8 +136,8 @@ impl Writer {
                 self.elements(msg::DEL_SET_ELEM, plain, set, &elements::encode(elements));
                 return Ok(());
             }
-            Operation::AddCounter { name, comment } => {
-                Object::counter(name, comment)?.write(scratch, bytes, msg::NEW_OBJ, create_new, seq);
+            Operation::AddCounter { name, value, comment } => {
+                Object::counter(name, *value, comment)?.write(scratch, bytes, msg::NEW_OBJ, create_new, seq);
             }
             Operation::DeleteObject { name, kind } => {
                 // Not through libnftnl, which knows fewer types of objects than the kernel.

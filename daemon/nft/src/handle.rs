@@ -9,7 +9,8 @@ use std::ptr::NonNull;
 use nftnl::nftnl_sys as sys;
 use palisade_rules::ruleset::{Hook, HookPoint, TABLE};
 
-use crate::abi::{NFPROTO_INET, obj, udata, verdict};
+use crate::abi::{NFPROTO_INET, obj, table, udata, verdict};
+use crate::dump::CounterValue;
 use crate::expression::Expression;
 use crate::program::Instruction;
 use crate::transaction::SetKind;
@@ -172,6 +173,14 @@ impl Table {
         Ok(table)
     }
 
+    /// Our table as it is to become: dormant.
+    pub(crate) fn dormant() -> Result<Self, EncodeError> {
+        let mut dormant = Table::named()?;
+        // SAFETY: a table's flags are 32 bits.
+        unsafe { dormant.set_u32(sys::NFTNL_TABLE_FLAGS, table::F_DORMANT) };
+        Ok(dormant)
+    }
+
     /// Our table as it is created: no flags, with a comment.
     pub(crate) fn new(comment: &str) -> Result<Self, EncodeError> {
         let mut table = Table::named()?;
@@ -291,8 +300,8 @@ impl Set {
 }
 
 impl Object {
-    /// A counter as it is created.
-    pub(crate) fn counter(name: &str, comment: &str) -> Result<Self, EncodeError> {
+    /// A counter as it is created, with what it begins at.
+    pub(crate) fn counter(name: &str, value: CounterValue, comment: &str) -> Result<Self, EncodeError> {
         let (table, name) = (c_text(TABLE)?, c_text(name)?);
         let mut counter = Object::alloc();
         // SAFETY: an object's table and name are texts, its type is 32 bits (and one that libnftnl knows, which it relies
@@ -303,7 +312,25 @@ impl Object {
             counter.set_u32(sys::NFTNL_OBJ_TYPE, obj::COUNTER);
             counter.set_bytes(sys::NFTNL_OBJ_USERDATA, &encode_comment(udata::COMMENT, comment));
         }
+        if value != CounterValue::default() {
+            // SAFETY: the type was set above; both attributes are a counter's.
+            unsafe {
+                counter.set_u64(sys::NFTNL_OBJ_CTR_PKTS, value.packets);
+                counter.set_u64(sys::NFTNL_OBJ_CTR_BYTES, value.bytes);
+            }
+        }
         Ok(counter)
+    }
+}
+
+impl Object {
+    /// Sets a number of a counter.
+    ///
+    /// # Safety
+    /// The object must be a counter by now, and `attribute` one of a counter's, which all hold 64 bits.
+    unsafe fn set_u64(&mut self, attribute: u32, value: u64) {
+        // SAFETY: the object is alive and ours alone; its type and the attribute are right by contract.
+        unsafe { sys::nftnl_obj_set_u64(self.0.as_ptr(), attribute_number(attribute), value) };
     }
 }
 

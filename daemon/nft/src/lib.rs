@@ -18,6 +18,7 @@
 
 mod abi;
 mod attribute;
+mod counters;
 mod decode;
 mod diff;
 mod dump;
@@ -36,6 +37,7 @@ mod trace;
 mod transaction;
 mod userdata;
 
+pub use counters::{Ledger, Reading};
 pub use diff::diff;
 pub use dump::{CounterValue, KernelBase, KernelChain, KernelCounter, KernelRule, KernelSet, KernelTable};
 pub use handle::EncodeError;

@@ -7,6 +7,8 @@ use nix::errno::Errno;
 use nix::libc;
 use palisade_rules::ruleset::{Ruleset, TABLE};
 
+use crate::abi::obj;
+use crate::counters::{self, Earlier, Ledger, Reading};
 use crate::diff::diff;
 use crate::dump::{self, CounterValue, KernelTable};
 use crate::encode::{Batch, encode};
@@ -159,10 +161,26 @@ impl Nft {
         self.read().map(|(_, table)| table)
     }
 
-    /// What our named counters have counted; none if there is no table. Cheap below some 30,000 counters.
+    /// All our named counters; none if there is no table. Cheap below some 30,000 counters.
     pub fn counters(&mut self) -> Result<BTreeMap<String, CounterValue>, ReadError> {
         for _ in 0..ATTEMPTS {
-            match dump::counters(&mut self.socket) {
+            let mut counters = BTreeMap::new();
+            let dumped = dump::counters(&mut self.socket, |name, value| {
+                counters.insert(name.to_owned(), value);
+            });
+            match dumped {
+                Ok(()) => return Ok(counters),
+                Err(RequestError::Interrupted) => {}
+                Err(error) => return Err(read_error(error)),
+            }
+        }
+        Err(ReadError::KeepsChanging)
+    }
+
+    /// The counters of these names, which must be in order: 8 ms for 10,000, some 3 µs for each of 100,000.
+    pub fn read_counters(&mut self, names: &[&str]) -> Result<Reading, ReadError> {
+        for _ in 0..ATTEMPTS {
+            match counters::read(&mut self.socket, names) {
                 Err(RequestError::Interrupted) => {}
                 answer => return answer.map_err(read_error),
             }
@@ -198,39 +216,42 @@ impl Nft {
     /// Makes the kernel's table hold exactly this ruleset, in one transaction, and checks that it does.
     ///
     /// Reads what is there, sends what differs, and starts over if another writer got in between, up to three times.
-    pub fn replace(&mut self, desired: &Ruleset) -> Result<Applied, ReplaceError> {
+    /// Counters begin at what the ledger says. Those that are not wanted any more go in a transaction of their own: only
+    /// once no rule counts in them, their last values can be read for the ledger.
+    pub fn replace(&mut self, desired: &Ruleset, ledger: &mut dyn Ledger) -> Result<Applied, ReplaceError> {
         let mut attempt = 1;
-        let changes = loop {
+        loop {
             let (generation, table) = self.read()?;
-            let transaction = diff(desired, table.as_ref());
+            let mut transaction = diff(desired, table.as_ref(), ledger);
+            let retired = transaction.take_retired_counters();
             match self.apply(&transaction, generation) {
-                Ok(()) => break transaction.len(),
+                Ok(()) => return self.complete(desired, &transaction, &retired, ledger),
                 Err(ApplyError::Conflict) if attempt < ATTEMPTS => {
                     tracing::debug!(attempt, "another writer changed nf_tables, trying again");
                     attempt += 1;
                 }
                 Err(error) => return Err(error.into()),
             }
-        };
-        self.read_back(desired, changes)
+        }
     }
 
     /// As [`Nft::replace`], and faster: what the last replacement read back counts as what is there, as long as nf_tables
     /// has not moved on since. The kernel itself makes sure of that when it takes the transaction. Once it is in force,
-    /// the table is read and checked all the same.
-    pub fn update(&mut self, desired: &Ruleset) -> Result<Applied, ReplaceError> {
+    /// the table is read and checked all the same. Counters that somebody has set back stay so.
+    pub fn update(&mut self, desired: &Ruleset, ledger: &mut dyn Ledger) -> Result<Applied, ReplaceError> {
         let current = self.generation_id()?;
         let Some((generation, table)) = self.held.take().filter(|(of, _)| *of == current) else {
-            return self.replace(desired);
+            return self.replace(desired, ledger);
         };
-        let transaction = diff(desired, Some(&table));
+        let mut transaction = diff(desired, Some(&table), &Earlier(ledger));
         if transaction.is_empty() {
             self.held = Some((generation, table));
             return Ok(Applied { changes: 0 });
         }
+        let retired = transaction.take_retired_counters();
         match self.apply(&transaction, generation) {
-            Ok(()) => self.read_back(desired, transaction.len()),
-            Err(ApplyError::Conflict) => self.replace(desired),
+            Ok(()) => self.complete(desired, &transaction, &retired, ledger),
+            Err(ApplyError::Conflict) => self.replace(desired, ledger),
             Err(error) => Err(error.into()),
         }
     }
@@ -244,17 +265,73 @@ impl Nft {
         Ok(())
     }
 
-    /// Checks that the kernel holds what `changes` operations should have put there.
-    fn read_back(&mut self, desired: &Ruleset, changes: usize) -> Result<Applied, ReplaceError> {
-        match self.verify(desired) {
-            Ok(()) => Ok(Applied { changes }),
-            Err(VerifyError::Read(error)) => Err(error.into()),
-            Err(VerifyError::Mismatch(mismatch)) => Err(mismatch.into()),
+    /// Checks that the kernel holds what was just put there, and lets go of the counters that retire.
+    fn complete(
+        &mut self,
+        desired: &Ruleset,
+        transaction: &Transaction,
+        retired: &[String],
+        ledger: &mut dyn Ledger,
+    ) -> Result<Applied, ReplaceError> {
+        for operation in transaction.operations() {
+            if let Operation::AddCounter { name, value, .. } = operation {
+                ledger.made(name, *value);
+            }
         }
+        self.held = None;
+        let (generation, mut table) = self.read()?;
+        let mut last = Vec::new();
+        if let Some(table) = &mut table {
+            let taken = retired
+                .iter()
+                .filter_map(|name| table.counters.remove_entry(name));
+            last.extend(taken.map(|(name, counter)| (name, counter.value)));
+        }
+        compare(desired, table.as_ref())?;
+        self.held = table.map(|table| (generation, table));
+        if !last.is_empty() {
+            self.retire(&last, ledger);
+        }
+        Ok(Applied {
+            changes: transaction.len() + retired.len(),
+        })
+    }
+
+    /// Deletes counters that nothing refers to. Should the kernel refuse that, the next replacement finds them.
+    fn retire(&mut self, last: &[(String, CounterValue)], ledger: &mut dyn Ledger) {
+        ledger.retire(last);
+        let deletion = |(name, _): &(String, CounterValue)| Operation::DeleteObject {
+            name: name.clone(),
+            kind: obj::COUNTER,
+        };
+        let deletion = Transaction::new(last.iter().map(deletion).collect());
+        let after = self.apply(&deletion, 0).map(|()| self.generation_id());
+        if let Err(error) = &after {
+            tracing::warn!(%error, "counters of rules that are gone stay in the kernel until the next reload");
+        }
+        // Nobody else has changed anything if the deletion made the very next generation.
+        self.held = self.held.take().and_then(|(generation, table)| {
+            let next = generation.wrapping_add(1);
+            let is_next = matches!(after, Ok(Ok(after)) if after == next);
+            is_next.then_some((next, table))
+        });
     }
 
     /// Deletes our table with all that is in it, so that every packet passes. It is fine if there is none.
-    pub fn delete_table(&mut self) -> Result<(), ApplyError> {
+    ///
+    /// It is switched off first: then every packet passes already, however long it takes to read the last values of the
+    /// counters for the ledger. Whatever fails of that, the table goes.
+    pub fn delete_table(&mut self, ledger: &mut dyn Ledger) -> Result<(), ApplyError> {
+        self.held = None;
+        if matches!(dump::head(&mut self.socket), Ok(None)) {
+            return Ok(());
+        }
+        let off = self.apply(&Transaction::new(vec![Operation::SwitchOff]), 0);
+        let last = off.is_ok().then(|| self.counters().unwrap_or_default());
+        let last: Vec<(String, CounterValue)> = last.into_iter().flatten().collect();
+        if !last.is_empty() {
+            ledger.retire(&last);
+        }
         let deletion = Transaction::new(vec![Operation::DeleteTable]);
         match self.apply(&deletion, 0) {
             Err(ApplyError::Refused(refusals)) if refusals.iter().all(|r| r.errno == Errno::ENOENT) => Ok(()),

@@ -1,6 +1,7 @@
 //! A netlink socket to nf_tables: requests, dumps, and batches in one datagram.
 
 use std::io;
+use std::ops::Range;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
@@ -17,6 +18,9 @@ const RECEIVE_BUFFER: usize = 64 * 1024;
 
 /// Room for the errors of a batch: each failing message is one datagram.
 const SOCKET_BUFFER: usize = 4 * 1024 * 1024;
+
+/// Requests that are sent in one datagram. Each answer takes some 5 kB of the receive buffer, whatever is in it.
+const IN_FLIGHT: usize = 256;
 
 /// The kernel answers at once. What takes longer is broken, and must not hang the daemon.
 const TIMEOUT_SECONDS: i64 = 30;
@@ -138,6 +142,68 @@ impl Socket {
                 }
             }
         }
+    }
+
+    /// Sends many requests that have one message for an answer each, [`IN_FLIGHT`] at a time, and gives each answer to
+    /// `each` with the number of its request, from 0. `write` makes a request of its number and its sequence number.
+    pub(crate) fn requests(
+        &mut self,
+        count: usize,
+        mut write: impl FnMut(usize, &mut Vec<u8>, u32),
+        mut each: impl FnMut(usize, Result<Message<'_>, Failure>),
+    ) -> Result<(), RequestError> {
+        let mut datagram = Vec::new();
+        let (mut first, mut in_flight) = (0, IN_FLIGHT);
+        while first < count {
+            let sent = in_flight.min(count - first);
+            let seq = self.next_seq();
+            // At most IN_FLIGHT are added, to less than half of what there is.
+            let numbers = seq..seq + u32::try_from(sent).unwrap_or(0);
+            self.next_seq = numbers.end;
+            datagram.clear();
+            for (number, seq) in (first..).zip(numbers.clone()) {
+                write(number, &mut datagram, seq);
+            }
+            self.inner.send(&datagram)?;
+            match self.answers(numbers, |place, answer| each(first + place, answer)) {
+                Ok(()) => first += sent,
+                // The answers were more than the receive buffer holds: ask for fewer at once.
+                Err(Errno::ENOBUFS) if sent > 1 => {
+                    self.drain();
+                    in_flight = sent / 2;
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Receives one answer for each of these numbers.
+    fn answers(
+        &mut self,
+        numbers: Range<u32>,
+        mut each: impl FnMut(usize, Result<Message<'_>, Failure>),
+    ) -> Result<(), Errno> {
+        let mut left = numbers.len();
+        while left > 0 {
+            let length = recv(self.inner.as_raw_fd(), &mut self.buffer, MsgFlags::empty())?;
+            for message in Messages::new(&self.buffer[..length]) {
+                let Some(place) = message.seq.checked_sub(numbers.start) else {
+                    continue;
+                };
+                if !numbers.contains(&message.seq) {
+                    continue;
+                }
+                let place = usize::try_from(place).unwrap_or(usize::MAX);
+                if i32::from(message.kind) != libc::NLMSG_ERROR {
+                    each(place, Ok(message));
+                } else if let Some(failure) = failure(message) {
+                    each(place, Err(failure));
+                }
+                left = left.saturating_sub(1);
+            }
+        }
+        Ok(())
     }
 
     /// Sends a batch in one datagram and returns what the kernel refused of it. Nothing refused means that it is in

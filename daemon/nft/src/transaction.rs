@@ -2,11 +2,13 @@
 //!
 //! A transaction goes to the kernel in one batch: all of it comes into force at one instant, or nothing does.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use palisade_rules::ruleset::{Elements, Hook, TABLE};
 
 use crate::abi;
+use crate::dump::CounterValue;
 use crate::program::Instruction;
 
 /// Operations that come into force together. Made by [`crate::diff()`].
@@ -19,6 +21,25 @@ impl Transaction {
     /// A transaction of these operations, in this order.
     pub fn new(operations: Vec<Operation>) -> Self {
         Transaction { operations }
+    }
+
+    /// Takes the deletion of counters out, for a transaction of its own once no packet can count in them any more; gives
+    /// their names. One that is made anew in the same transaction goes in it.
+    pub(crate) fn take_retired_counters(&mut self) -> Vec<String> {
+        let made: BTreeSet<String> = self
+            .operations
+            .iter()
+            .filter_map(Operation::made_counter)
+            .collect();
+        let mut retired = Vec::new();
+        self.operations.retain(|operation| match operation {
+            Operation::DeleteObject { name, kind } if *kind == abi::obj::COUNTER && !made.contains(name) => {
+                retired.push(name.clone());
+                false
+            }
+            _ => true,
+        });
+        retired
     }
 
     /// The operations in the order in which the kernel gets them.
@@ -42,6 +63,8 @@ impl Transaction {
 pub enum Operation {
     /// Creates the table, or wakes it if it is dormant.
     AddTable,
+    /// Makes the table dormant: its chains meet no packet any more.
+    SwitchOff,
     /// Deletes the table with all that is in it.
     DeleteTable,
     /// Creates a chain.
@@ -97,10 +120,12 @@ pub enum Operation {
         /// What it loses.
         elements: Elements,
     },
-    /// Creates a named counter at zero.
+    /// Creates a named counter.
     AddCounter {
         /// Its name.
         name: String,
+        /// What it begins at.
+        value: CounterValue,
         /// Its comment, empty for none.
         comment: String,
     },
@@ -113,10 +138,20 @@ pub enum Operation {
     },
 }
 
+impl Operation {
+    fn made_counter(&self) -> Option<String> {
+        match self {
+            Operation::AddCounter { name, .. } => Some(name.clone()),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Operation::AddTable => write!(f, "creating table inet {TABLE}"),
+            Operation::SwitchOff => write!(f, "switching table inet {TABLE} off"),
             Operation::DeleteTable => write!(f, "deleting table inet {TABLE}"),
             Operation::AddChain { name, hook: None, .. } => write!(f, "creating chain {name}"),
             Operation::AddChain {

@@ -160,7 +160,7 @@ fn sockets_belong_to_the_cgroup_that_made_them() {
         let slice = Slice::new();
         let desired = counting_ruleset(&slice);
         let mut kernel = open();
-        kernel.replace(&desired).unwrap();
+        kernel.replace(&desired, &mut ()).unwrap();
 
         for family in Family::BOTH {
             udp(family, &slice, &mut kernel);
@@ -280,7 +280,7 @@ fn listed_and_loaded(slice: &Slice, desired: &Ruleset, kernel: &mut Nft) {
             path: path.to_owned(),
         })
     };
-    kernel.replace(&other(level, id, &path)).unwrap();
+    kernel.replace(&other(level, id, &path), &mut ()).unwrap();
     kernel.verify(&other(level, id, "renamed")).unwrap();
     kernel.verify(&other(level + 1, id, &path)).unwrap_err();
     kernel.verify(&other(level, id | 1 << 40, &path)).unwrap_err();

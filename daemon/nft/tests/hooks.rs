@@ -49,7 +49,7 @@ fn base_chains_on_one_hook_run_by_priority_and_list_in_order() {
             input(-1, "before"),
             input(0, "filter"),
         ]);
-        kernel.replace(&desired).unwrap();
+        kernel.replace(&desired, &mut ()).unwrap();
         assert_eq!(listed_chains(), ["raw", "mangle", "after", "before", "filter"]);
         send(Family::V4, 9);
         assert_eq!(
@@ -69,14 +69,14 @@ fn base_chains_on_one_hook_run_by_priority_and_list_in_order() {
             .insert(3, at(HookPoint::Input, 1, "after-too", vec![]));
         let words = |desired: &Ruleset| -> Vec<String> {
             let table = open().dump().unwrap();
-            let operations = diff(desired, table.as_ref());
+            let operations = diff(desired, table.as_ref(), &());
             operations.operations().iter().map(ToString::to_string).collect()
         };
         assert_eq!(words(&more), ["creating base chain after-too"]);
-        kernel.replace(&more).unwrap();
+        kernel.replace(&more, &mut ()).unwrap();
         kernel.verify(&more).unwrap();
         assert_eq!(words(&desired), ["deleting chain after-too"]);
-        kernel.replace(&desired).unwrap();
+        kernel.replace(&desired, &mut ()).unwrap();
         assert_eq!(packets(&mut kernel)["raw"], 1, "the counters stay");
     });
 }
@@ -111,7 +111,7 @@ fn one_chain_serves_every_hook() {
         });
         let desired = ruleset_of([&bases[..], &[shared, deeper]].concat());
         let mut kernel = open();
-        kernel.replace(&desired).unwrap();
+        kernel.replace(&desired, &mut ()).unwrap();
         kernel.verify(&desired).unwrap();
         send(Family::V4, 9);
         // The datagram at every hook but forward, and the ICMP error that answers it.
@@ -139,7 +139,7 @@ fn a_socket_match_is_refused_where_packets_are_forwarded() {
         };
         let mut kernel = open();
         for point in [HookPoint::Prerouting, HookPoint::Input, HookPoint::Output] {
-            kernel.replace(&reached_from(point)).unwrap();
+            kernel.replace(&reached_from(point), &mut ()).unwrap();
             kernel.verify(&reached_from(point)).unwrap();
         }
         // A cgroup that is gone is shown by its number.
@@ -148,7 +148,9 @@ fn a_socket_match_is_refused_where_packets_are_forwarded() {
             "{}",
             listing()
         );
-        let answer = kernel.replace(&reached_from(HookPoint::Forward)).unwrap_err();
+        let answer = kernel
+            .replace(&reached_from(HookPoint::Forward), &mut ())
+            .unwrap_err();
         assert!(answer.to_string().contains("not supported"), "{answer}");
         kernel.verify(&reached_from(HookPoint::Output)).unwrap();
     });
@@ -167,8 +169,8 @@ fn gotos_count_towards_the_depth() {
             ruleset_of(chains)
         };
         let mut kernel = open();
-        kernel.replace(&nested(15)).unwrap();
-        let answer = kernel.replace(&nested(16)).unwrap_err().to_string();
+        kernel.replace(&nested(15), &mut ()).unwrap();
+        let answer = kernel.replace(&nested(16), &mut ()).unwrap_err().to_string();
         assert!(answer.contains("Too many links"), "{answer}");
     });
 }
@@ -197,13 +199,13 @@ fn conntrack_does_not_see_what_notrack_takes_out_before_it() {
             ])
         };
         let mut kernel = open();
-        kernel.replace(&untracked(-300, &[Family::V6])).unwrap();
+        kernel.replace(&untracked(-300, &[Family::V6]), &mut ()).unwrap();
         send(Family::V4, 9);
         assert_eq!(packets(&mut kernel), expected([("new", 1), ("untracked", 0)]));
         send(Family::V6, 9);
         assert_eq!(packets(&mut kernel), expected([("new", 1), ("untracked", 1)]));
         // Behind conntrack it is too late.
-        kernel.replace(&untracked(0, &Family::BOTH)).unwrap();
+        kernel.replace(&untracked(0, &Family::BOTH), &mut ()).unwrap();
         send(Family::V4, 9);
         assert_eq!(packets(&mut kernel), expected([("new", 2), ("untracked", 1)]));
     });
@@ -230,7 +232,7 @@ fn a_limit_ends_the_rule_for_what_is_too_much() {
             vec![limited, rule(vec![Statement::Drop])],
         )]);
         let mut kernel = open();
-        kernel.replace(&desired).unwrap();
+        kernel.replace(&desired, &mut ()).unwrap();
         for _ in 0..100 {
             send(Family::V4, 9);
         }
@@ -296,7 +298,7 @@ fn named_ports_match_address_protocol_and_port_together() {
             ],
         ));
         let mut kernel = open();
-        kernel.replace(&desired).unwrap();
+        kernel.replace(&desired, &mut ()).unwrap();
         kernel.verify(&desired).unwrap();
 
         // Towards the set: the datagram is in it.
@@ -332,13 +334,13 @@ fn named_ports_change_by_elements() {
         let v4 = |last: u8, port| (Ipv4Addr::new(10, 0, 0, last), Protocol::TCP, port);
         let v6 = |last: u128, port| (Ipv6Addr::from_bits(last), Protocol::UDP, port);
         let before = named_ports((vec![v4(1, 80), v4(2, 80)], vec![]));
-        kernel.replace(&before).unwrap();
+        kernel.replace(&before, &mut ()).unwrap();
         let after = named_ports((
             vec![v4(1, 80), v4(2, 443), v4(3, 80)],
             (0..5_000).map(|last| v6(last, 53)).collect(),
         ));
         let table = kernel.dump().unwrap();
-        let plan: Vec<String> = diff(&after, table.as_ref())
+        let plan: Vec<String> = diff(&after, table.as_ref(), &())
             .operations()
             .iter()
             .map(ToString::to_string)
@@ -351,11 +353,11 @@ fn named_ports_change_by_elements() {
                 "adding 5000 elements to set named6",
             ]
         );
-        kernel.replace(&after).unwrap();
+        kernel.replace(&after, &mut ()).unwrap();
         kernel.verify(&after).unwrap();
         assert!(listing().contains("10.0.0.2 . tcp . 443"));
         assert_eq!(listing(), after.to_string(), "the pure text is what nft lists");
-        kernel.replace(&before).unwrap();
+        kernel.replace(&before, &mut ()).unwrap();
         kernel.verify(&before).unwrap();
     });
 }

@@ -21,11 +21,11 @@ fn everything_lists_as_nft_writes_it() {
         let desired = everything();
         let mut kernel = open();
         assert!(kernel.dump().unwrap().is_none());
-        let applied = kernel.replace(&desired).unwrap();
+        let applied = kernel.replace(&desired, &mut ()).unwrap();
         assert!(applied.changes > 50);
-        assert!(diff(&desired, kernel.dump().unwrap().as_ref()).is_empty());
+        assert!(diff(&desired, kernel.dump().unwrap().as_ref(), &()).is_empty());
         kernel.verify(&desired).unwrap();
-        assert_eq!(kernel.replace(&desired).unwrap().changes, 0);
+        assert_eq!(kernel.replace(&desired, &mut ()).unwrap().changes, 0);
         listing()
     });
     assert_eq!(listed, EXPECTED);

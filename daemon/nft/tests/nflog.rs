@@ -38,7 +38,7 @@ fn log_udp() {
         chains: vec![base_chain("input", HookPoint::Input, vec![rule])],
         ..Ruleset::default()
     };
-    open().replace(&ruleset).unwrap();
+    open().replace(&ruleset, &mut ()).unwrap();
     loopback_up();
 }
 

@@ -19,7 +19,7 @@ use palisade_rules::ruleset::{Comment, Elements, HookPoint, Match, Op, Rule, Rul
 /// The sentences of the operations that `desired` needs now.
 fn plan(desired: &Ruleset) -> Vec<String> {
     let table = open().dump().unwrap();
-    let transaction = diff(desired, table.as_ref());
+    let transaction = diff(desired, table.as_ref(), &());
     transaction.operations().iter().map(ToString::to_string).collect()
 }
 
@@ -38,7 +38,7 @@ fn counted(chains: &[&str]) -> Ruleset {
 fn counters_keep_their_values() {
     in_namespace(|| {
         let mut kernel = open();
-        kernel.replace(&counted(&["a", "b"])).unwrap();
+        kernel.replace(&counted(&["a", "b"]), &mut ()).unwrap();
         loopback_up();
         send_to_loopback(&[b"0123456789", b"0123456789", b"0123456789"]);
         // An IP header, a UDP header and ten bytes each.
@@ -54,14 +54,14 @@ fn counters_keep_their_values() {
             .counters
             .insert(name("hits"), Comment::new("another comment"));
         other.counters.insert(name("more"), Comment::default());
-        kernel.replace(&other).unwrap();
+        kernel.replace(&other, &mut ()).unwrap();
         let counters = kernel.counters().unwrap();
         assert_eq!(counters["hits"], value);
         assert_eq!(counters["more"], CounterValue::default());
         assert_eq!(kernel.dump().unwrap().unwrap().counters["hits"].value, value);
 
         // A counter that is no longer wanted goes.
-        kernel.replace(&ruleset_of_chains(&["b"])).unwrap();
+        kernel.replace(&ruleset_of_chains(&["b"]), &mut ()).unwrap();
         assert!(kernel.counters().unwrap().is_empty());
     });
 }
@@ -80,7 +80,7 @@ fn chains_are_listed_in_order_whatever_the_history() {
             &["z", "a"],
         ] {
             let desired = ruleset_of_chains(names);
-            kernel.replace(&desired).unwrap();
+            kernel.replace(&desired, &mut ()).unwrap();
             assert_eq!(listed_chains(), [&["input"], names].concat());
             assert!(plan(&desired).is_empty());
         }
@@ -91,7 +91,7 @@ fn chains_are_listed_in_order_whatever_the_history() {
 fn a_chain_inserted_touches_only_what_comes_after_it() {
     in_namespace(|| {
         let mut kernel = open();
-        kernel.replace(&ruleset_of_chains(&["a", "c"])).unwrap();
+        kernel.replace(&ruleset_of_chains(&["a", "c"]), &mut ()).unwrap();
         let handle = |listing: &str, chain: &str| {
             let line = listing
                 .lines()
@@ -100,7 +100,9 @@ fn a_chain_inserted_touches_only_what_comes_after_it() {
         };
         let handles = || nft(&["-a", "list", "table", "inet", "palisade"], "").unwrap();
         let before = handles();
-        kernel.replace(&ruleset_of_chains(&["a", "b", "c"])).unwrap();
+        kernel
+            .replace(&ruleset_of_chains(&["a", "b", "c"]), &mut ())
+            .unwrap();
         let after = handles();
         assert_eq!(handle(&before, "input"), handle(&after, "input"));
         assert_eq!(handle(&before, "a"), handle(&after, "a"));
@@ -124,7 +126,7 @@ fn chains_that_jump_to_each_other_can_be_reordered() {
         };
         let mut kernel = open();
         for order in [["a", "b", "c"], ["c", "b", "a"], ["b", "a", "c"], ["a", "b", "c"]] {
-            kernel.replace(&linked(order)).unwrap();
+            kernel.replace(&linked(order), &mut ()).unwrap();
             assert_eq!(listed_chains()[1..], order);
         }
     });
@@ -135,7 +137,7 @@ fn a_base_chain_stays_while_it_is_wanted() {
     in_namespace(|| {
         let mut kernel = open();
         let one = ruleset_of_chains(&["a"]);
-        kernel.replace(&one).unwrap();
+        kernel.replace(&one, &mut ()).unwrap();
         let mut two = one.clone();
         two.chains[0].rules.clear();
         two.chains
@@ -153,7 +155,7 @@ fn a_base_chain_stays_while_it_is_wanted() {
                 "adding rule 1 of chain a",
             ]
         );
-        kernel.replace(&two).unwrap();
+        kernel.replace(&two, &mut ()).unwrap();
         assert_eq!(listed_chains(), ["input", "output", "a"]);
 
         // Another priority and another comment cannot be had without another chain.
@@ -161,7 +163,7 @@ fn a_base_chain_stays_while_it_is_wanted() {
             hook.priority = 5;
         }
         two.chains[2].comment = Comment::new("new words");
-        kernel.replace(&two).unwrap();
+        kernel.replace(&two, &mut ()).unwrap();
         assert!(listing().contains("priority filter + 5"));
         assert!(listing().contains("comment \"new words\""));
     });
@@ -196,7 +198,9 @@ fn nets(nets: &[&str]) -> Elements {
 fn membership_changes_touch_elements_only() {
     in_namespace(|| {
         let mut kernel = open();
-        kernel.replace(&membership(addresses(&[1, 2, 3]))).unwrap();
+        kernel
+            .replace(&membership(addresses(&[1, 2, 3])), &mut ())
+            .unwrap();
         let desired = membership(addresses(&[2, 3, 4, 5]));
         assert_eq!(
             plan(&desired),
@@ -205,7 +209,7 @@ fn membership_changes_touch_elements_only() {
                 "adding 2 elements to set members"
             ]
         );
-        kernel.replace(&desired).unwrap();
+        kernel.replace(&desired, &mut ()).unwrap();
         assert!(listing().contains("10.0.0.4"));
     });
 }
@@ -225,7 +229,7 @@ fn intervals_split_and_merge() {
             &["0.0.0.0/1", "128.0.0.0/2", "192.0.0.0/2"],
         ] {
             let desired = membership(nets(members));
-            kernel.replace(&desired).unwrap();
+            kernel.replace(&desired, &mut ()).unwrap();
             assert!(plan(&desired).is_empty());
             for member in members {
                 let host = member.strip_suffix("/32").unwrap_or(member);
@@ -239,9 +243,9 @@ fn intervals_split_and_merge() {
 fn a_set_of_another_type_is_made_anew_with_its_rules() {
     in_namespace(|| {
         let mut kernel = open();
-        kernel.replace(&membership(addresses(&[1]))).unwrap();
+        kernel.replace(&membership(addresses(&[1])), &mut ()).unwrap();
         let desired = membership(nets(&["10.0.0.0/24"]));
-        kernel.replace(&desired).unwrap();
+        kernel.replace(&desired, &mut ()).unwrap();
         assert!(listing().contains("10.0.0.0/24"));
         assert!(listing().contains("ip saddr @members accept"));
     });
@@ -252,14 +256,16 @@ fn elements_that_do_not_fit_one_message() {
     in_namespace(|| {
         let mut kernel = open();
         let addresses = Elements::Ipv4Addresses((0..50_000u32).map(|i| (0x0a00_0000 + i).into()).collect());
-        kernel.replace(&membership(addresses)).unwrap();
+        kernel.replace(&membership(addresses), &mut ()).unwrap();
         let nets = Elements::Ipv4Nets(
             (0..20_000u32)
                 .map(|i| ipnet::Ipv4Net::new_assert((0x0a00_0000 + 512 * i).into(), 24))
                 .collect(),
         );
-        kernel.replace(&membership(nets)).unwrap();
-        kernel.replace(&membership(Elements::Ipv4Nets(vec![]))).unwrap();
+        kernel.replace(&membership(nets), &mut ()).unwrap();
+        kernel
+            .replace(&membership(Elements::Ipv4Nets(vec![])), &mut ())
+            .unwrap();
     });
 }
 
@@ -292,7 +298,7 @@ fn a_batch_of_twenty_thousand_rules_loads() {
         ruleset.chains.insert(0, input);
         let mut kernel = open();
         let start = Instant::now();
-        kernel.replace(&ruleset).unwrap();
+        kernel.replace(&ruleset, &mut ()).unwrap();
         println!("20,000 rules and counters in {:?}", start.elapsed());
         let table = kernel.dump().unwrap().unwrap();
         assert_eq!(
@@ -309,13 +315,13 @@ fn another_writer_is_noticed() {
         let mut kernel = open();
         let desired = ruleset_of_chains(&["a"]);
         let generation = kernel.generation_id().unwrap();
-        let transaction = diff(&desired, kernel.dump().unwrap().as_ref());
+        let transaction = diff(&desired, kernel.dump().unwrap().as_ref(), &());
         load("add table ip other");
         let answer = kernel.apply(&transaction, generation);
         assert!(matches!(answer, Err(ApplyError::Conflict)), "{answer:?}");
         assert!(kernel.dump().unwrap().is_none());
         // Computed anew, it goes in.
-        kernel.replace(&desired).unwrap();
+        kernel.replace(&desired, &mut ()).unwrap();
     });
 }
 
@@ -324,7 +330,7 @@ fn what_the_kernel_refuses_is_named_and_nothing_is_applied() {
     in_namespace(|| {
         let mut kernel = open();
         let held = ruleset_of_chains(&["a"]);
-        kernel.replace(&held).unwrap();
+        kernel.replace(&held, &mut ()).unwrap();
 
         let mut broken = ruleset_of_chains(&["a", "b"]);
         broken.chains[1].rules = vec![
@@ -336,7 +342,7 @@ fn what_the_kernel_refuses_is_named_and_nothing_is_applied() {
             },
             jump("nirvana"),
         ];
-        let answer = kernel.replace(&broken).unwrap_err();
+        let answer = kernel.replace(&broken, &mut ()).unwrap_err();
         assert_eq!(
             answer.to_string(),
             "the kernel refused the change, nothing was applied: \
@@ -349,7 +355,7 @@ fn what_the_kernel_refuses_is_named_and_nothing_is_applied() {
         let mut circle = ruleset_of_chains(&["a", "b"]);
         circle.chains[1].rules = vec![jump("b")];
         circle.chains[2].rules = vec![jump("a")];
-        let answer = kernel.replace(&circle).unwrap_err().to_string();
+        let answer = kernel.replace(&circle, &mut ()).unwrap_err().to_string();
         assert!(answer.contains("Too many links"), "{answer}");
         kernel.verify(&held).unwrap();
     });
@@ -388,16 +394,16 @@ fn other_tables_are_left_alone() {
         let before = others();
         let mut kernel = open();
         assert!(kernel.dump().unwrap().is_none());
-        kernel.replace(&counted(&["a", "b"])).unwrap();
+        kernel.replace(&counted(&["a", "b"]), &mut ()).unwrap();
         let table = kernel.dump().unwrap().unwrap();
         assert_eq!(
             (table.chains.len(), table.counters.len(), table.sets.len()),
             (3, 1, 0)
         );
-        kernel.replace(&ruleset_of_chains(&["c"])).unwrap();
+        kernel.replace(&ruleset_of_chains(&["c"]), &mut ()).unwrap();
         assert_eq!(before, others());
-        kernel.delete_table().unwrap();
-        kernel.delete_table().unwrap();
+        kernel.delete_table(&mut ()).unwrap();
+        kernel.delete_table(&mut ()).unwrap();
         assert!(kernel.dump().unwrap().is_none());
         assert_eq!(before, others());
     });
@@ -409,7 +415,7 @@ fn what_others_did_to_our_table_is_described_and_undone() {
         let mut kernel = open();
         let mut desired = membership(addresses(&[1, 2]));
         desired.chains.push(chain("a", vec![]));
-        kernel.replace(&desired).unwrap();
+        kernel.replace(&desired, &mut ()).unwrap();
         load(
             "add counter inet palisade extra
              add quota inet palisade q { over 10 mbytes }
@@ -440,7 +446,7 @@ fn what_others_did_to_our_table_is_described_and_undone() {
                 "object q of nf_tables type 2 should not be there",
             ]
         );
-        kernel.replace(&desired).unwrap();
+        kernel.replace(&desired, &mut ()).unwrap();
         let repaired = listing();
         assert!(repaired.contains("policy accept"));
         assert!(
@@ -451,13 +457,13 @@ fn what_others_did_to_our_table_is_described_and_undone() {
         load("add table inet palisade { flags dormant; }");
         let answer = kernel.verify(&desired).unwrap_err().to_string();
         assert!(answer.contains("switched off"), "{answer}");
-        kernel.replace(&desired).unwrap();
+        kernel.replace(&desired, &mut ()).unwrap();
         assert!(!listing().contains("dormant"));
 
         load("delete table inet palisade");
         let answer = kernel.verify(&desired).unwrap_err().to_string();
         assert!(answer.contains("the table is missing"), "{answer}");
-        kernel.replace(&desired).unwrap();
+        kernel.replace(&desired, &mut ()).unwrap();
     });
 }
 

@@ -12,7 +12,7 @@ fn one_change_after_another_comes_into_force() {
         // Nothing is known at first, and there is no table.
         for names in [&["a", "b"][..], &["a", "x", "b"], &["a", "x", "b"], &["b"], &[]] {
             let desired = ruleset_of_chains(names);
-            kernel.update(&desired).unwrap();
+            kernel.update(&desired, &mut ()).unwrap();
             assert_eq!(listed_chains(), [&["input"], names].concat());
             open().verify(&desired).unwrap();
         }
@@ -24,10 +24,10 @@ fn nothing_to_do_is_no_transaction() {
     in_namespace(|| {
         let mut kernel = open();
         let desired = ruleset_of_chains(&["a"]);
-        kernel.replace(&desired).unwrap();
+        kernel.replace(&desired, &mut ()).unwrap();
         let generation = kernel.generation_id().unwrap();
         for _ in 0..2 {
-            assert_eq!(kernel.update(&desired).unwrap().changes, 0);
+            assert_eq!(kernel.update(&desired, &mut ()).unwrap().changes, 0);
         }
         assert_eq!(kernel.generation_id().unwrap(), generation);
     });
@@ -46,14 +46,14 @@ fn what_somebody_else_has_done_meanwhile_is_put_right() {
         ];
         for (number, change) in foreign.iter().enumerate() {
             let one = format!("one-{number}");
-            kernel.update(&ruleset_of_chains(&["a", &one])).unwrap();
+            kernel.update(&ruleset_of_chains(&["a", &one]), &mut ()).unwrap();
             nft(change, "").unwrap();
             let desired = ruleset_of_chains(&["a", "other"]);
-            kernel.update(&desired).unwrap();
+            kernel.update(&desired, &mut ()).unwrap();
             open().verify(&desired).unwrap();
             // Also where nothing of ours is to change.
             nft(change, "").unwrap_or_default();
-            kernel.update(&desired).unwrap();
+            kernel.update(&desired, &mut ()).unwrap();
             open().verify(&desired).unwrap();
         }
         assert!(

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use palisade_rules::compile::Compiled;
 use palisade_rules::resource::{Policy, PolicyId, StagedAction};
+use palisade_rules::ruleset::fnv1a;
 use palisade_rules::snapshot::Snapshot;
 use palisade_rules::world::{Attachment, Endpoint, EndpointId, EndpointKind, WorldKind, Worlds};
 use time::OffsetDateTime;
@@ -86,12 +87,13 @@ pub enum Way {
 pub struct StagedSince {
     /// The first generation that had it.
     pub generation: u64,
-    /// When it was brought into force with it, by this daemon.
+    /// When it was brought into force with it.
     pub at: OffsetDateTime,
 }
 
 impl Generation {
-    /// A generation, after the one before it; `now` is when its staged policies begin to be observed.
+    /// A generation; `known` is since when those of its staged policies that are not new have been as they are, `now` is
+    /// when the others begin to be observed.
     pub fn new(
         number: u64,
         at: OffsetDateTime,
@@ -99,7 +101,7 @@ impl Generation {
         snapshot: Arc<Snapshot>,
         worlds: Worlds,
         compiled: Compiled,
-        previous: Option<&Generation>,
+        known: &BTreeMap<PolicyId, StagedSince>,
     ) -> Self {
         let mut generation = Generation {
             number,
@@ -111,17 +113,15 @@ impl Generation {
             compiled,
             staged_since: BTreeMap::new(),
         };
-        let mut staged_since = BTreeMap::new();
-        for policy in generation.staged() {
-            let unchanged = previous
-                .filter(|previous| previous.staged().any(|earlier| same_meaning(earlier, policy)))
-                .and_then(|previous| previous.staged_since.get(&policy.id));
-            let since = unchanged.copied().unwrap_or(StagedSince {
+        let since = |policy: &Policy| {
+            let known = known.get(&policy.id).copied();
+            let since = known.unwrap_or(StagedSince {
                 generation: number,
                 at: now,
             });
-            staged_since.insert(policy.id.clone(), since);
-        }
+            (policy.id.clone(), since)
+        };
+        let staged_since = generation.staged().map(since).collect();
         generation.staged_since = staged_since;
         generation
     }
@@ -192,20 +192,18 @@ pub fn concerned(snapshot: &Snapshot, worlds: &Worlds) -> Vec<BTreeSet<EndpointI
     concerned
 }
 
-/// Whether two policies mean the same, wherever they are written.
-fn same_meaning(a: &Policy, b: &Policy) -> bool {
-    let bare = |policy: &Policy| {
-        let mut policy = policy.clone();
-        let nowhere = palisade_rules::source::Position {
-            file: "".into(),
-            line: 0,
-            column: 0,
-        };
-        for rule in policy.ingress.iter_mut().chain(&mut policy.egress) {
-            rule.position = nowhere.clone();
-        }
-        policy.position = nowhere;
-        policy
+/// What a policy means, wherever it is written, as a number that outlives the daemon. It may be another one for another
+/// version of palisade: then the policy counts as changed, which forgets what it was but claims nothing.
+pub(super) fn meaning(policy: &Policy) -> u64 {
+    let mut policy = policy.clone();
+    let nowhere = palisade_rules::source::Position {
+        file: "".into(),
+        line: 0,
+        column: 0,
     };
-    a.id == b.id && bare(a) == bare(b)
+    for rule in policy.ingress.iter_mut().chain(&mut policy.egress) {
+        rule.position = nowhere.clone();
+    }
+    policy.position = nowhere;
+    fnv1a(&format!("{policy:?}"))
 }

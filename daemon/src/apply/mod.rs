@@ -1,6 +1,7 @@
 //! From resources to what is in force: read, resolve, compile, apply, verify, all or nothing.
 
 mod generation;
+mod history;
 mod panic;
 mod plan;
 mod state;
@@ -9,19 +10,22 @@ use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use palisade_nft::{Nft, ReplaceError};
+use palisade_nft::{Ledger, Nft, ReplaceError};
 use palisade_rules::compile::{Compiled, FlowLog, Options, compile, safety_net_only};
 use palisade_rules::resource::{Policy, PolicyKind};
-use palisade_rules::ruleset::Ruleset;
+use palisade_rules::ruleset::{Name, Ruleset};
 use palisade_rules::snapshot::Snapshot;
 use palisade_rules::world::{Host, Worlds, resolve};
 use time::OffsetDateTime;
 use tracing::{info, warn};
 
 pub use generation::{EndpointKey, Generation, StagedSince, Way, concerned, is_staged};
+pub use history::{LastWords, Total, Unwritten};
 pub use panic::Panic;
 pub use plan::{PlanError, Planned, Promote, Proposal};
 pub use state::{State, StateError};
+
+use history::History;
 
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
@@ -42,7 +46,7 @@ const REMEMBERED_RULES: usize = 100_000;
 pub type Interfaces = BTreeMap<String, Vec<std::net::IpAddr>>;
 
 /// How the kernel is made to hold a ruleset: from what it holds, or from what is known of that.
-type Put = fn(&mut Nft, &Ruleset) -> Result<palisade_nft::Applied, ReplaceError>;
+type Put = fn(&mut Nft, &Ruleset, &mut dyn Ledger) -> Result<palisade_nft::Applied, ReplaceError>;
 
 /// Brings generations into force, one after the other.
 pub struct Engine {
@@ -50,6 +54,7 @@ pub struct Engine {
     config: Config,
     nft: Nft,
     state: State,
+    history: History,
     cgroups: Arc<Cgroups>,
     interfaces: Interfaces,
     /// Whether the kernel is known to hold the generation in force: after a change that failed it may hold another.
@@ -118,25 +123,31 @@ impl Engine {
         cgroups: Arc<Cgroups>,
     ) -> Result<Self, ReloadError> {
         let state = State::open(&config.state_dir)?;
+        let history = History::open(&config.state_dir);
         let mut engine = Engine {
             config_path,
             config,
             nft,
             state,
+            history,
             cgroups,
             interfaces: Interfaces::new(),
             settled: false,
             generations: VecDeque::new(),
         };
-        if engine.panicked() {
-            return Ok(engine);
+        if !engine.panicked() {
+            if let Some(table) = engine.nft.dump().map_err(KernelError::from)? {
+                info!("the table inet palisade is there: it stays in force until the policies are read");
+                let counters = table.counters.iter();
+                let counters = counters.map(|(name, counter)| (name.as_str(), Some(counter.value)));
+                engine.history.observe(None, counters);
+            } else {
+                engine.put(&safety_net_only(SAFETY_NET), Nft::replace)?;
+                info!("no table inet palisade yet: the safety net is in");
+            }
         }
-        if engine.nft.dump().map_err(KernelError::from)?.is_none() {
-            engine.put(&safety_net_only(SAFETY_NET), Nft::replace)?;
-            info!("no table inet palisade yet: the safety net is in");
-        } else {
-            info!("the table inet palisade is there: it stays in force until the policies are read");
-        }
+        // What was counted before this daemon is no part of its first interval.
+        engine.history.end_interval();
         Ok(engine)
     }
 
@@ -227,9 +238,49 @@ impl Engine {
         Panic::new(&self.config.state_dir).is_set()
     }
 
-    /// The packets and bytes of every counter of ours.
-    pub fn counters(&mut self) -> Result<BTreeMap<String, palisade_nft::CounterValue>, KernelError> {
-        Ok(self.nft.counters()?)
+    /// The total of every counter of the generation in force, in the order of [`Compiled::counters`], and what is new of it
+    /// since the last [`Engine::end_interval`]. Without a table these are the totals of when there was one.
+    pub fn counters(&mut self) -> Result<Vec<Total>, KernelError> {
+        let Some(current) = self.current().cloned() else {
+            return Ok(Vec::new());
+        };
+        if self.panicked() {
+            self.history.absorb();
+        }
+        let names: Vec<&str> = current.compiled.counters.keys().map(Name::as_str).collect();
+        let reading = self.nft.read_counters(&names)?;
+        let counters = names.iter().copied().zip(reading.values.iter().copied());
+        let reset = self.history.observe(reading.table, counters);
+        if reset > 0 {
+            warn!(
+                "another program has reset {reset} counters (`nft reset counters`): palisade's totals go on, without what \
+                 was counted between the last look and the reset; nft shows less until the next reload"
+            );
+        }
+        Ok(self.history.totals(names.into_iter()))
+    }
+
+    /// Ends an interval of counting. Counters that were retired in it and had moved are given with the generation that
+    /// says what they counted.
+    pub fn end_interval(&mut self) -> Vec<(Arc<Generation>, Name, Total)> {
+        let described = |(name, total): (String, Total)| {
+            let name = Name::new(&name);
+            let mut latest = self.generations.iter().rev();
+            let generation = latest.find(|generation| generation.compiled.counters.contains_key(&name))?;
+            Some((Arc::clone(generation), name, total))
+        };
+        let moved = self.history.end_interval().into_iter();
+        moved.filter_map(described).collect()
+    }
+
+    /// The totals of all counters as they are to be kept on disk; `None` if they are, or if it is not time. With `at_once`
+    /// it is time whenever something is not there yet.
+    pub fn unwritten_totals(&self, at_once: bool) -> Option<Unwritten> {
+        if at_once {
+            self.history.unwritten()
+        } else {
+            self.history.due()
+        }
     }
 
     /// Gives the number of the generation then in force, and how many changes it took in the kernel.
@@ -257,18 +308,15 @@ impl Engine {
         self.settled = !panicked;
         // What had to be put back was not in force all the time.
         let at = in_force_since.filter(|_| changes == 0).unwrap_or(now);
-        let generation = Generation::new(
-            number,
-            at,
-            now,
-            snapshot,
-            worlds,
-            compiled,
-            self.current().map(Arc::as_ref),
-        );
-        if !panicked && let Err(error) = self.state.record(number, at) {
-            // The rules are in force; a full disk must not undo them.
-            warn!(%error, "the generation is in force, but its number could not be kept");
+        let known = self.state.staged_since(snapshot.policies.iter());
+        let generation = Generation::new(number, at, now, snapshot, worlds, compiled, &known);
+        if !panicked {
+            let counters = generation.compiled.counters.keys();
+            self.history.in_force(counters.map(Name::as_str), now);
+            if let Err(error) = self.state.record(&generation) {
+                // The rules are in force; a full disk must not undo them.
+                warn!(%error, "the generation is in force, but its number could not be kept");
+            }
         }
         if self.current().is_some_and(|current| current.number == number) {
             self.generations.pop_back();
@@ -328,14 +376,21 @@ impl Engine {
     /// Makes the kernel hold this ruleset, and says how many changes that took. A panic called meanwhile wins: its note
     /// is written before it removes the table, so that here either the note is seen or the table goes afterwards.
     fn put(&mut self, ruleset: &Ruleset, put: Put) -> Result<usize, ReloadError> {
-        let applied = match put(&mut self.nft, ruleset) {
+        self.history.absorb();
+        let history = &mut self.history;
+        let applied = match put(&mut self.nft, ruleset, history) {
             // Another writer came between the change and reading it back: put it right.
-            Err(ReplaceError::Mismatch(_)) => self.nft.replace(ruleset),
+            Err(ReplaceError::Mismatch(_)) => self.nft.replace(ruleset, history),
             result => result,
         };
         let applied = applied.map_err(KernelError::from)?;
+        let resumed = self.history.take_resumed();
+        if resumed > 0 {
+            info!("{resumed} counters were made anew, and go on from their totals");
+        }
         if self.panicked() {
-            self.nft.delete_table().map_err(KernelError::from)?;
+            let deleted = self.nft.delete_table(&mut self.history);
+            deleted.map_err(KernelError::from)?;
             return Err(ReloadError::Panic);
         }
         Ok(applied.changes)

@@ -123,7 +123,7 @@ impl Engine {
         Ok(Planned {
             number,
             changes: Changes::between(&current.compiled.ruleset, &compiled.ruleset),
-            operations: palisade_nft::diff(&compiled.ruleset, table.as_ref()).len(),
+            operations: palisade_nft::diff(&compiled.ruleset, table.as_ref(), &self.history).len(),
             current,
             worlds,
             promoted,

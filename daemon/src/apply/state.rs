@@ -1,25 +1,49 @@
-//! What outlives the daemon: the number of the last generation.
+//! What outlives the daemon: the number of the last generation, and since when its staged policies are as they are.
 
-use std::fs;
-use std::io;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use palisade_rules::resource::{Policy, PolicyId};
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tracing::warn;
+
+use super::generation::{Generation, StagedSince, meaning};
+
+/// The file of the state directory that is read and written here.
+const GENERATION: &str = "generation.json";
 
 /// The state directory.
 #[derive(Debug)]
 pub struct State {
     directory: PathBuf,
-    last: Option<Last>,
+    last: Last,
+    /// Whether the file says the same.
+    is_kept: bool,
 }
 
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 struct Last {
+    /// 0 before the first.
+    generation: u64,
+    #[serde(with = "time::serde::rfc3339::option")]
+    at: Option<OffsetDateTime>,
+    #[serde(default)]
+    staged: Vec<Staged>,
+}
+
+/// A staged policy, and since when it has meant what it means.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct Staged {
+    kind: String,
+    namespace: Option<String>,
+    name: String,
+    meaning: u64,
     generation: u64,
     #[serde(with = "time::serde::rfc3339")]
-    at: OffsetDateTime,
+    since: OffsetDateTime,
 }
 
 /// Why the state directory cannot be used.
@@ -41,7 +65,7 @@ impl State {
             source,
         };
         fs::create_dir_all(directory).map_err(error)?;
-        let last = match fs::read(directory.join("generation.json")) {
+        let last = match fs::read(directory.join(GENERATION)) {
             Ok(bytes) => serde_json::from_slice(&bytes)
                 .inspect_err(|error| {
                     warn!(%error, directory = %directory.display(), "generation.json is damaged: generations are numbered from 1 again");
@@ -52,40 +76,88 @@ impl State {
         };
         Ok(State {
             directory: directory.to_owned(),
-            last,
+            is_kept: last.is_some(),
+            last: last.unwrap_or_default(),
         })
     }
 
     /// The number of the last generation; 0 before the first.
     pub fn generation(&self) -> u64 {
-        self.last.map_or(0, |last| last.generation)
+        self.last.generation
     }
 
     /// When the last generation came into force.
     pub fn generation_at(&self) -> Option<OffsetDateTime> {
-        self.last.map(|last| last.at)
+        self.last.at
     }
 
-    /// Keeps the number of a generation that came into force, so that a crash leaves the old or the new one.
-    pub fn record(&mut self, generation: u64, at: OffsetDateTime) -> Result<(), StateError> {
-        if self.generation() == generation {
-            return Ok(());
-        }
-        let last = Last { generation, at };
-        let write = || {
-            let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
-            serde_json::to_writer(&mut file, &last)?;
-            file.as_file().sync_all()?;
-            file.persist(self.directory.join("generation.json"))?;
-            io::Result::Ok(())
+    /// Since when the staged policies of the last generation have been as they are, for those that still are.
+    pub fn staged_since<'p>(
+        &self,
+        policies: impl Iterator<Item = &'p Policy>,
+    ) -> BTreeMap<PolicyId, StagedSince> {
+        let key = |staged: &Staged| (staged.name.clone(), staged.namespace.clone(), staged.kind.clone());
+        let known: BTreeMap<_, &Staged> = self
+            .last
+            .staged
+            .iter()
+            .map(|staged| (key(staged), staged))
+            .collect();
+        let same = |policy: &Policy| {
+            let id = &policy.id;
+            let staged = known.get(&(id.name.clone(), id.namespace.clone(), id.kind.to_string()))?;
+            let since = StagedSince {
+                generation: staged.generation,
+                at: staged.since,
+            };
+            (staged.meaning == meaning(policy)).then(|| (id.clone(), since))
         };
-        write().map_err(|source| StateError {
-            directory: self.directory.clone(),
-            source,
-        })?;
-        self.last = Some(last);
+        policies.filter_map(same).collect()
+    }
+
+    /// Keeps what is to be known of a generation that came into force, so that a crash leaves the old or the new one.
+    pub fn record(&mut self, generation: &Generation) -> Result<(), StateError> {
+        let staged = |policy: &Policy| {
+            let since = generation.staged_since.get(&policy.id)?;
+            Some(Staged {
+                kind: policy.id.kind.to_string(),
+                namespace: policy.id.namespace.clone(),
+                name: policy.id.name.clone(),
+                meaning: meaning(policy),
+                generation: since.generation,
+                since: since.at,
+            })
+        };
+        let last = Last {
+            generation: generation.number,
+            at: Some(generation.at),
+            staged: generation.staged().filter_map(staged).collect(),
+        };
+        if self.last != last {
+            self.last = last;
+            self.is_kept = false;
+        }
+        if !self.is_kept {
+            let written = serde_json::to_vec(&self.last)
+                .map_err(io::Error::from)
+                .and_then(|bytes| replace_file(&self.directory, GENERATION, &bytes));
+            written.map_err(|source| StateError {
+                directory: self.directory.clone(),
+                source,
+            })?;
+            self.is_kept = true;
+        }
         Ok(())
     }
+}
+
+/// Replaces a file as a whole: after a crash or a loss of power it has the old text or the new one.
+pub(super) fn replace_file(directory: &Path, name: &str, text: &[u8]) -> io::Result<()> {
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(text)?;
+    file.as_file().sync_all()?;
+    file.persist(directory.join(name))?;
+    File::open(directory)?.sync_all()
 }
 
 #[cfg(test)]
@@ -95,11 +167,13 @@ mod tests {
     #[test]
     fn the_number_is_kept() {
         let directory = tempfile::tempdir().unwrap();
-        let mut state = State::open(directory.path()).unwrap();
-        assert_eq!(state.generation(), 0);
-        state.record(7, OffsetDateTime::UNIX_EPOCH).unwrap();
-        assert_eq!(State::open(directory.path()).unwrap().generation(), 7);
-        fs::write(directory.path().join("generation.json"), "{").unwrap();
+        let write = |text: &str| fs::write(directory.path().join(GENERATION), text).unwrap();
+        assert_eq!(State::open(directory.path()).unwrap().generation(), 0);
+        write(r#"{"generation":7,"at":"2024-01-01T00:00:00Z"}"#);
+        let state = State::open(directory.path()).unwrap();
+        assert_eq!(state.generation(), 7);
+        assert_eq!(state.generation_at().unwrap().year(), 2024);
+        write("{");
         assert_eq!(State::open(directory.path()).unwrap().generation(), 0);
     }
 }

@@ -8,7 +8,7 @@ use palisade_nft::Nft;
 use super::args::{Format, PanicArgs};
 use super::{Failure, Outcome, output, reload};
 use crate::api::client::Client;
-use crate::apply::Panic;
+use crate::apply::{LastWords, Panic};
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
 use crate::kernel::KernelError;
@@ -22,7 +22,9 @@ pub(super) fn run(args: &PanicArgs) -> Outcome {
     let mut nft = Nft::open().map_err(|error| failure(&error.into()))?;
     let (note, unread) = note(args);
     let noted = note.set();
-    nft.delete_table().map_err(|error| failure(&error.into()))?;
+    let mut last_words = LastWords::new(note.directory());
+    let deleted = nft.delete_table(&mut last_words);
+    deleted.map_err(|error| failure(&error.into()))?;
     output::say("the table inet palisade is gone: nothing is filtered by palisade now\n")?;
     match (noted, unread) {
         (Ok(()), None) => output::say("palisaded will not put it back until you type: palisade resume\n")?,
@@ -34,6 +36,12 @@ pub(super) fn run(args: &PanicArgs) -> Outcome {
             "palisade: this could not be written down ({error}): a running palisaded may put the rules back, so stop it \
              too: systemctl stop palisade"
         ),
+    }
+    if let Err(error) = last_words.kept {
+        eprintln!(
+            "palisade: what the counters had counted last could not be kept ({error}): they will go on from what palisaded \
+             has kept before"
+        );
     }
     Ok(Exit::Fine)
 }

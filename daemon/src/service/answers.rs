@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use palisade_nft::CounterValue;
+use palisade_rules::compile::Counted;
 use palisade_rules::net::Direction;
 use palisade_rules::resource::{PolicyStage, StagedAction};
+use palisade_rules::ruleset::Name;
 use palisade_rules::snapshot::Snapshot;
 use palisade_rules::world::{Attachment, Endpoint, EndpointId, WorldKind, Worlds};
 use tokio::sync::broadcast;
 
 use super::{Daemon, lock};
 use crate::api::types::{EndpointRow, FlowsStatus, PolicyRow, Status, TableSize};
-use crate::apply::concerned;
+use crate::apply::{Generation, Total, concerned};
 use crate::flows::observe::Kept;
 use crate::flows::record::{CounterRow, FlowRecord};
 use crate::flows::report::{StagedReport, staged_reports};
@@ -64,14 +67,35 @@ impl Daemon {
     /// Every counter with what it counts, as the kernel has it now.
     pub fn counters(&self) -> Result<Vec<CounterRow>, KernelError> {
         let mut engine = lock(&self.engine);
-        let values = engine.counters()?;
+        let totals = engine.counters()?;
         let generation = engine.current().cloned().unwrap_or_else(|| self.generation());
         drop(engine);
-        let row = |(name, counted): (&palisade_rules::ruleset::Name, _)| {
-            let value = values.get(name.as_str()).copied().unwrap_or_default();
-            CounterRow::new(name.as_str(), counted, value.packets, value.bytes)
-        };
-        Ok(generation.compiled.counters.iter().map(row).collect())
+        let counted = generation.compiled.counters.iter().zip(totals);
+        Ok(counted
+            .map(|((name, counted), total)| row(name, counted, total))
+            .collect())
+    }
+
+    /// Ends an interval of counting.
+    pub fn end_counting(&self) -> Result<Counting, KernelError> {
+        let mut engine = lock(&self.engine);
+        let totals = engine.counters()?;
+        let retired = engine.end_interval();
+        let generation = engine.current().cloned().unwrap_or_else(|| self.generation());
+        Ok(Counting {
+            generation,
+            totals,
+            retired,
+        })
+    }
+
+    /// Keeps the totals of counters on disk, if something has moved and it is time, or in any case.
+    pub fn keep_totals(&self, at_once: bool) {
+        // The disk is not waited for with the engine in hand.
+        let unwritten = lock(&self.engine).unwritten_totals(at_once);
+        if let Some(unwritten) = unwritten {
+            unwritten.write();
+        }
     }
 
     /// Every policy, in order of evaluation, staged ones among the enforced.
@@ -114,6 +138,34 @@ impl Daemon {
         let coming = self.follow.subscribe();
         (flows.recent.iter().cloned().collect(), coming)
     }
+}
+
+/// What counters have counted in an interval.
+pub struct Counting {
+    /// The generation in force at its end.
+    pub generation: Arc<Generation>,
+    totals: Vec<Total>,
+    retired: Vec<(Arc<Generation>, Name, Total)>,
+}
+
+impl Counting {
+    /// The counters that have moved, with by how much, those of rules that were removed meanwhile among them; or every
+    /// counter of the generation.
+    pub fn rows(&self, all: bool) -> impl Iterator<Item = (CounterRow, CounterValue)> {
+        let counted = self.generation.compiled.counters.iter().zip(&self.totals);
+        let counted = counted.filter(move |(_, total)| all || total.delta != CounterValue::default());
+        let retired = self.retired.iter().filter_map(|(generation, name, total)| {
+            let (name, counted) = generation.compiled.counters.get_key_value(name)?;
+            Some(((name, counted), total))
+        });
+        counted
+            .chain(retired)
+            .map(|((name, counted), total)| (row(name, counted, *total), total.delta))
+    }
+}
+
+fn row(name: &Name, counted: &Counted, total: Total) -> CounterRow {
+    CounterRow::new(name.as_str(), counted, total.total.packets, total.total.bytes)
 }
 
 /// The rows of `palisade policies`: the pending world's order, in which a replaced or deleted policy keeps its place,

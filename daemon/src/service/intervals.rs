@@ -1,25 +1,23 @@
 //! The end of an interval: what was seen and what was counted become records.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use palisade_nft::CounterValue;
 use time::OffsetDateTime;
 use tracing::warn;
 
+use super::answers::Counting;
 use super::{Counted, Daemon};
 use crate::config::Config;
 use crate::flows::batch::Batch;
 use crate::flows::ends::Alive;
 use crate::flows::evidence;
-use crate::flows::record::{CounterRow, Record, RuleRecord};
+use crate::flows::record::{Record, RuleRecord};
 use crate::flows::sink::FileSink;
 
 /// What one interval leaves for the next.
 pub(super) struct Intervals {
     sink: FileSink,
-    written: BTreeMap<String, (u64, u64)>,
     /// What deciding counters have counted, in this interval and since the daemon started.
     counted: u64,
     counted_total: u64,
@@ -40,14 +38,10 @@ impl Intervals {
     /// How much of what reports are made of a crash may lose.
     const SAVE_EVERY: Duration = Duration::from_mins(5);
 
-    /// The first interval begins. What was counted already is no part of it.
-    pub(super) fn new(sink: FileSink, counted: &BTreeMap<String, CounterValue>, config: &Config) -> Self {
-        let written = counted
-            .iter()
-            .map(|(name, value)| (name.clone(), (value.packets, value.bytes)));
+    /// The first interval begins.
+    pub(super) fn new(sink: FileSink, config: &Config) -> Self {
         Intervals {
             sink,
-            written: written.collect(),
             counted: 0,
             counted_total: 0,
             generation: 0,
@@ -67,9 +61,9 @@ impl Intervals {
             alive.look(daemon);
         }
         let end = OffsetDateTime::now_utc();
-        let generation = daemon.generation().number;
-        let rules = match daemon.counters() {
-            Ok(rows) => self.rule_records(rows, generation, end),
+        self.counted = 0;
+        let rules = match daemon.end_counting() {
+            Ok(counting) => self.rule_records(&counting, end),
             Err(error) => {
                 if self.may_complain() {
                     warn!(%error, "the counters could not be read");
@@ -78,7 +72,7 @@ impl Intervals {
             }
         };
         let counted = Counted {
-            generation,
+            generation: self.generation,
             in_interval: self.counted,
             since_start: self.counted_total,
         };
@@ -142,40 +136,23 @@ impl Intervals {
         may
     }
 
-    fn rule_records(
-        &mut self,
-        rows: Vec<CounterRow>,
-        generation: u64,
-        end: OffsetDateTime,
-    ) -> Vec<RuleRecord> {
-        let all = generation != self.generation;
-        self.generation = generation;
-        self.counted = 0;
+    fn rule_records(&mut self, counting: &Counting, end: OffsetDateTime) -> Vec<RuleRecord> {
+        let generation = counting.generation.number;
+        let all = std::mem::replace(&mut self.generation, generation) != generation;
         let mut records = Vec::new();
-        let mut written = BTreeMap::new();
-        for counter in rows {
-            let total = (counter.packets_total, counter.bytes_total);
-            // A counter not written before is one that a reload has made since, from zero.
-            let before = self.written.get(&counter.counter).copied().unwrap_or_default();
-            written.insert(counter.counter.clone(), total);
-            // One that is lower than it was has been reset by somebody, and counts from zero since.
-            let since = |before: u64, total: u64| total.checked_sub(before).unwrap_or(total);
-            let (packets_delta, bytes_delta) = (since(before.0, total.0), since(before.1, total.1));
+        for (counter, delta) in counting.rows(all) {
             if counter.is_deciding() {
-                self.counted += packets_delta;
+                self.counted += delta.packets;
             }
-            if all || packets_delta > 0 {
-                records.push(RuleRecord {
-                    start_time: self.start.min(end),
-                    end_time: end,
-                    counter,
-                    packets_delta,
-                    bytes_delta,
-                });
-            }
+            records.push(RuleRecord {
+                start_time: self.start.min(end),
+                end_time: end,
+                counter,
+                packets_delta: delta.packets,
+                bytes_delta: delta.bytes,
+            });
         }
         self.counted_total += self.counted;
-        self.written = written;
         records
     }
 }

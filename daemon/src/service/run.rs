@@ -83,8 +83,6 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     let listener = server::listen(&config.socket).await?;
     let cgroups = Cgroups::new();
     let mut engine = Engine::start(config_path, config.clone(), nft, Arc::clone(&cgroups))?;
-    // What was counted before this daemon: no part of its first interval.
-    let counted = engine.counters()?;
     engine.set_interfaces(links.read().await?);
     let applied = engine.reload()?;
     let generation = engine.current().cloned().ok_or_else(|| {
@@ -130,7 +128,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     systemd::tell(&[NotifyState::Ready]);
 
     let sink = FileSink::new(config.flows.file.clone());
-    let records = Intervals::new(sink, &counted, &config);
+    let records = Intervals::new(sink, &config);
     let records = Arc::new(Mutex::new(records));
     let mut ticks = interval(config.flows.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -148,6 +146,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     sleep(reader::JUDGED_WITHIN).await;
     write_interval(&records, &daemon).await;
     lock(&records).save_evidence(&daemon);
+    daemon.keep_totals(true);
     let socket = std::fs::remove_file(&config.socket);
     if let Err(error) = socket {
         warn!(%error, "the socket could not be removed");
@@ -209,7 +208,10 @@ async fn follow(links: &mut Links, daemon: &Arc<Daemon>) -> Result<(), Box<dyn E
 /// Writes an interval's records away from the event loop, for neither the kernel nor the disk need answer at once.
 async fn write_interval(records: &Arc<Mutex<Intervals>>, daemon: &Arc<Daemon>) {
     let (records, daemon) = (Arc::clone(records), Arc::clone(daemon));
-    let written = tokio::task::spawn_blocking(move || lock(&records).end(&daemon));
+    let written = tokio::task::spawn_blocking(move || {
+        lock(&records).end(&daemon);
+        daemon.keep_totals(false);
+    });
     if let Err(panic) = written.await {
         error!("writing the records of an interval ended in a bug: {panic}");
     }

@@ -178,7 +178,7 @@ impl Lab {
     pub(super) fn clear(&mut self) -> anyhow::Result<()> {
         const DELETE: u16 = 1 << 8 | 2;
         const REQUEST: u16 = 1;
-        self.nft.delete_table()?;
+        self.nft.delete_table(&mut ())?;
         // Header and family, and no tuple: all of them.
         let mut request = 20_u32.to_ne_bytes().to_vec();
         request.extend([DELETE, REQUEST].map(u16::to_ne_bytes).concat());
@@ -197,7 +197,7 @@ impl Lab {
 
     /// Makes palisade's table this one, in one transaction.
     pub(super) fn put(&mut self, ruleset: &Ruleset) -> Result<(), ReplaceError> {
-        self.nft.replace(ruleset).map(|_| ())
+        self.nft.replace(ruleset, &mut ()).map(|_| ())
     }
 
     /// What is in the kernel, as `nft` lists it.

@@ -27,7 +27,7 @@ fn apply(mut table: Option<KernelTable>, transaction: &Transaction) -> Option<Ke
 fn apply_one(table: &mut KernelTable, operation: &Operation) -> bool {
     match operation {
         Operation::AddTable => true,
-        Operation::DeleteTable => false,
+        Operation::DeleteTable | Operation::SwitchOff => false,
         Operation::AddChain { name, hook, comment } => {
             let is_new = chain(table, name).is_none();
             table.chains.push(KernelChain {
@@ -93,10 +93,10 @@ fn apply_one(table: &mut KernelTable, operation: &Operation) -> bool {
             let (left, not_there) = element_changes(have, elements);
             not_there.is_empty().then_some(left)
         }),
-        Operation::AddCounter { name, comment } => {
+        Operation::AddCounter { name, value, comment } => {
             let counter = KernelCounter {
+                value: *value,
                 comment: comment.clone(),
-                ..KernelCounter::default()
             };
             table.counters.insert(name.clone(), counter).is_none()
         }
@@ -251,18 +251,18 @@ proptest! {
 
     #[test]
     fn any_ruleset_becomes_any_other(first in rulesets(), second in rulesets()) {
-        let start = apply(None, &diff(&first, None));
-        prop_assert!(diff(&first, start.as_ref()).is_empty());
+        let start = apply(None, &diff(&first, None, &()));
+        prop_assert!(diff(&first, start.as_ref(), &()).is_empty());
         prop_assert!(compare(&first, start.as_ref()).is_ok());
 
         let mut counted = start.unwrap();
         for counter in counted.counters.values_mut() {
             counter.value = CounterValue { packets: 3, bytes: 300 };
         }
-        let transaction = diff(&second, Some(&counted));
+        let transaction = diff(&second, Some(&counted), &());
         prop_assert_eq!(transaction.is_empty(), compare(&second, Some(&counted)).is_ok());
         let end = apply(Some(counted.clone()), &transaction);
-        prop_assert!(diff(&second, end.as_ref()).is_empty());
+        prop_assert!(diff(&second, end.as_ref(), &()).is_empty());
         let end = end.unwrap();
 
         // What stays has its value.
@@ -287,13 +287,16 @@ proptest! {
 #[test]
 fn an_equal_table_needs_nothing_and_an_absent_one_everything() {
     let empty = Ruleset::default();
-    assert_eq!(diff(&empty, None).operations(), [Operation::AddTable]);
-    assert!(diff(&empty, Some(&KernelTable::default())).is_empty());
+    assert_eq!(diff(&empty, None, &()).operations(), [Operation::AddTable]);
+    assert!(diff(&empty, Some(&KernelTable::default()), &()).is_empty());
     let dormant = KernelTable {
         dormant: true,
         ..KernelTable::default()
     };
-    assert_eq!(diff(&empty, Some(&dormant)).operations(), [Operation::AddTable]);
+    assert_eq!(
+        diff(&empty, Some(&dormant), &()).operations(),
+        [Operation::AddTable]
+    );
 }
 
 #[test]
@@ -310,7 +313,7 @@ fn what_palisade_does_not_make_goes() {
         }],
     });
     table.foreign_objects.push((2, "quota".to_owned()));
-    let words: Vec<String> = diff(&Ruleset::default(), Some(&table))
+    let words: Vec<String> = diff(&Ruleset::default(), Some(&table), &())
         .operations()
         .iter()
         .map(ToString::to_string)
