@@ -85,6 +85,12 @@ impl Daemon {
         Ok(())
     }
 
+    /// Starts it again in another host with the same files, as after a reboot: the kernel knows nothing any more.
+    pub fn start_again_in(&mut self, host: &Host) -> anyhow::Result<()> {
+        self.namespace = host.namespace().clone();
+        self.start_again()
+    }
+
     /// Kills it with SIGKILL, and waits until it is gone.
     pub fn kill9(&self) -> anyhow::Result<()> {
         Ok(self.process.kill()?)
@@ -120,6 +126,11 @@ impl Daemon {
     /// Where a file of `policy.d` is.
     pub fn policy_file(&self, file: &str) -> PathBuf {
         self.directory.path().join("policy.d").join(file)
+    }
+
+    /// Where a file of its state directory is; of no name, where that is.
+    pub fn state(&self, file: &str) -> PathBuf {
+        self.directory.path().join("state").join(file)
     }
 
     /// Where its configuration is.
@@ -221,6 +232,24 @@ impl Daemon {
             Some((name, (counter["packets"].as_u64()?, counter["bytes"].as_u64()?)))
         };
         Ok(objects.iter().filter_map(counter).collect())
+    }
+
+    /// Makes sure that `palisade counters` and `nft list counters` say the same of every counter.
+    pub fn agrees_with_nft(&self) -> anyhow::Result<()> {
+        // Neighbours may ask for each other between the two.
+        eventually(PATIENCE, || {
+            let shown = self.counters()?;
+            let shown = shown.rows().iter();
+            let shown: CounterValues = shown
+                .map(|row| (row.counter.clone(), (row.packets_total, row.bytes_total)))
+                .collect();
+            let listed = self.nft_counters()?;
+            ensure!(
+                listed == shown,
+                "nft lists {listed:#?}\npalisade shows {shown:#?}"
+            );
+            Ok(())
+        })
     }
 
     /// The flow and rule records written so far.

@@ -1,0 +1,531 @@
+//! Totals never fall: whatever becomes of the table, the daemon, the rule and the disk, counters go on, and nft lists
+//! what palisade shows. Needs root.
+
+use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use palisade::lab::Host;
+use palisade_integration::{Daemon, Setup, ThreeHosts, UDP_PORT, eventually, examples};
+
+/// Several flow intervals.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A port that nothing allows.
+const DENIED: u16 = 9999;
+
+/// Allows UDP to the server, which else the end of the tier denies.
+const WATCHED: &str = "
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata:
+  name: watched
+spec:
+  order: 10
+  selector: app == 'backend'
+  types: [Ingress]
+  ingress:
+    - action: Allow
+      protocol: UDP
+      destination: {ports: [5353]}
+";
+
+/// Something else for the same endpoint, before or after it.
+const OTHER: &str = "
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata:
+  name: other
+spec:
+  order: 5
+  selector: app == 'backend'
+  types: [Ingress]
+  ingress:
+    - action: Allow
+      protocol: TCP
+      destination: {ports: [7000]}
+";
+
+fn staged() -> String {
+    WATCHED.replace("kind: Global", "kind: StagedGlobal")
+}
+
+fn setup() -> Setup {
+    Setup::new("backend")
+        .resource("hosts.yaml", examples::HOSTS)
+        .resource("10-watched.yaml", WATCHED)
+}
+
+fn watched(hosts: &ThreeHosts) -> anyhow::Result<Daemon> {
+    Daemon::start(hosts.host("backend"), &setup())
+}
+
+/// Sends first packets of connections of their own over UDP, from ports that were not used before.
+struct Sender {
+    sockets: Vec<UdpSocket>,
+    to: SocketAddr,
+}
+
+impl Sender {
+    fn send(hosts: &ThreeHosts, port: u16, count: u16) -> anyhow::Result<()> {
+        let mut sender = Sender::new(hosts, port);
+        hosts.host("frontend").namespace().run(|| {
+            for _ in 0..count {
+                sender.one()?;
+            }
+            Ok(())
+        })?
+    }
+
+    /// Sends until it is over; gives how many it were.
+    fn until(hosts: &ThreeHosts, port: u16, over: &AtomicBool) -> anyhow::Result<u64> {
+        let mut sender = Sender::new(hosts, port);
+        hosts.host("frontend").namespace().run(|| {
+            let mut sent = 0;
+            while !over.load(Ordering::Relaxed) {
+                sender.one()?;
+                sent += 1;
+                thread::sleep(Duration::from_micros(500));
+            }
+            Ok(sent)
+        })?
+    }
+
+    fn new(hosts: &ThreeHosts, port: u16) -> Self {
+        Sender {
+            sockets: Vec::new(),
+            to: (hosts.host("backend").ipv4(), port).into(),
+        }
+    }
+
+    fn one(&mut self) -> anyhow::Result<()> {
+        static PORT: AtomicU16 = AtomicU16::new(10_000);
+        let port = PORT.fetch_add(1, Ordering::Relaxed);
+        ensure!(port >= 10_000, "all ports are used up");
+        let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
+        socket.send_to(b"one", self.to)?;
+        // A port that is free again may be asked on by the answer, which nobody should refuse.
+        self.sockets.push(socket);
+        if self.sockets.len() > 100 {
+            self.sockets.remove(0);
+        }
+        Ok(())
+    }
+}
+
+/// Packets of the rule, and of the end of the tier that it stands in.
+fn totals(daemon: &Daemon) -> anyhow::Result<(u64, u64)> {
+    let counters = daemon.counters()?;
+    let total = |fits: &dyn Fn(&str, &str) -> bool| {
+        let rows = counters.rows().iter();
+        let rows = rows.filter(|row| row.direction == "ingress" && fits(&row.kind, &row.name));
+        rows.map(|row| row.packets_total).sum()
+    };
+    let rule = total(&|_, name| name == "watched");
+    Ok((rule, total(&|kind, _| kind == "EndOfTier")))
+}
+
+/// What is sent is what was counted, and nft says so too.
+fn assert_totals(daemon: &Daemon, expected: (u64, u64)) -> anyhow::Result<()> {
+    eventually(PATIENCE, || {
+        let totals = totals(daemon)?;
+        ensure!(totals == expected, "counted {totals:?}, not {expected:?}");
+        Ok(())
+    })?;
+    daemon.agrees_with_nft()
+}
+
+/// The sum of the deltas in the rule records of one rule.
+fn recorded(daemon: &Daemon) -> anyhow::Result<u64> {
+    let records = daemon.records()?;
+    let own = records
+        .iter()
+        .filter(|record| record["type"] == "rule" && record["name"] == "watched");
+    Ok(own.filter_map(|record| record["packets_delta"].as_u64()).sum())
+}
+
+/// Sends to both ports while `disturb` works, and expects every packet in the counters: exactly where it belongs, or,
+/// where the rule is `sometimes` away, in one of the two.
+fn assert_exact_under_load(
+    hosts: &ThreeHosts,
+    daemon: &mut Daemon,
+    sometimes: bool,
+    mut disturb: impl FnMut(&mut Daemon) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let over = AtomicBool::new(false);
+    let (allowed, denied) = thread::scope(|scope| -> anyhow::Result<(u64, u64)> {
+        let allowed = scope.spawn(|| Sender::until(hosts, UDP_PORT, &over));
+        let denied = scope.spawn(|| Sender::until(hosts, DENIED, &over));
+        let disturbed = disturb(daemon);
+        over.store(true, Ordering::Relaxed);
+        let sent = (
+            allowed.join().expect("no panic there")?,
+            denied.join().expect("no panic there")?,
+        );
+        disturbed.map(|()| sent)
+    })?;
+    ensure!(allowed > 50 && denied > 50, "{allowed} and {denied} are no load");
+    if !sometimes {
+        return assert_totals(daemon, (allowed, denied));
+    }
+    eventually(PATIENCE, || {
+        let (rule, end) = totals(daemon)?;
+        ensure!(
+            rule + end == allowed + denied,
+            "counted {rule} and {end} of {allowed} and {denied}"
+        );
+        Ok(())
+    })?;
+    daemon.agrees_with_nft()
+}
+
+#[test]
+fn reload_reorder_and_promotion_lose_no_packet_and_count_none_twice() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let mut backend = watched(&hosts)?;
+    assert_exact_under_load(&hosts, &mut backend, false, |backend| {
+        for _ in 0..3 {
+            // Each policy of the endpoint in the same world, so that one end of the tier counts and not two.
+            for staged in [true, false] {
+                let kind = if staged {
+                    "kind: StagedGlobal"
+                } else {
+                    "kind: Global"
+                };
+                let late = OTHER.replace("order: 5", "order: 500");
+                for other in [OTHER, &late, ""] {
+                    let both = format!("{WATCHED}\n---\n{other}");
+                    backend.apply("10-watched.yaml", &both.replace("kind: Global", kind))?;
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn restarts_and_kills_lose_no_packet() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let mut backend = watched(&hosts)?;
+    assert_exact_under_load(&hosts, &mut backend, false, |backend| {
+        for _ in 0..3 {
+            backend.kill9()?;
+            backend.start_again()?;
+            backend.terminate()?;
+            backend.start_again()?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_rule_that_is_removed_and_restored_goes_on_to_the_packet() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let mut backend = watched(&hosts)?;
+    // The end of the tier stays, and takes what the rule does not.
+    backend.apply("15-other.yaml", OTHER)?;
+    let mut last = 0;
+    assert_exact_under_load(&hosts, &mut backend, true, |backend| {
+        for round in 0..6 {
+            backend.remove("10-watched.yaml")?;
+            backend.reload_well()?;
+            if round == 3 {
+                backend.kill9()?;
+                backend.start_again()?;
+            }
+            backend.apply("10-watched.yaml", WATCHED)?;
+            let (rule, _) = totals(backend)?;
+            ensure!(
+                rule > last,
+                "{rule} after {last}: the total fell, or nothing was counted"
+            );
+            last = rule;
+        }
+        Ok(())
+    })?;
+    let (rule, _) = totals(&backend)?;
+    eventually(PATIENCE, || {
+        let recorded = recorded(&backend)?;
+        // What was counted between a kill and the interval before it is in no record.
+        ensure!(
+            recorded <= rule && recorded > 0,
+            "{recorded} of {rule} are in records"
+        );
+        Ok(())
+    })
+}
+
+#[test]
+fn records_of_a_rule_that_comes_back_do_not_count_its_past_again() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let backend = watched(&hosts)?;
+    backend.apply("15-other.yaml", OTHER)?;
+    for round in 1..=3 {
+        Sender::send(&hosts, UDP_PORT, 20)?;
+        backend.remove("10-watched.yaml")?;
+        backend.reload_well()?;
+        let expected = 20 * round;
+        // Recorded although the rule is gone already.
+        eventually(PATIENCE, || {
+            let recorded = recorded(&backend)?;
+            ensure!(recorded == expected, "{recorded} of {expected} are in records");
+            Ok(())
+        })?;
+        backend.apply("10-watched.yaml", WATCHED)?;
+    }
+    assert_totals(&backend, (60, 0))
+}
+
+#[test]
+fn a_table_that_somebody_deleted_comes_back_with_its_totals() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let backend = watched(&hosts)?;
+    for round in 1..=3 {
+        Sender::send(&hosts, UDP_PORT, 20)?;
+        Sender::send(&hosts, DENIED, 10)?;
+        let expected = (20 * round, 10 * round);
+        assert_totals(&backend, expected)?;
+        backend.nft(&["delete", "table", "inet", "palisade"])?;
+        assert_eq!(totals(&backend)?, expected, "shown without a table too");
+        backend.reload_well()?;
+        assert_totals(&backend, expected)?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_panic_loses_no_packet() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let mut backend = watched(&hosts)?;
+    let configuration = backend.configuration().display().to_string();
+    for round in 1..=4 {
+        Sender::send(&hosts, UDP_PORT, 20)?;
+        Sender::send(&hosts, DENIED, 10)?;
+        let expected = (20 * round, 10 * round);
+        // Without a daemon, too, that would know what it has read last.
+        if round % 2 == 0 {
+            backend.kill9()?;
+        }
+        let panicked = backend.cli(&["panic", "--config", &configuration])?;
+        assert_eq!(panicked.code, Some(0), "{panicked:?}");
+        assert!(!backend.nft(&["list", "tables"])?.contains("inet palisade"));
+        if round % 2 == 0 {
+            backend.start_again()?;
+        }
+        assert_eq!(totals(&backend)?, expected, "shown under the panic");
+        let resumed = backend.cli(&["resume", "--config", &configuration])?;
+        assert_eq!(resumed.code, Some(0), "{resumed:?}");
+        assert_totals(&backend, expected)?;
+    }
+    Ok(())
+}
+
+/// Stops the daemon, and starts it with the same files where the kernel knows nothing.
+fn reboot(backend: &mut Daemon, into: &Host, orderly: bool) -> anyhow::Result<()> {
+    if orderly {
+        backend.terminate()?;
+    } else {
+        let state = backend.state("counters.jsonl");
+        let (rule, end) = totals(backend)?;
+        // What the last interval has seen is there.
+        eventually(PATIENCE, || {
+            let kept = std::fs::read_to_string(&state)?;
+            let has = |packets: u64| kept.contains(&format!("\"packets\":{packets},"));
+            ensure!(has(rule) && has(end), "{kept}");
+            Ok(())
+        })?;
+        backend.kill9()?;
+    }
+    backend.start_again_in(into)
+}
+
+#[test]
+fn a_reboot_is_survived() -> anyhow::Result<()> {
+    let mut hosts = ThreeHosts::new()?;
+    let mut backend = watched(&hosts)?;
+    for round in 1..=3 {
+        Sender::send(&hosts, UDP_PORT, 21)?;
+        Sender::send(&hosts, DENIED, 10)?;
+        let expected = (21 * round, 10 * round);
+        assert_totals(&backend, expected)?;
+        let rebooted = ThreeHosts::new()?;
+        reboot(&mut backend, rebooted.host("backend"), round != 2)?;
+        hosts = rebooted;
+        assert_totals(&backend, expected)?;
+        assert!(
+            backend.log().contains("go on from their totals"),
+            "{}",
+            backend.log()
+        );
+        // The file of records outlives it too, and says nothing twice.
+        eventually(PATIENCE, || {
+            let recorded = recorded(&backend)?;
+            ensure!(
+                recorded == expected.0,
+                "{recorded} of {expected:?} are in records"
+            );
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_listing_loaded_before_the_daemon_neither_adds_nor_takes_away() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let mut backend = watched(&hosts)?;
+    Sender::send(&hosts, UDP_PORT, 20)?;
+    assert_totals(&backend, (20, 0))?;
+    let saved = backend.listing()?;
+    Sender::send(&hosts, UDP_PORT, 20)?;
+    assert_totals(&backend, (40, 0))?;
+
+    let rebooted = ThreeHosts::new()?;
+    let backend_there = rebooted.host("backend");
+    palisade_integration::nft(backend_there.namespace(), &["-f", "-"], &saved)?;
+    reboot(&mut backend, backend_there, true)?;
+    assert_totals(&backend, (40, 0))
+}
+
+#[test]
+fn a_reset_by_somebody_else_takes_no_total_down() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let backend = watched(&hosts)?;
+    Sender::send(&hosts, UDP_PORT, 20)?;
+    Sender::send(&hosts, DENIED, 10)?;
+    assert_totals(&backend, (20, 10))?;
+    backend.nft(&["reset", "counters", "table", "inet", "palisade"])?;
+    Sender::send(&hosts, UDP_PORT, 2)?;
+    eventually(PATIENCE, || {
+        let totals = totals(&backend)?;
+        ensure!(totals == (22, 10), "{totals:?}");
+        Ok(())
+    })?;
+    assert!(backend.log().contains("nft reset counters"), "{}", backend.log());
+    backend.reload_well()?;
+    assert_totals(&backend, (22, 10))?;
+    Sender::send(&hosts, UDP_PORT, 1)?;
+    assert_totals(&backend, (23, 10))
+}
+
+#[test]
+fn a_damaged_history_is_told_and_set_aside() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let mut backend = watched(&hosts)?;
+    Sender::send(&hosts, UDP_PORT, 20)?;
+    assert_totals(&backend, (20, 0))?;
+    backend.terminate()?;
+    std::fs::write(backend.state("counters.jsonl"), "\0\0\0\0")?;
+    backend.start_again()?;
+    assert!(
+        backend.log().contains("counters.jsonl is damaged"),
+        "{}",
+        backend.log()
+    );
+    let aside = std::fs::read(backend.state("counters.jsonl.damaged"))?;
+    assert_eq!(aside, b"\0\0\0\0");
+    // The kernel still knew.
+    assert_totals(&backend, (20, 0))?;
+    backend.terminate()?;
+    let rebooted = ThreeHosts::new()?;
+    backend.start_again_in(rebooted.host("backend"))?;
+    assert_totals(&backend, (20, 0))
+}
+
+/// A file system without any room, unmounted when dropped.
+struct FullDisk(PathBuf);
+
+impl FullDisk {
+    fn mount(at: &Path) -> anyhow::Result<Self> {
+        let options = ["-t", "tmpfs", "-o", "size=64k", "tmpfs"];
+        let status = Command::new("mount").args(options).arg(at).status()?;
+        ensure!(
+            status.success(),
+            "cannot mount a tmpfs at {}: {status}",
+            at.display()
+        );
+        let disk = FullDisk(at.to_owned());
+        std::fs::write(disk.filling(), vec![0; 64 << 10])?;
+        Ok(disk)
+    }
+
+    fn make_room(&self) -> anyhow::Result<()> {
+        Ok(std::fs::remove_file(self.filling())?)
+    }
+
+    fn filling(&self) -> PathBuf {
+        self.0.join("filling")
+    }
+}
+
+impl Drop for FullDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_full_disk_changes_nothing_in_the_kernel() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let mut backend = watched(&hosts)?;
+    let disk = FullDisk::mount(&backend.state(""))?;
+    Sender::send(&hosts, UDP_PORT, 20)?;
+    assert_totals(&backend, (20, 0))?;
+    eventually(PATIENCE, || {
+        let log = backend.log();
+        ensure!(log.contains("totals of counters cannot be kept"), "{log}");
+        Ok(())
+    })?;
+    backend.apply("15-other.yaml", OTHER)?;
+    backend.remove("10-watched.yaml")?;
+    backend.reload_well()?;
+    backend.apply("10-watched.yaml", WATCHED)?;
+    backend.nft(&["delete", "table", "inet", "palisade"])?;
+    backend.reload_well()?;
+    assert_totals(&backend, (20, 0))?;
+    let said = backend.log().matches("totals of counters cannot be kept").count();
+    assert_eq!(said, 1, "once is enough:\n{}", backend.log());
+
+    disk.make_room()?;
+    backend.terminate()?;
+    assert!(
+        backend.log().contains("counters.jsonl again"),
+        "{}",
+        backend.log()
+    );
+    let rebooted = ThreeHosts::new()?;
+    backend.start_again_in(rebooted.host("backend"))?;
+    assert_totals(&backend, (20, 0))
+}
+
+#[test]
+fn since_when_a_policy_is_staged_survives_restart_and_reboot() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let setup = setup().resource("10-watched.yaml", staged());
+    let mut backend = Daemon::start(hosts.host("backend"), &setup)?;
+    let since = |backend: &Daemon| -> anyhow::Result<String> {
+        let reports = backend.json(&["staged", "watched"])?;
+        Ok(reports[0]["since"].as_str().context("no since")?.to_owned())
+    };
+    let first = since(&backend)?;
+    backend.kill9()?;
+    backend.start_again()?;
+    assert_eq!(since(&backend)?, first);
+    // Elsewhere in the file, beside another policy: it means the same.
+    backend.apply("10-watched.yaml", &format!("# moved\n{}\n---\n{OTHER}", staged()))?;
+    assert_eq!(since(&backend)?, first);
+    backend.terminate()?;
+    let rebooted = ThreeHosts::new()?;
+    backend.start_again_in(rebooted.host("backend"))?;
+    assert_eq!(since(&backend)?, first);
+
+    backend.terminate()?;
+    backend.write("10-watched.yaml", &staged().replace("5353", "5354"))?;
+    backend.start_again()?;
+    assert!(since(&backend)? > first, "it means something else");
+    Ok(())
+}
