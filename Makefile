@@ -2,6 +2,7 @@
 # make test       every check and every test in the repository; the kernel's need root
 # make bench      what a large estate costs to read and resolve, its matrix, and queries a second, on one core
 # make bench-conntrack   what it costs to look at 100,000 live connections; needs root
+# make bench-counters    what it costs to read 100,000 counters, against nft; needs root
 # make fuzz       ten minutes of hostile input for each parser (FUZZ_SECONDS=600)
 # make fuzz-kernel  the real kernel against the evaluator: random policies and packets (SEED=1 COUNT=2000)
 # make check      the part of `make test` that needs no root
@@ -73,6 +74,10 @@ bench: build-deps
 .PHONY: bench-conntrack
 bench-conntrack: need-root build-deps
 	cargo bench --locked --package palisade-integration --bench conntrack $(AS_ROOT)
+
+.PHONY: bench-counters
+bench-counters: need-root run-deps build-deps
+	cargo bench --locked --package palisade-integration --bench counters $(AS_ROOT)
 
 # Each target for so many seconds, on what the examples and the tests' own files grow into. Needs nightly Rust.
 FUZZ_SECONDS ?= 600

@@ -9,8 +9,10 @@ use std::thread;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use nix::sys::signal::Signal;
 use palisade::lab::Host;
-use palisade_integration::{Daemon, Setup, ThreeHosts, UDP_PORT, eventually, examples};
+use palisade_integration::{Daemon, Setup, ThreeHosts, UDP_PORT, eventually, examples, palisade};
+use serde_json::Value;
 
 /// Several flow intervals.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -527,5 +529,68 @@ fn since_when_a_policy_is_staged_survives_restart_and_reboot() -> anyhow::Result
     backend.write("10-watched.yaml", &staged().replace("5353", "5354"))?;
     backend.start_again()?;
     assert!(since(&backend)? > first, "it means something else");
+    Ok(())
+}
+
+#[test]
+fn watching_shows_what_moves_until_it_is_interrupted() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let backend = watched(&hosts)?;
+    Sender::send(&hosts, UDP_PORT, 20)?;
+    let watch = |arguments: &[&str]| -> anyhow::Result<_> {
+        let mut command = Command::new(palisade()?);
+        command
+            .arg("--socket")
+            .arg(backend.configuration().with_file_name("palisade.sock"))
+            .args(arguments);
+        Ok(backend.namespace().spawn(&command)?)
+    };
+    let json = watch(&["-o", "json", "counters", "--watch", "0.2"])?;
+    let text = watch(&["counters", "--watch", "200ms"])?;
+    let moved = || -> anyhow::Result<u64> {
+        let said = json.stdout();
+        // The last line may be half written.
+        let whole = said.rfind('\n').map_or("", |end| &said[..end]);
+        let mut sum = 0;
+        for line in whole.lines() {
+            let sample: Value = serde_json::from_str(line)?;
+            ensure!(
+                sample["seconds"].as_f64() > Some(0.1) && sample["at"].is_string(),
+                "{line}"
+            );
+            let counters = sample["counters"].as_array().context("no counters")?;
+            let own = counters.iter().filter(|counter| counter["name"] == "watched");
+            sum += own
+                .filter_map(|counter| counter["packets_delta"].as_u64())
+                .sum::<u64>();
+        }
+        Ok(sum)
+    };
+    // Nothing has moved in the first sample: what was counted before is not counted again.
+    eventually(PATIENCE, || {
+        ensure!(json.stdout().contains('\n'), "no sample yet: {}", json.stderr());
+        Ok(())
+    })?;
+    Sender::send(&hosts, UDP_PORT, 15)?;
+    eventually(PATIENCE, || {
+        let moved = moved()?;
+        ensure!(moved == 15, "{moved} packets are shown: {}", json.stdout());
+        let text = text.stdout();
+        ensure!(
+            text.contains("ingress watched rule 0") && text.contains(" 35 "),
+            "{text}"
+        );
+        ensure!(!text.contains('\x1b'), "no terminal: {text}");
+        Ok(())
+    })?;
+    for watch in [json, text] {
+        watch.signal(Signal::SIGINT)?;
+        let status = watch.wait(PATIENCE)?;
+        ensure!(
+            status.code() == Some(0),
+            "Ctrl-C ends with {status}: {}",
+            watch.stderr()
+        );
+    }
     Ok(())
 }

@@ -196,6 +196,23 @@ pub(super) struct CountersArgs {
     /// Only counters that have counted something
     #[arg(long)]
     pub(super) hit: bool,
+    /// Go on showing what moves, with packets a second, every so many seconds (1 if not said) until Ctrl-C; what moves
+    /// comes first. As JSON, a line for each sample: when, how long it took, and the counters that have moved in it
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "1", value_parser = pause)]
+    pub(super) watch: Option<Duration>,
+}
+
+/// A number of seconds, or a time with its unit.
+fn pause(text: &str) -> Result<Duration, String> {
+    let seconds = text
+        .parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let pause = seconds.or_else(|| duration(text));
+    let sensible = Duration::from_millis(100)..=Duration::from_hours(1);
+    pause
+        .filter(|pause| sensible.contains(pause))
+        .ok_or_else(|| "it is written as 2, 0.5, 500ms or 1m: from a tenth of a second to an hour".to_owned())
 }
 
 #[derive(Debug, Args)]

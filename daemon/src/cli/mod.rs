@@ -24,6 +24,7 @@ mod selector;
 mod show;
 mod staged;
 mod test;
+mod watch;
 
 use std::future::Future;
 use std::io::ErrorKind;

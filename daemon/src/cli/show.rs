@@ -4,7 +4,7 @@ use time::OffsetDateTime;
 use time::macros::format_description;
 
 use super::args::{CountersArgs, Format, FromFiles};
-use super::{Outcome, offline, output};
+use super::{Outcome, offline, output, watch};
 use crate::api::client::Client;
 use crate::api::types::{EndpointRow, PolicyRow, Status};
 use crate::exit::Exit;
@@ -114,6 +114,9 @@ pub(super) async fn policies(client: &Client, from: &FromFiles, format: Format) 
 }
 
 pub(super) async fn counters(client: &Client, args: &CountersArgs, format: Format) -> Outcome {
+    if let Some(pause) = args.watch {
+        return watch::run(client, pause, args.hit, format).await;
+    }
     let mut rows: Vec<CounterRow> = client.get("/v1/counters").await?;
     rows.retain(|row| !args.hit || row.packets_total > 0);
     output::telling_rows(
