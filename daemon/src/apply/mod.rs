@@ -308,7 +308,12 @@ impl Engine {
         self.settled = !panicked;
         // What had to be put back was not in force all the time.
         let at = in_force_since.filter(|_| changes == 0).unwrap_or(now);
-        let known = self.state.staged_since(snapshot.policies.iter());
+        let same = self.current();
+        let same = same.filter(|current| Arc::ptr_eq(&current.snapshot, &snapshot));
+        let known = match same {
+            Some(current) => current.staged_since.clone(),
+            None => self.state.staged_since(snapshot.policies.iter()),
+        };
         let generation = Generation::new(number, at, now, snapshot, worlds, compiled, &known);
         if !panicked {
             let counters = generation.compiled.counters.keys();

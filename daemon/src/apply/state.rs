@@ -117,21 +117,10 @@ impl State {
 
     /// Keeps what is to be known of a generation that came into force, so that a crash leaves the old or the new one.
     pub fn record(&mut self, generation: &Generation) -> Result<(), StateError> {
-        let staged = |policy: &Policy| {
-            let since = generation.staged_since.get(&policy.id)?;
-            Some(Staged {
-                kind: policy.id.kind.to_string(),
-                namespace: policy.id.namespace.clone(),
-                name: policy.id.name.clone(),
-                meaning: meaning(policy),
-                generation: since.generation,
-                since: since.at,
-            })
-        };
         let last = Last {
             generation: generation.number,
             at: Some(generation.at),
-            staged: generation.staged().filter_map(staged).collect(),
+            staged: self.staged(generation),
         };
         if self.last != last {
             self.last = last;
@@ -149,6 +138,54 @@ impl State {
         }
         Ok(())
     }
+}
+
+impl State {
+    /// The staged policies of a generation. What is as it was means what it meant.
+    fn staged(&self, generation: &Generation) -> Vec<Staged> {
+        let since = generation.staged_since.iter();
+        if self
+            .last
+            .staged
+            .iter()
+            .map(Staged::identity)
+            .eq(since.map(identity))
+        {
+            return self.last.staged.clone();
+        }
+        let staged = generation.staged().filter_map(|policy| {
+            let since = generation.staged_since.get_key_value(&policy.id)?;
+            Some((since, meaning(policy)))
+        });
+        let staged: BTreeMap<_, _> = staged
+            .map(|((id, since), meaning)| (id, (since, meaning)))
+            .collect();
+        staged
+            .into_iter()
+            .map(|(id, (since, meaning))| Staged {
+                kind: id.kind.to_string(),
+                namespace: id.namespace.clone(),
+                name: id.name.clone(),
+                meaning,
+                generation: since.generation,
+                since: since.at,
+            })
+            .collect()
+    }
+}
+
+impl Staged {
+    fn identity(&self) -> (&str, Option<&str>, &str, u64, OffsetDateTime) {
+        let namespace = self.namespace.as_deref();
+        (&self.kind, namespace, &self.name, self.generation, self.since)
+    }
+}
+
+fn identity<'g>(
+    (id, since): (&'g PolicyId, &StagedSince),
+) -> (&'g str, Option<&'g str>, &'g str, u64, OffsetDateTime) {
+    let namespace = id.namespace.as_deref();
+    (id.kind.as_str(), namespace, &id.name, since.generation, since.at)
 }
 
 /// Replaces a file as a whole: after a crash or a loss of power it has the old text or the new one.

@@ -81,10 +81,13 @@ pub(super) async fn run(client: &Client, pause: Duration, hit: bool, format: For
     }
 }
 
+/// Packets and bytes by counter.
+type Totals = BTreeMap<String, (u64, u64)>;
+
 /// What the sample before said.
 #[derive(Default)]
 struct Watch {
-    before: Option<(Instant, BTreeMap<String, (u64, u64)>)>,
+    before: Option<(Instant, Totals)>,
 }
 
 impl Watch {
@@ -97,7 +100,7 @@ impl Watch {
         if before.is_none() && !at_once {
             return None;
         }
-        let (then, before) = before.unwrap_or((now, BTreeMap::new()));
+        let (then, before) = before.unwrap_or((now, Totals::new()));
         let seconds = (now - then).as_secs_f64();
         let moved = |row: CounterRow| {
             // One that was not there before has counted nothing that was seen.

@@ -284,6 +284,54 @@ proptest! {
     }
 }
 
+/// Totals of which no counter may fall short.
+struct AtLeast(u64);
+
+impl Ledger for AtLeast {
+    fn total(&self, _: &str, held: Option<CounterValue>) -> CounterValue {
+        let held = held.unwrap_or_default();
+        CounterValue {
+            packets: held.packets.max(self.0),
+            ..held
+        }
+    }
+
+    fn made(&mut self, _: &str, _: CounterValue) {}
+
+    fn retire(&mut self, _: &[(String, CounterValue)]) {}
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn every_counter_gets_its_total(first in rulesets(), second in rulesets(), values in prop::array::uniform3(0..4u64)) {
+        let mut counted = apply(None, &diff(&first, None, &())).unwrap();
+        for (counter, packets) in counted.counters.values_mut().zip(values) {
+            counter.value.packets = packets;
+        }
+        let ledger = AtLeast(2);
+        let mut transaction = diff(&second, Some(&counted), &ledger);
+        let end = apply(Some(counted.clone()), &transaction);
+        prop_assert!(diff(&second, end.as_ref(), &ledger).is_empty());
+        for (name, counter) in end.unwrap().counters {
+            let before = counted.counters.get(&name).map_or(0, |counter| counter.value.packets);
+            prop_assert_eq!(counter.value.packets, before.max(2));
+        }
+
+        // What retires can be left for later, and nothing else can.
+        let retired = transaction.take_retired_counters();
+        let end = apply(Some(counted.clone()), &transaction).unwrap();
+        for name in counted.counters.keys() {
+            prop_assert!(end.counters.contains_key(name));
+            prop_assert_eq!(retired.contains(name), !second.counters.contains_key(&Name::new(name)));
+        }
+        let deletion = retired.into_iter().map(|name| Operation::DeleteObject { name, kind: 1 });
+        let end = apply(Some(end), &Transaction::new(deletion.collect()));
+        prop_assert!(compare(&second, end.as_ref()).is_ok());
+    }
+}
+
 #[test]
 fn an_equal_table_needs_nothing_and_an_absent_one_everything() {
     let empty = Ruleset::default();
