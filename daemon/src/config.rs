@@ -12,6 +12,10 @@ use palisade_rules::resource::Labels;
 use palisade_rules::source::{FileId, Files};
 use palisade_rules::yaml::{self, Documents, Node};
 
+mod flows;
+
+pub use flows::{FlowsConfig, OtlpConfig, RotateConfig, SinksConfig, Taken};
+
 /// The configuration file's place if none is given.
 pub const DEFAULT_PATH: &str = "/etc/palisade/palisade.yaml";
 
@@ -20,9 +24,6 @@ pub const DEFAULT_SOCKET: &str = "/run/palisade/palisade.sock";
 
 /// The longest path of a unix socket (`sun_path` of Linux, without its NUL).
 const MAX_SOCKET: usize = 107;
-
-/// The intervals between flow records that make sense.
-const INTERVALS: std::ops::RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_hours(24);
 
 /// Everything that can be configured; every value has a default.
 #[derive(Clone, Debug, PartialEq)]
@@ -47,23 +48,6 @@ pub struct Config {
     pub failsafes: Failsafes,
     /// `flows`.
     pub flows: FlowsConfig,
-}
-
-/// `flows`: where flow records go.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FlowsConfig {
-    /// `file`.
-    pub file: PathBuf,
-    /// `interval`.
-    pub interval: Duration,
-    /// `includeAddresses`.
-    pub include_addresses: bool,
-    /// `nflogGroup`.
-    pub nflog_group: u16,
-    /// `accounting`: whether packets, bytes and ends of connections are taken from conntrack.
-    pub accounting: bool,
-    /// `owners`: whether the processes and units of local sockets are looked for.
-    pub owners: bool,
 }
 
 /// Why a configuration could not be used.
@@ -234,49 +218,6 @@ impl Default for Config {
     }
 }
 
-impl FlowsConfig {
-    fn read(&mut self, context: &mut Context<'_>, field: Field<'_>) {
-        let Some(mut fields) = Fields::of(context, field.value, "`flows`", field.key.span) else {
-            return;
-        };
-        set(&mut self.file, fields.optional("file"), |node| {
-            path(context, node)
-        });
-        set(&mut self.interval, fields.optional("interval"), |node| {
-            interval(context, node)
-        });
-        set(
-            &mut self.include_addresses,
-            fields.optional("includeAddresses"),
-            |node| context.boolean(node),
-        );
-        set(&mut self.nflog_group, fields.optional("nflogGroup"), |node| {
-            let group = context.integer(node, 0..=i64::from(u16::MAX))?;
-            u16::try_from(group).ok()
-        });
-        set(&mut self.accounting, fields.optional("accounting"), |node| {
-            context.boolean(node)
-        });
-        set(&mut self.owners, fields.optional("owners"), |node| {
-            context.boolean(node)
-        });
-        fields.finish(context);
-    }
-}
-
-impl Default for FlowsConfig {
-    fn default() -> Self {
-        FlowsConfig {
-            file: "/var/log/palisade/flows.jsonl".into(),
-            interval: Duration::from_secs(10),
-            include_addresses: false,
-            nflog_group: 7,
-            accounting: true,
-            owners: true,
-        }
-    }
-}
-
 /// Replaces a default where the field is there and can be read.
 fn set<T>(target: &mut T, field: Option<Field<'_>>, read: impl FnOnce(&Node) -> Option<T>) {
     if let Some(value) = field.and_then(|field| read(field.value)) {
@@ -333,20 +274,6 @@ fn failsafe_list(context: &mut Context<'_>, node: &Node) -> Vec<Failsafe> {
 }
 
 /// A duration with its unit: `500ms`, `10s`, `5m`, `1h`.
-fn interval(context: &mut Context<'_>, node: &Node) -> Option<Duration> {
-    const HELP: &str = "write a whole number and ms, s, m or h, from 100ms to 24h: 10s";
-    let Some(text) = node.text() else {
-        context.wrong_type(node, "a duration such as 10s");
-        return None;
-    };
-    let duration = duration(text).filter(|duration| INTERVALS.contains(duration));
-    if duration.is_none() {
-        let message = format!("{} is not an interval", quoted(text));
-        context.invalid("invalid-interval", node, message, HELP);
-    }
-    duration
-}
-
 pub(crate) fn duration(text: &str) -> Option<Duration> {
     let digits = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(digits);

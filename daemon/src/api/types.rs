@@ -11,6 +11,7 @@ use time::OffsetDateTime;
 
 use crate::flows::observe::Missing;
 use crate::flows::record::FlowRecord;
+use crate::flows::sinks::SinkStatus;
 use crate::live::LiveReport;
 
 /// `GET /v1/status`.
@@ -76,7 +77,7 @@ pub struct TableSize {
 /// How the flow records fare.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FlowsStatus {
-    /// Where they are written.
+    /// The file that they are written to; `none` without one.
     pub file: String,
     /// The NFLOG group they come from.
     pub nflog_group: u16,
@@ -84,8 +85,10 @@ pub struct FlowsStatus {
     pub reading: bool,
     /// What is missing since the start.
     pub missing: Missing,
-    /// Records that could not be written.
+    /// Records that sinks have missed, all sinks together.
     pub not_written: u64,
+    /// Each of the sinks.
+    pub sinks: Vec<SinkStatus>,
 }
 
 /// A row of `GET /v1/policies`.

@@ -9,6 +9,7 @@ use crate::api::client::Client;
 use crate::api::types::{EndpointRow, PolicyRow, Status};
 use crate::exit::Exit;
 use crate::flows::record::CounterRow;
+use crate::flows::sinks::SinkStatus;
 use crate::service::{endpoint_rows, policy_rows};
 
 pub(super) async fn status(client: &Client, format: Format) -> Outcome {
@@ -28,15 +29,12 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
         }
     };
     let missing = status.flows.missing;
-    let flows = match (
-        status.flows.reading,
-        missing.is_nothing() && status.flows.not_written == 0,
-    ) {
+    let flows = match (status.flows.reading, missing.is_nothing()) {
         (false, _) => "NOT READ: the NFLOG group cannot be read, see the log".to_owned(),
         (true, true) => "complete".to_owned(),
         (true, false) => format!(
-            "{} packets lost, {} unreadable, {} folded together, {} records not written",
-            missing.lost, missing.unreadable, missing.folded, status.flows.not_written
+            "{} packets lost, {} unreadable, {} folded together",
+            missing.lost, missing.unreadable, missing.folded
         ),
     };
     let table = &status.table;
@@ -47,7 +45,7 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
          policies      {enforced} enforced, {staged} staged, on {endpoints} local endpoints{kinds}\n\
          safety net    {net}\n\
          kernel        table inet palisade: {chains} chains, {rules} rules, {sets} sets, {counters} counters\n\
-         flow records  {file}, {flows}\n",
+         flow records  {flows}\n{sinks}",
         panic = if status.panic {
             "\nPANIC         `palisade panic` was called: NOTHING IS FILTERED until `palisade resume`"
         } else {
@@ -71,7 +69,7 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
         rules = table.rules,
         sets = table.sets,
         counters = table.counters,
-        file = status.flows.file,
+        sinks = status.flows.sinks.iter().map(sink).collect::<String>(),
     ))?;
     Ok(Exit::Fine)
 }
@@ -193,6 +191,30 @@ pub(super) fn action(row: &CounterRow) -> String {
         ("pending", false) => format!("would {action}"),
         _ => action,
     }
+}
+
+/// A line on a sink: what it misses is what one looks for.
+fn sink(sink: &SinkStatus) -> String {
+    let SinkStatus { name, target, .. } = sink;
+    let place = if target == "-" {
+        String::new()
+    } else {
+        format!("{target}, ")
+    };
+    let mut line = format!(
+        "  {name:<11} {place}{} records written, {} left out as not notable",
+        sink.written, sink.suppressed
+    );
+    if sink.queued > 0 {
+        line += &format!(", {} waiting", sink.queued);
+    }
+    if sink.missed > 0 {
+        line += &format!(", {} MISSED", sink.missed);
+    }
+    if let Some(error) = &sink.last_error {
+        line += &format!("; last trouble at {}: {}", moment(error.at), error.message);
+    }
+    line + "\n"
 }
 
 /// The endpoints by kind, where not all of them are hosts.

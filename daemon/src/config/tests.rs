@@ -53,6 +53,12 @@ flows:
   nflogGroup: 4242
   accounting: false
   owners: false
+  records: all
+  rotate: {size: 64K, every: none, keep: 3, compress: false}
+  bytesPerDay: none
+  journald: true
+  stdout: true
+  otlp: {endpoint: 'http://collector:4318/otel', timeout: 3s}
 ",
     );
     assert_eq!(config.node, "db-1");
@@ -65,14 +71,31 @@ flows:
     assert_eq!(inbound.collect::<Vec<_>>(), ["tcp:2222", "tcp:[fd00::/8]:22"]);
     assert_eq!(config.failsafes.outbound, Failsafes::calico().outbound);
     let flows = FlowsConfig {
-        file: "/f.jsonl".into(),
         interval: Duration::from_millis(500),
         include_addresses: true,
         nflog_group: 4242,
         accounting: false,
         owners: false,
+        sinks: SinksConfig {
+            records: Taken::All,
+            file: Some("/f.jsonl".into()),
+            rotate: RotateConfig {
+                size: Some(64 << 10),
+                every: None,
+                keep: 3,
+                compress: false,
+            },
+            bytes_per_day: None,
+            journald: true,
+            stdout: true,
+            otlp: Some(OtlpConfig {
+                endpoint: "http://collector:4318/otel".parse().unwrap(),
+                timeout: Duration::from_secs(3),
+            }),
+        },
     };
     assert_eq!(config.flows, flows);
+    assert_eq!(good("flows: {file: none}").flows.sinks.file, None);
 }
 
 #[test]
@@ -187,6 +210,54 @@ fn refusals() {
             "out-of-range",
             "flows.nflogGroup",
             "from 0 to 65535",
+        ),
+        (
+            "flows: {records: none}",
+            "invalid-value",
+            "flows.records",
+            "notable, all",
+        ),
+        (
+            "flows: {bytesPerDay: 1000}",
+            "invalid-size",
+            "flows.bytesPerDay",
+            "or none: 100M",
+        ),
+        (
+            "flows: {rotate: {size: 1K}}",
+            "invalid-size",
+            "flows.rotate.size",
+            "from 4K",
+        ),
+        (
+            "flows: {rotate: {every: 1s}}",
+            "invalid-interval",
+            "flows.rotate.every",
+            "from 1m to 8784h",
+        ),
+        (
+            "flows: {rotate: {keep: 0}}",
+            "out-of-range",
+            "flows.rotate.keep",
+            "from 1 to 10000",
+        ),
+        (
+            "flows: {otlp: {endpoint: 'https://c:4318'}}",
+            "invalid-endpoint",
+            "flows.otlp.endpoint",
+            "does not speak",
+        ),
+        (
+            "flows: {otlp: {endpoint: 'http://me:secret@c:4318'}}",
+            "invalid-endpoint",
+            "flows.otlp.endpoint",
+            "in clear",
+        ),
+        (
+            "flows: {otlp: {endpoint: 'localhost:4318'}}",
+            "invalid-endpoint",
+            "flows.otlp.endpoint",
+            "write http://",
         ),
         ("[]", "wrong-type", "", "the fields of the configuration"),
         ("node: a\n---\nnode: b\n", "extra-document", "", "one document"),

@@ -3,7 +3,7 @@
 //! The kernel copies each first packet through NFLOG, whatever becomes of it ([`reader`]). Packets alike are put together
 //! ([`arrivals`]) and judged by the evaluator in the worlds of the generation that saw them ([`judge`]); what they have in
 //! common is a flow ([`aggregate`]), and what conntrack says of its connections joins it ([`tracks`]). Once an interval,
-//! flows become records ([`interval`]), and sinks write them. What reports ask is kept as it was seen ([`kept`]).
+//! flows become records ([`interval`]), and [`sinks`] write them. What reports ask is kept as it was seen ([`kept`]).
 //! Counters are the truth about how much, these records explain who.
 
 pub mod aggregate;
@@ -24,6 +24,6 @@ mod prefix;
 pub mod reader;
 pub mod record;
 pub mod report;
-pub mod sink;
+pub mod sinks;
 pub mod traced;
 pub mod tracks;

@@ -25,11 +25,10 @@ impl Daemon {
     pub fn status(&self) -> Status {
         let generation = self.generation();
         let missing = lock(&self.observations).kept().missing();
-        let (reading, not_written) = {
-            let flows = lock(&self.flows);
-            (flows.reading, flows.not_written)
-        };
+        let reading = lock(&self.flows).reading;
+        let sinks = self.sinks.status();
         let ruleset = &generation.compiled.ruleset;
+        let file = self.flows_config.sinks.file.as_ref();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             node: generation.worlds.host.node.clone().unwrap_or_default(),
@@ -55,11 +54,12 @@ impl Daemon {
                 counters: ruleset.counters.len(),
             },
             flows: FlowsStatus {
-                file: self.flows_config.file.display().to_string(),
+                file: file.map_or_else(|| "none".to_owned(), |file| file.display().to_string()),
                 nflog_group: self.flows_config.nflog_group,
                 reading,
                 missing,
-                not_written,
+                not_written: sinks.iter().map(|sink| sink.missed).sum(),
+                sinks,
             },
         }
     }

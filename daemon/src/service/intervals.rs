@@ -1,6 +1,7 @@
 //! The end of an interval: what was seen and what was counted become records.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use time::OffsetDateTime;
@@ -12,12 +13,10 @@ use crate::config::Config;
 use crate::flows::batch::Batch;
 use crate::flows::ends::Alive;
 use crate::flows::evidence;
-use crate::flows::record::{Record, RuleRecord};
-use crate::flows::sink::FileSink;
+use crate::flows::record::RuleRecord;
 
 /// What one interval leaves for the next.
 pub(super) struct Intervals {
-    sink: FileSink,
     /// What deciding counters have counted, in this interval and since the daemon started.
     counted: u64,
     counted_total: u64,
@@ -39,9 +38,8 @@ impl Intervals {
     const SAVE_EVERY: Duration = Duration::from_mins(5);
 
     /// The first interval begins.
-    pub(super) fn new(sink: FileSink, config: &Config) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
         Intervals {
-            sink,
             counted: 0,
             counted_total: 0,
             generation: 0,
@@ -79,12 +77,11 @@ impl Intervals {
         let (flows, interval) = daemon.end_interval(end, counted);
         self.start = end;
         self.unsaved |= !flows.is_empty();
-        let batch = Batch {
+        daemon.sinks.offer(&Arc::new(Batch {
             flows,
             rules,
             interval,
-        };
-        self.write(daemon, batch);
+        }));
         if self.saved.elapsed() >= Self::SAVE_EVERY {
             self.save_evidence(daemon);
         }
@@ -99,30 +96,6 @@ impl Intervals {
         if let Err(error) = evidence::save(&self.state_dir, &daemon.evidence()) {
             self.unsaved = true;
             warn!(%error, "what was seen is not on disk: a restart would forget it");
-        }
-    }
-
-    fn write(&mut self, daemon: &Daemon, batch: Batch) {
-        let is_idle = batch.flows.is_empty() && batch.rules.is_empty() && batch.interval.log_status.complete;
-        let flows = batch
-            .flows
-            .iter()
-            .map(|noted| Record::Flow(Box::new(noted.record.as_ref().clone())));
-        let rules = batch.rules.into_iter().map(|rule| Record::Rule(Box::new(rule)));
-        let mut records: Vec<Record> = rules.chain(flows).collect();
-        if !is_idle {
-            records.push(Record::Interval(Box::new(batch.interval)));
-        }
-        if let Err(error) = self.sink.append(&records) {
-            daemon.not_written(records.len() as u64);
-            if self.may_complain() {
-                warn!(
-                    %error,
-                    "{} records could not be written to {}",
-                    records.len(),
-                    self.sink.path().display()
-                );
-            }
         }
     }
 

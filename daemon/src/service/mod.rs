@@ -30,6 +30,7 @@ use crate::flows::observations::{Observations, Wanted};
 use crate::flows::observe::{Kept, Missing};
 use crate::flows::owners::Owners;
 use crate::flows::record::{FlowRecord, IntervalRecord};
+use crate::flows::sinks::Sinks;
 use crate::kernel::conntrack::Entry;
 use crate::live::Owner;
 
@@ -63,6 +64,7 @@ pub struct Daemon {
     owners: Option<Owners>,
     flows: Mutex<Flows>,
     follow: broadcast::Sender<Arc<FlowRecord>>,
+    sinks: Sinks,
     /// Told of each generation that comes into force.
     new_generation: Notify,
 }
@@ -76,7 +78,6 @@ struct Known {
 struct Flows {
     recent: VecDeque<Arc<FlowRecord>>,
     reading: bool,
-    not_written: u64,
     /// First packets in records since the start.
     evaluated: u64,
 }
@@ -102,6 +103,7 @@ impl Daemon {
         now: OffsetDateTime,
     ) -> Self {
         let config = engine.config();
+        let sinks = Sinks::start(&config.flows.sinks, &config.node);
         let observations = Observations::new(config.flows.include_addresses, kept, now);
         Daemon {
             started_at: now,
@@ -122,10 +124,10 @@ impl Daemon {
             flows: Mutex::new(Flows {
                 recent: VecDeque::new(),
                 reading: false,
-                not_written: 0,
                 evaluated: 0,
             }),
             follow: broadcast::channel(FOLLOWED).0,
+            sinks,
             new_generation: Notify::new(),
         }
     }
@@ -336,11 +338,6 @@ impl Daemon {
     /// Notes whether the NFLOG group is being read.
     pub fn set_reading(&self, reading: bool) {
         lock(&self.flows).reading = reading;
-    }
-
-    /// Notes records that could not be written.
-    pub fn not_written(&self, records: u64) {
-        lock(&self.flows).not_written += records;
     }
 }
 

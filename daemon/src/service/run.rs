@@ -20,7 +20,6 @@ use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
 use crate::flows::observe::Kept;
 use crate::flows::owners::Owners;
-use crate::flows::sink::FileSink;
 use crate::flows::{ends, evidence, reader};
 use crate::kernel::KernelError;
 use crate::kernel::cgroups::Cgroups;
@@ -66,6 +65,9 @@ impl RunError {
 /// How long the engine may be busy before the daemon counts as hung: the kernel answers or is given up within half a
 /// minute, but a policy directory on a network mount may never answer.
 const HUNG: Duration = Duration::from_mins(2);
+
+/// How long the sinks may take for what they still have when the daemon stops: well below the unit's TimeoutStopSec.
+const LAST_WORDS: Duration = Duration::from_secs(5);
 
 /// How long to wait before a change of the host is followed again after a failure: at first, and at most.
 const FOLLOW_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
@@ -127,8 +129,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     systemd::show(&status);
     systemd::tell(&[NotifyState::Ready]);
 
-    let sink = FileSink::new(config.flows.file.clone());
-    let records = Intervals::new(sink, &config);
+    let records = Intervals::new(&config);
     let records = Arc::new(Mutex::new(records));
     let mut ticks = interval(config.flows.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -147,6 +148,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     write_interval(&records, &daemon).await;
     lock(&records).save_evidence(&daemon);
     daemon.keep_totals(true);
+    stop_sinks(&daemon).await;
     let socket = std::fs::remove_file(&config.socket);
     if let Err(error) = socket {
         warn!(%error, "the socket could not be removed");
@@ -205,7 +207,7 @@ async fn follow(links: &mut Links, daemon: &Arc<Daemon>) -> Result<(), Box<dyn E
     Ok(())
 }
 
-/// Writes an interval's records away from the event loop, for neither the kernel nor the disk need answer at once.
+/// Hands an interval's records to the sinks away from the event loop, for the kernel need not answer at once.
 async fn write_interval(records: &Arc<Mutex<Intervals>>, daemon: &Arc<Daemon>) {
     let (records, daemon) = (Arc::clone(records), Arc::clone(daemon));
     let written = tokio::task::spawn_blocking(move || {
@@ -214,5 +216,14 @@ async fn write_interval(records: &Arc<Mutex<Intervals>>, daemon: &Arc<Daemon>) {
     });
     if let Err(panic) = written.await {
         error!("writing the records of an interval ended in a bug: {panic}");
+    }
+}
+
+/// Has the sinks write what they still have.
+async fn stop_sinks(daemon: &Arc<Daemon>) {
+    let daemon = Arc::clone(daemon);
+    let stopped = tokio::task::spawn_blocking(move || daemon.sinks.stop(LAST_WORDS));
+    if let Err(panic) = stopped.await {
+        error!("stopping the sinks ended in a bug: {panic}");
     }
 }

@@ -16,7 +16,7 @@ pub(crate) const fn code(word: &'static str, meaning: &'static str, help: &'stat
 }
 
 /// All codes, sorted.
-pub static CODES: [Code; 55] = [
+pub static CODES: [Code; 57] = [
     code(
         "built-in-profile",
         "a profile that exists unwritten is written",
@@ -83,6 +83,11 @@ pub static CODES: [Code; 55] = [
         "write the path below the root: `system.slice/nginx.service`",
     ),
     code(
+        "invalid-endpoint",
+        "a value is not the address of a collector",
+        "write `http://`, its host and its port: `http://127.0.0.1:4318`",
+    ),
+    code(
         "invalid-failsafe",
         "a value is not a failsafe",
         "write `proto[:net]:port[-port]`: `tcp:22`",
@@ -121,6 +126,11 @@ pub static CODES: [Code; 55] = [
         "invalid-protocol",
         "a number is not that of a protocol",
         "write a number from 1 to 255",
+    ),
+    code(
+        "invalid-size",
+        "a value is not a size, or not one that makes sense here",
+        "write a whole number and K, M or G: `100M`",
     ),
     code(
         "invalid-unit",
