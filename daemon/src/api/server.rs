@@ -16,6 +16,7 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::metrics;
 use super::streams::{matrix, queries};
 use super::types::{DiffQuestion, Failure, FlowLine, PlanRequest, TestQuestion};
 use crate::flows::reader;
@@ -97,6 +98,7 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
             }),
         )
         .route("/v1/flows", get(flows))
+        .route("/metrics", get(metrics::answer))
         .route("/v1/explain", post(explain))
         .route("/v1/matrix", post(matrix))
         .route("/v1/diff", get(diff))

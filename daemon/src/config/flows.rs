@@ -1,5 +1,6 @@
 //! `flows`: where flow records go, and how many of them.
 
+use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -42,6 +43,8 @@ pub struct FlowsConfig {
     pub accounting: bool,
     /// `owners`: whether the processes and units of local sockets are looked for.
     pub owners: bool,
+    /// `prometheus.listen`: a loopback address that serves metrics, beside the socket.
+    pub prometheus: Option<SocketAddr>,
     /// Where records go.
     pub sinks: SinksConfig,
 }
@@ -137,13 +140,20 @@ impl FlowsConfig {
         set(&mut sinks.stdout, fields.optional("stdout"), |node| {
             context.boolean(node)
         });
-        let (rotate, otlp) = (fields.optional("rotate"), fields.optional("otlp"));
+        let (rotate, prometheus, otlp) = (
+            fields.optional("rotate"),
+            fields.optional("prometheus"),
+            fields.optional("otlp"),
+        );
         fields.finish(context);
         if let Some(field) = rotate {
             sinks.rotate.read(context, field);
         }
         if let Some(field) = otlp {
             sinks.otlp = OtlpConfig::read(context, field);
+        }
+        if let Some(field) = prometheus {
+            self.prometheus = read_prometheus(context, field);
         }
     }
 }
@@ -156,6 +166,7 @@ impl Default for FlowsConfig {
             nflog_group: 7,
             accounting: true,
             owners: true,
+            prometheus: None,
             sinks: SinksConfig::default(),
         }
     }
@@ -247,6 +258,38 @@ fn endpoint_of(context: &mut Context<'_>, node: &Node) -> Option<Uri> {
     };
     context.invalid("invalid-endpoint", node, message, help);
     None
+}
+
+fn read_prometheus(context: &mut Context<'_>, field: Field<'_>) -> Option<SocketAddr> {
+    let mut fields = Fields::of(context, field.value, "`prometheus`", field.key.span)?;
+    let listen = fields.required(context, "listen");
+    fields.finish(context);
+    let node = listen?.value;
+    let text = context.text(node, "an address such as 127.0.0.1:9757")?;
+    match text.parse::<SocketAddr>() {
+        Ok(address) if address.ip().is_loopback() => Some(address),
+        Ok(_) => {
+            context.invalid(
+                "invalid-listen",
+                node,
+                format!(
+                    "{} is not a loopback address, and the metrics, which name every policy, are given to whoever asks",
+                    quoted(text)
+                ),
+                "listen on 127.0.0.1 or [::1], and let a reverse proxy or an agent carry them further",
+            );
+            None
+        }
+        Err(_) => {
+            context.invalid(
+                "invalid-listen",
+                node,
+                format!("{} is not an address with a port", quoted(text)),
+                "write 127.0.0.1:9757 or [::1]:9757",
+            );
+            None
+        }
+    }
 }
 
 /// Replaces a default that may be none where the field is there and can be read.

@@ -58,6 +58,7 @@ flows:
   bytesPerDay: none
   journald: true
   stdout: true
+  prometheus: {listen: '[::1]:9757'}
   otlp: {endpoint: 'http://collector:4318/otel', timeout: 3s}
 ",
     );
@@ -76,6 +77,7 @@ flows:
         nflog_group: 4242,
         accounting: false,
         owners: false,
+        prometheus: Some("[::1]:9757".parse().unwrap()),
         sinks: SinksConfig {
             records: Taken::All,
             file: Some("/f.jsonl".into()),
@@ -240,6 +242,24 @@ fn refusals() {
             "out-of-range",
             "flows.rotate.keep",
             "from 1 to 10000",
+        ),
+        (
+            "flows: {prometheus: {listen: '0.0.0.0:9757'}}",
+            "invalid-listen",
+            "flows.prometheus.listen",
+            "not a loopback address, and the metrics, which name every policy",
+        ),
+        (
+            "flows: {prometheus: {listen: '9757'}}",
+            "invalid-listen",
+            "flows.prometheus.listen",
+            "write 127.0.0.1:9757",
+        ),
+        (
+            "flows: {prometheus: {}}",
+            "missing-field",
+            "flows.prometheus",
+            "listen",
         ),
         (
             "flows: {otlp: {endpoint: 'https://c:4318'}}",

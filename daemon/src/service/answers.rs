@@ -12,7 +12,7 @@ use palisade_rules::snapshot::Snapshot;
 use palisade_rules::world::{Attachment, Endpoint, EndpointId, WorldKind, Worlds};
 use tokio::sync::broadcast;
 
-use super::{Daemon, lock};
+use super::{Daemon, Tallies, lock};
 use crate::api::types::{EndpointRow, FlowsStatus, PolicyRow, Status, TableSize};
 use crate::apply::{Generation, Total, concerned};
 use crate::flows::observe::Kept;
@@ -125,6 +125,11 @@ impl Daemon {
     /// wait for it.
     pub fn evidence(&self) -> Kept {
         lock(&self.observations).kept().clone()
+    }
+
+    /// What only the daemon counts.
+    pub fn tallies(&self) -> Tallies {
+        lock(&self.tallies).clone()
     }
 
     /// The ruleset in force, as nft text.

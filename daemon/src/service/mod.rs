@@ -8,9 +8,11 @@ mod intervals;
 mod questions;
 mod run;
 mod systemd;
+mod tallies;
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Instant;
 
 use time::OffsetDateTime;
 use tokio::sync::{Notify, broadcast};
@@ -18,6 +20,7 @@ use tracing::{error, info, warn};
 
 pub use answers::{endpoint_rows, policy_rows};
 pub use run::{RunError, run};
+pub use tallies::{APPLY_SECONDS, Decider, Tallies};
 
 use crate::api::types::{LastReload, ReloadReport};
 use crate::apply::{Applied, Engine, Generation, Interfaces, Panic, ReloadError};
@@ -65,6 +68,7 @@ pub struct Daemon {
     flows: Mutex<Flows>,
     follow: broadcast::Sender<Arc<FlowRecord>>,
     sinks: Sinks,
+    tallies: Mutex<Tallies>,
     /// Told of each generation that comes into force.
     new_generation: Notify,
 }
@@ -128,6 +132,7 @@ impl Daemon {
             }),
             follow: broadcast::channel(FOLLOWED).0,
             sinks,
+            tallies: Mutex::new(Tallies::default()),
             new_generation: Notify::new(),
         }
     }
@@ -169,7 +174,9 @@ impl Daemon {
     pub async fn reload(self: &Arc<Self>) -> ReloadReport {
         let daemon = Arc::clone(self);
         let reload = move || {
+            let started = Instant::now();
             let result = daemon.change(Engine::reload);
+            lock(&daemon.tallies).applied(started.elapsed(), result.is_ok());
             let report = daemon.report(result);
             systemd::show(&daemon.status());
             report
@@ -188,7 +195,13 @@ impl Daemon {
     pub async fn follow_host(self: &Arc<Self>, interfaces: Interfaces) -> Result<(), FollowError> {
         let daemon = Arc::clone(self);
         let follow = move || -> Result<(), ReloadError> {
-            let applied = daemon.change(|engine| engine.follow(interfaces))?;
+            let started = Instant::now();
+            let result = daemon.change(|engine| engine.follow(interfaces));
+            // Most of what comes and goes on a host changes nothing: that is no application.
+            if !matches!(result, Ok(None)) {
+                lock(&daemon.tallies).applied(started.elapsed(), result.is_ok());
+            }
+            let applied = result?;
             // Most of what comes and goes on a host is nothing to its policies.
             if let Some(applied) = applied.filter(|applied| applied.changes > 0) {
                 info!(
@@ -295,6 +308,8 @@ impl Daemon {
         }
         let excess = flows.recent.len().saturating_sub(RECENT);
         flows.recent.drain(..excess);
+        drop(flows);
+        lock(&self.tallies).saw(&records);
         (records, of_interval)
     }
 

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use super::intervals::Intervals;
 use super::{Daemon, changes, lock, systemd};
-use crate::api::server;
+use crate::api::{metrics, server};
 use crate::apply::{Engine, ReloadError};
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
@@ -86,7 +86,9 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     let cgroups = Cgroups::new();
     let mut engine = Engine::start(config_path, config.clone(), nft, Arc::clone(&cgroups))?;
     engine.set_interfaces(links.read().await?);
+    let started = Instant::now();
     let applied = engine.reload()?;
+    let took = started.elapsed();
     let generation = engine.current().cloned().ok_or_else(|| {
         RunError::Loop(std::io::Error::other(
             "a reload that succeeded left no generation: a bug",
@@ -103,6 +105,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     let owners = config.flows.owners.then_some(owners);
     let now = OffsetDateTime::now_utc();
     let daemon = Arc::new(Daemon::new(engine, generation, kept, owners, now));
+    lock(&daemon.tallies).applied(took, true);
     find_owners(Arc::clone(&daemon));
     let api = tokio::spawn(server::serve(listener, Arc::clone(&daemon)));
     tokio::spawn(follow_host(links, cgroups, Arc::clone(&daemon)));
@@ -112,6 +115,9 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     reader::start(Arc::clone(&daemon), config.flows.nflog_group);
     if config.flows.accounting {
         ends::start(Arc::clone(&daemon));
+    }
+    if let Some(address) = config.flows.prometheus {
+        tokio::spawn(metrics::serve(address, Arc::clone(&daemon)));
     }
     let status = daemon.status();
     if status.panic {

@@ -16,7 +16,7 @@ pub(crate) const fn code(word: &'static str, meaning: &'static str, help: &'stat
 }
 
 /// All codes, sorted.
-pub static CODES: [Code; 57] = [
+pub static CODES: [Code; 58] = [
     code(
         "built-in-profile",
         "a profile that exists unwritten is written",
@@ -101,6 +101,11 @@ pub static CODES: [Code; 57] = [
         "invalid-label",
         "a key or a value is not one of a label",
         "use at most 63 letters, digits, `-`, `_` and `.`",
+    ),
+    code(
+        "invalid-listen",
+        "a value is not a loopback address with a port",
+        "write `127.0.0.1:9757`",
     ),
     code(
         "invalid-name",
