@@ -35,6 +35,7 @@ mandir ?= $(PREFIX)/share/man
 bashdir ?= $(PREFIX)/share/bash-completion/completions
 fishdir ?= $(PREFIX)/share/fish/vendor_completions.d
 zshdir ?= $(PREFIX)/share/zsh/vendor-completions
+docdir ?= $(PREFIX)/share/doc/palisade
 sysconfdir ?= /etc
 CONFIGURATION := $(DESTDIR)$(sysconfdir)/palisade
 
@@ -187,7 +188,7 @@ install:
 	install -D --mode=644 systemd/palisade.tmpfiles $(DESTDIR)$(tmpfilesdir)/palisade.conf
 	install -D --mode=644 systemd/palisade.sysctl $(DESTDIR)$(sysctldir)/60-palisade.conf
 	install -D --mode=644 systemd/palisade.modules $(DESTDIR)$(modulesdir)/palisade.conf
-	install -D --mode=644 systemd/palisade.logrotate $(DESTDIR)$(sysconfdir)/logrotate.d/palisade
+	install -D --mode=644 systemd/network.conf $(DESTDIR)$(docdir)/examples/network.conf
 	install -d --mode=755 $(addprefix $(DESTDIR),$(mandir)/man1 $(bashdir) $(fishdir) $(zshdir))
 	$(BINARIES)/palisade man $(DESTDIR)$(mandir)/man1
 	$(BINARIES)/palisade completion bash >$(DESTDIR)$(bashdir)/palisade
@@ -213,7 +214,7 @@ endif
 	rm -f $(DESTDIR)$(sbindir)/palisaded $(DESTDIR)$(bindir)/palisade $(DESTDIR)$(unitdir)/palisade.service
 	rm -f $(DESTDIR)$(sysusersdir)/palisade.conf $(DESTDIR)$(tmpfilesdir)/palisade.conf
 	rm -f $(DESTDIR)$(sysctldir)/60-palisade.conf $(DESTDIR)$(modulesdir)/palisade.conf
-	rm -f $(DESTDIR)$(sysconfdir)/logrotate.d/palisade
+	rm -f $(DESTDIR)$(docdir)/examples/network.conf
 	rm -f $(DESTDIR)$(mandir)/man1/palisade.1 $(DESTDIR)$(mandir)/man1/palisade-*.1
 	rm -f $(addprefix $(DESTDIR),$(bashdir)/palisade $(fishdir)/palisade.fish $(zshdir)/_palisade)
 ifeq ($(DESTDIR),)

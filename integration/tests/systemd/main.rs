@@ -256,6 +256,61 @@ fn a_unit_is_found_by_its_name_at_each_start() {
 }
 
 #[test]
+fn records_reach_the_journal_as_it_is_and_metrics_a_port_with_the_drop_in() {
+    let machine = Machine::boot();
+    let configuration = "host: {labels: {role: database}}
+flows: {interval: 200ms, journald: true, prometheus: {listen: '127.0.0.1:9757'}}
+";
+    machine.write("/etc/palisade/palisade.yaml", configuration);
+    machine.write(CLOSED_FILE, CLOSED);
+    machine.sh("systemctl start palisade");
+    assert_closed(&machine, 9090);
+    let entries = until(
+        &machine,
+        "journalctl --output json --no-pager PALISADE_ACTION=deny",
+        |said| said.contains("\"PALISADE_DEST_PORT\":\"9090\""),
+    );
+    for field in [
+        "\"PALISADE_TYPE\":\"flow\"",
+        "\"PALISADE_POLICY\":\"closed-to-all\"",
+        "\"PRIORITY\":\"5\"",
+        "\"SYSLOG_IDENTIFIER\":\"palisaded\"",
+        "\"_SYSTEMD_UNIT\":\"palisade.service\"",
+        "\"MESSAGE\":\"denied: private to ",
+    ] {
+        assert!(entries.contains(field), "{field} is not in {entries}");
+    }
+    let warnings = "journalctl --unit palisade --grep 'metrics cannot be served' --output cat --no-pager";
+    until(&machine, warnings, |said| said.contains("network.conf"));
+
+    machine.sh(
+        "install -D --mode 644 /usr/share/doc/palisade/examples/network.conf \
+            /etc/systemd/system/palisade.service.d/network.conf
+        systemctl daemon-reload
+        systemctl restart palisade",
+    );
+    let scrape = "exec 3<>/dev/tcp/127.0.0.1/9757
+        printf 'GET /metrics HTTP/1.0\\r\\n\\r\\n' >&3
+        cat <&3";
+    until(&machine, scrape, |said| {
+        said.contains("palisade_sink_missed_total{sink=\"journald\"} 0")
+    });
+}
+
+/// Runs a shell script until its output is right, and gives that.
+fn until(machine: &Machine, script: &str, right: impl Fn(&str) -> bool) -> String {
+    let started = Instant::now();
+    loop {
+        let said = String::from_utf8(machine.run(script).stdout).unwrap();
+        if right(&said) {
+            return said;
+        }
+        assert!(started.elapsed() < Duration::from_secs(20), "{script}\n{said}");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
 fn the_service_is_confined() {
     let machine = Machine::boot();
     let report = machine.sh("systemd-analyze security --no-pager palisade.service");
