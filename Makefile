@@ -51,6 +51,8 @@ TEST_PACKAGES := debootstrap systemd-container util-linux
 # A cargo-deny that is installed is used; else the pinned one is, from TOOLS.
 DENY_VERSION := 0.20.2
 DENY := $(or $(shell command -v cargo-deny),$(TOOLS)/bin/cargo-deny)
+# A promtool that is installed is used; else the one of Debian's package is, from TOOLS.
+PROMTOOL := $(or $(shell command -v promtool),$(TOOLS)/bin/promtool)
 PYTHON_PACKAGES := $(if $(filter $(TOOLS)/%,$(DENY)),$(shell python3 -c 'import ensurepip, venv' 2>&- || echo python3-venv))
 
 .PHONY: build
@@ -62,7 +64,7 @@ run: need-root run-deps build
 	$(SUDO) $(TARGET)/release/palisade demo
 
 .PHONY: test
-test: need-root deps static
+test: need-root deps $(PROMTOOL) static
 	cargo build --workspace --locked
 	cargo test --workspace --locked --doc
 	cargo test --workspace --locked --all-targets $(AS_ROOT)
@@ -136,6 +138,16 @@ $(TOOLS)/bin/cargo-deny:
 	    echo "no prebuilt cargo-deny for this machine: building it"; \
 	    cargo install --locked --root $(TOOLS) --version $(DENY_VERSION) cargo-deny; \
 	fi
+
+# Out of the package, for that would start a server.
+$(TOOLS)/bin/promtool:
+	@command -v apt-get >/dev/null || { echo "not a Debian system: put promtool, which comes with Prometheus, into PATH"; exit 1; }
+	mkdir -p $(@D) $(TOOLS)/prometheus
+	cd $(TOOLS)/prometheus; apt-get download --quiet=2 prometheus || { $(SUDO) apt-get update --quiet=2; apt-get download --quiet=2 prometheus; }
+	dpkg-deb --fsys-tarfile $(TOOLS)/prometheus/prometheus_*.deb | tar --extract --to-stdout ./usr/bin/promtool >$@.part
+	chmod 755 $@.part
+	mv $@.part $@
+	rm -rf $(TOOLS)/prometheus
 
 # $(call packages,NAMES): what is missing of them is named, then installed.
 define packages

@@ -14,6 +14,22 @@ pub fn palisade() -> anyhow::Result<PathBuf> {
     built("palisade")
 }
 
+/// `promtool`, which reads metrics as Prometheus does: the one that is installed, or the one that `make test` unpacks.
+pub fn promtool() -> anyhow::Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path).map(|directory| directory.join("promtool"));
+    let test = std::env::current_exe().context("cannot find out where this test is")?;
+    // Of the path target/PROFILE/deps/TEST.
+    let unpacked = test
+        .ancestors()
+        .nth(3)
+        .map(|target| target.join("tools/bin/promtool"));
+    let found = installed.chain(unpacked).find(|binary| binary.is_file());
+    found.context(
+        "promtool is missing: run `make target/tools/bin/promtool`, or install Debian's package prometheus",
+    )
+}
+
 /// Cargo builds a package's binaries for its own tests only, and puts tests into `deps` beside them.
 fn built(name: &str) -> anyhow::Result<PathBuf> {
     let test = std::env::current_exe().context("cannot find out where this test is")?;

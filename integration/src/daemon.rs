@@ -1,7 +1,8 @@
 //! A real `palisaded` in a throwaway host.
 
 use std::collections::BTreeMap;
-use std::os::unix::net::UnixDatagram;
+use std::io::{Read, Write};
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -254,13 +255,29 @@ impl Daemon {
 
     /// The flow and rule records written so far.
     pub fn records(&self) -> anyhow::Result<Vec<Value>> {
-        let text = std::fs::read_to_string(self.directory.path().join("log/flows.jsonl"))?;
+        let text = std::fs::read_to_string(self.records_file())?;
         // The last line may be half written.
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         Ok(whole
             .lines()
             .map(serde_json::from_str)
             .collect::<Result<_, _>>()?)
+    }
+
+    /// Where its flow records are.
+    pub fn records_file(&self) -> PathBuf {
+        self.directory.path().join("log/flows.jsonl")
+    }
+
+    /// What the daemon has written to standard output since it was started last.
+    pub fn stdout(&self) -> String {
+        self.process.stdout()
+    }
+
+    /// Asks the API for a path, and gives the body of the answer.
+    pub fn get(&self, path: &str) -> anyhow::Result<String> {
+        let socket = UnixStream::connect(self.directory.path().join("palisade.sock"))?;
+        http_get(socket, path)
     }
 
     /// What the daemon has logged since it was started last.
@@ -272,6 +289,16 @@ impl Daemon {
     pub fn namespace(&self) -> &Namespace {
         &self.namespace
     }
+}
+
+/// Asks for a path over HTTP, and gives the body of the answer, which must be a good one.
+pub fn http_get(mut connection: impl Read + Write, path: &str) -> anyhow::Result<String> {
+    write!(connection, "GET {path} HTTP/1.0\r\nHost: palisade\r\n\r\n")?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no answer in HTTP")?;
+    ensure!(head.contains(" 200 "), "{path}: {answer}");
+    Ok(body.to_owned())
 }
 
 /// Runs `nft` in a namespace with `input` on standard input; it must not fail.

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod binaries;
+mod collector;
 mod counters;
 mod daemon;
 mod eventually;
@@ -21,9 +22,10 @@ mod site;
 mod unit;
 mod witness;
 
-pub use binaries::{palisade, palisaded};
+pub use binaries::{palisade, palisaded, promtool};
+pub use collector::{Collector, Taken};
 pub use counters::{Counter, Counters};
-pub use daemon::{CounterValues, Daemon, Output, nft};
+pub use daemon::{CounterValues, Daemon, Output, http_get, nft};
 pub use eventually::eventually;
 pub use hosts::{DENIED_PORTS, ICMP, Matrix, TCP_PORTS, ThreeHosts, UDP_PORT, denied, differences, examples};
 pub use packet::Packet;
