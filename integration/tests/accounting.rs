@@ -56,7 +56,7 @@ impl Pair {
         let setup = Setup::new("server")
             .resource("staged.yaml", STAGED)
             .config(config);
-        Daemon::start(self.server(), &setup)
+        Daemon::start_with_flows(self.server(), &setup, "records: all")
     }
 
     /// Sends one datagram from each of so many sockets to each of these ports of the server.
@@ -254,7 +254,7 @@ fn flows_have_the_traffic_the_end_and_the_owners_of_their_connections() -> anyho
 fn addresses_are_recorded_on_request() -> anyhow::Result<()> {
     let pair = Pair::new()?;
     let setup = Setup::new("server").resource("staged.yaml", STAGED);
-    let daemon = Daemon::start_with_flows(pair.server(), &setup, "includeAddresses: true")?;
+    let daemon = Daemon::start_with_flows(pair.server(), &setup, "includeAddresses: true, records: all")?;
     pair.datagrams(1, 9..10)?;
     let from: IpAddr = pair.client().ipv4();
     eventually(PATIENCE, || {

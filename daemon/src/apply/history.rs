@@ -295,7 +295,7 @@ impl Ledger for History {
 }
 
 /// The ledger of `palisade panic`, which works beside a daemon, and without one: it leaves what it has read last for the
-/// next daemon to [take over](History::absorb).
+/// next daemon to take over.
 #[derive(Debug)]
 pub struct LastWords<'d> {
     directory: &'d Path,

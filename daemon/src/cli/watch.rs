@@ -155,7 +155,7 @@ fn screen(sample: &Sample, pause: Duration) -> String {
     // The headline, an empty line and the headings are above them; the last line stays empty.
     let shown = counters.len().min(usize::from(height).saturating_sub(4));
     let text = format!(
-        "{}  every {pause:?}: {moving} of {} counters move, {total:.1} packets/s; Ctrl-C ends\n\n{}",
+        "{}  every {pause:?}: {moving} of {} move, {total:.1} packets/s; Ctrl-C ends\n\n{}",
         moment(sample.at),
         counters.len(),
         output::table(&counters[..shown], &COLUMNS),
@@ -164,7 +164,7 @@ fn screen(sample: &Sample, pause: Duration) -> String {
     let mut screen = "\x1b[H".to_owned();
     for line in text.lines() {
         screen.extend(line.chars().take(usize::from(width)));
-        screen += "\x1b[K\r\n";
+        screen += "\x1b[K\n";
     }
     screen + "\x1b[J"
 }
