@@ -1,6 +1,7 @@
 # make run        build and see it work: three hosts, one staged policy, real traffic
 # make test       every check and every test in the repository; the kernel's need root
 # make bench      what a large estate costs to read and resolve, its matrix, and queries a second, on one core
+# make bench-flows       what flow records cost under 100,000 new connections a second; needs root
 # make bench-conntrack   what it costs to look at 100,000 live connections; needs root
 # make bench-counters    what it costs to read 100,000 counters, against nft; needs root
 # make fuzz       ten minutes of hostile input for each parser (FUZZ_SECONDS=600)
@@ -73,6 +74,11 @@ test: need-root deps $(PROMTOOL) static
 .PHONY: bench
 bench: build-deps
 	taskset -c 0 cargo bench --locked --package palisade-rules
+
+.PHONY: bench-flows
+bench-flows: need-root build-deps
+	cargo build --release --locked
+	cargo bench --locked --package palisade-integration --bench flows $(AS_ROOT)
 
 .PHONY: bench-conntrack
 bench-conntrack: need-root build-deps

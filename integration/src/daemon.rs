@@ -97,6 +97,11 @@ impl Daemon {
         Ok(self.process.kill()?)
     }
 
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
         Ok(self.process.signal(signal)?)

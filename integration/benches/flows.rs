@@ -1,0 +1,258 @@
+//! What flow records cost: a flood of new connections with them and without, a million flows in one interval, and a daemon
+//! that has nothing to do. Needs root.
+//!
+//! Offered are 100,000 new connections a second to a host whose ruleset copies each first packet, counts and decides it
+//! twice (a staged policy), and to one with the same ruleset but for the copies, in turns. Under `cargo test` a hundredth
+//! is sent, to see that it works.
+
+#![expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
+
+use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use palisade::lab::{Host, Network};
+use palisade_integration::{Daemon, Setup, eventually, nft};
+use serde_json::Value;
+
+const RATE: u32 = 100_000;
+const SECONDS: u32 = 4;
+const ROUNDS: usize = 5;
+const PATIENCE: Duration = Duration::from_mins(2);
+
+const STAGED: &str = "
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: server-eth0, labels: {app: server}}
+spec: {node: server, interfaceName: eth0, profiles: [projectcalico-default-allow]}
+---
+apiVersion: projectcalico.org/v3
+kind: StagedGlobalNetworkPolicy
+metadata: {name: lockdown}
+spec: {selector: app == 'server', types: [Ingress], ingress: [{action: Allow, protocol: TCP, destination: {ports: [7]}}]}
+";
+
+fn main() -> anyhow::Result<()> {
+    let is_bench = std::env::args().any(|argument| argument == "--bench");
+    let (rate, rounds) = if is_bench { (RATE, ROUNDS) } else { (RATE / 100, 1) };
+    flood(rate, rounds)?;
+    let (flows, interval) = if is_bench {
+        (1_000_000, "60s")
+    } else {
+        (10_000, "5s")
+    };
+    many_flows(flows, interval)?;
+    idle(if is_bench { 30 } else { 1 })
+}
+
+/// A server and a client.
+struct Pair(Network);
+
+impl Pair {
+    fn new() -> anyhow::Result<Self> {
+        let network = Network::builder()
+            .host("server", ["10.9.0.1/16"])
+            .host("client", ["10.9.0.2/16"])
+            .build()?;
+        // What is offered is more than a table of connections holds: they are forgotten as soon as can be.
+        network.host("server").namespace().run(|| {
+            let timeout = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout";
+            std::fs::write(timeout, "1")
+        })??;
+        Ok(Pair(network))
+    }
+
+    fn server(&self) -> &Host {
+        self.0.host("server")
+    }
+
+    fn client(&self) -> &Host {
+        self.0.host("client")
+    }
+
+    fn daemon(&self, flows: &str) -> anyhow::Result<Daemon> {
+        let setup = Setup::new("server").resource("staged.yaml", STAGED);
+        Daemon::start_with_flows(self.server(), &setup, flows)
+    }
+
+    /// The profile's counter, as the kernel has it: connections accepted.
+    fn accepted(&self) -> anyhow::Result<u64> {
+        let listed = nft(
+            self.server().namespace(),
+            &["-j", "list", "counter", "inet", "palisade", ACCEPTED],
+            "",
+        )?;
+        let listed: Value = serde_json::from_str(&listed)?;
+        let objects = listed["nftables"].as_array().context("no list")?;
+        let counter = objects
+            .iter()
+            .find_map(|object| object["counter"]["packets"].as_u64());
+        counter.context("no such counter")
+    }
+
+    /// Offers so many connections a second for some seconds; gives how many were offered, and accepted.
+    fn offer(&self, rate: u32, ports: u16, senders: &[IpAddr]) -> anyhow::Result<(u64, u64)> {
+        let before = self.accepted()?;
+        let offered = self.send(rate, u64::from(rate * SECONDS), ports, senders)?;
+        Ok((offered, self.accepted()? - before))
+    }
+
+    /// Sends first packets, at most so many a second: from many sockets, to many ports.
+    fn send(&self, rate: u32, most: u64, ports: u16, senders: &[IpAddr]) -> anyhow::Result<u64> {
+        let to = self.server().ipv4();
+        let sent = self.client().namespace().run(|| -> std::io::Result<u64> {
+            let started = Instant::now();
+            let mut sent = 0_u64;
+            'sending: loop {
+                for &sender in senders {
+                    let socket = UdpSocket::bind(SocketAddr::new(sender, 0))?;
+                    for port in 10_000..10_000 + ports {
+                        // A full queue on the way is the network's loss, and is not offered.
+                        sent += u64::from(socket.send_to(b"x", SocketAddr::new(to, port)).is_ok());
+                        if sent >= most {
+                            break 'sending;
+                        }
+                        if sent.is_multiple_of(64) {
+                            let due = Duration::from_secs_f64(sent as f64 / f64::from(rate));
+                            std::thread::sleep(due.saturating_sub(started.elapsed()));
+                        }
+                    }
+                }
+            }
+            Ok(sent)
+        })?;
+        Ok(sent?)
+    }
+}
+
+const ACCEPTED: &str = "profile/projectcalico-default-allow/in";
+
+fn flood(rate: u32, rounds: usize) -> anyhow::Result<()> {
+    let (with, without) = (Pair::new()?, Pair::new()?);
+    let daemon = with.daemon("")?;
+    let mut listing = daemon.listing()?;
+    listing = listing
+        .lines()
+        .filter(|line| !line.contains(" log prefix "))
+        .fold(String::new(), |text, line| text + line + "\n");
+    nft(without.server().namespace(), &["-f", "-"], &listing)?;
+    let mut rates: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
+    let sender = [with.client().ipv4()];
+    for _ in 0..rounds {
+        for (rates, pair) in rates.iter_mut().zip([&without, &with]) {
+            let started = Instant::now();
+            let (_, accepted) = pair.offer(rate, 500, &sender)?;
+            rates.push(accepted as f64 / started.elapsed().as_secs_f64());
+        }
+    }
+    let [without_records, with_records] = rates.each_ref().map(|rates| median(rates));
+    println!(
+        "new connections accepted a second, {rate} offered (medians of {rounds})\n\
+         without flow records {without_records:>9.0}\nwith flow records    {with_records:>9.0}   {:.3} of it",
+        with_records / without_records
+    );
+    let last = account(&daemon, with.accepted()?)?;
+    println!(
+        "of {} counted by the kernel, {} are in records and {} are lost; the daemon used {:.2} s of a core",
+        last["counted_total"],
+        last["evaluated_total"],
+        lost(&daemon)?,
+        cpu_seconds(&daemon)?,
+    );
+    Ok(())
+}
+
+/// Waits until everything is accounted for, and gives the last record of an interval.
+fn account(daemon: &Daemon, accepted: u64) -> anyhow::Result<Value> {
+    eventually(PATIENCE, || {
+        let records = daemon.records()?;
+        let last = records.iter().rev().find(|record| record["type"] == "interval");
+        let last = last.context("no interval record")?.clone();
+        let [counted, evaluated] =
+            ["counted_total", "evaluated_total"].map(|field| last[field].as_u64().unwrap_or(0));
+        let lost = lost(daemon)?;
+        ensure!(
+            counted >= accepted && counted == evaluated + lost,
+            "{counted} counted, {evaluated} in records, {lost} lost"
+        );
+        Ok(last)
+    })
+}
+
+fn lost(daemon: &Daemon) -> anyhow::Result<u64> {
+    let missing = &daemon.status()?["flows"]["missing"];
+    Ok(missing["lost"].as_u64().unwrap_or(0) + missing["unreadable"].as_u64().unwrap_or(0))
+}
+
+fn many_flows(flows: u64, interval: &str) -> anyhow::Result<()> {
+    let pair = Pair::new()?;
+    let ports = 50_000;
+    let mut senders = vec![pair.client().ipv4()];
+    for last in 1..flows.div_ceil(u64::from(ports)) {
+        let address = format!("10.9.1.{last}");
+        pair.client().add_address("eth0", &format!("{address}/16"))?;
+        senders.push(address.parse()?);
+    }
+    let daemon = pair.daemon(&format!("includeAddresses: true, interval: {interval}"))?;
+    let before = resident(&daemon, "VmRSS")?;
+    pair.send(RATE, flows, ports, &senders)?;
+    let last = eventually(PATIENCE, || {
+        let records = daemon.records()?;
+        let most = records.into_iter().filter(|record| record["type"] == "interval");
+        let most = most.max_by_key(|record| record["evaluated"].as_u64());
+        let most = most.context("no interval record")?;
+        ensure!(
+            most["evaluated"].as_u64() >= Some(flows),
+            "not all of them yet: {most}"
+        );
+        Ok(most)
+    })?;
+    println!(
+        "{flows} flows offered in one interval: {} kept apart, {} folded, {} packets lost; resident {before:.1} MB before, \
+         {:.1} MB at most",
+        last["flows"],
+        last["folded_flows"],
+        last["log_status"]["lost"],
+        resident(&daemon, "VmHWM")?,
+    );
+    Ok(())
+}
+
+fn idle(seconds: u64) -> anyhow::Result<()> {
+    let pair = Pair::new()?;
+    let daemon = pair.daemon("interval: 10s")?;
+    std::thread::sleep(Duration::from_secs(2));
+    let before = cpu_seconds(&daemon)?;
+    std::thread::sleep(Duration::from_secs(seconds));
+    let used = cpu_seconds(&daemon)? - before;
+    println!(
+        "idle: {:.1} MB resident, {:.3} % of a core over {seconds} s",
+        resident(&daemon, "VmRSS")?,
+        100.0 * used / seconds as f64
+    );
+    Ok(())
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_unstable_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// A field of `/proc/PID/status` that is given in kB, in MB.
+fn resident(daemon: &Daemon, field: &str) -> anyhow::Result<f64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field));
+    let kilobytes = line.and_then(|line| line.trim_start_matches(':').split_whitespace().next());
+    Ok(kilobytes.context("no such field")?.parse::<f64>()? / 1000.0)
+}
+
+/// The time that the daemon has run on any core: the sum of its user and system time, in clock ticks of 10 ms
+/// (`/proc/PID/stat`, proc(5)).
+fn cpu_seconds(daemon: &Daemon) -> anyhow::Result<f64> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", daemon.pid()))?;
+    // The name of the process may hold anything; what follows it is numbers.
+    let (_, fields) = stat.rsplit_once(')').context("no name")?;
+    let ticks = fields.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    Ok(ticks.sum::<Result<f64, _>>()? / 100.0)
+}
