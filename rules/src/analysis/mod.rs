@@ -6,6 +6,7 @@ pub mod connections;
 mod diff;
 pub mod expectations;
 mod explain;
+pub mod learn;
 mod lines;
 pub mod lint;
 mod matrix;

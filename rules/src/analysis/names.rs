@@ -70,7 +70,7 @@ pub fn name_of(worlds: &Worlds, address: IpAddr) -> Named<'_> {
 }
 
 /// Whether an address is of a network that the Internet does not route (RFC 1918, RFC 4193, link-local, loopback).
-fn is_private(address: IpAddr) -> bool {
+pub(super) fn is_private(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(address) => address.is_private() || address.is_link_local() || address.is_loopback(),
         IpAddr::V6(address) => {

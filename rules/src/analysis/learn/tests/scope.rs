@@ -1,0 +1,153 @@
+use super::*;
+use crate::testing::{policy, safety_net, staged, tier};
+
+#[test]
+fn what_others_decide_needs_no_rule_and_what_is_denied_is_left_out() {
+    let bench = Bench::new(&[
+        safety_net(),
+        tier("first", "order: 1"),
+        policy(
+            "no-telnet",
+            "order: 1, types: [Ingress], selector: role == 'web', ingress: [{action: Deny, protocol: TCP, destination: {ports: [23]}}]",
+        ),
+        policy(
+            "monitoring",
+            "order: 2, types: [Ingress], selector: role == 'web', ingress: [{action: Allow, protocol: TCP, destination: {ports: [9100]}}]",
+        ),
+    ]);
+    let seen = [
+        "in tcp 10.0.0.2 22",
+        "in tcp 10.0.0.2 23",
+        "in tcp 10.0.0.2 80",
+        "in tcp 10.0.0.2 9100",
+    ];
+    let proposal = bench.learn_from(&question(), &seen).unwrap();
+    assert_eq!(
+        proposal.rules.iter().map(words).collect::<Vec<_>>(),
+        ["tcp 80 from role == \"db\""]
+    );
+    assert_eq!((proposal.replayed, proposal.connections), (3, 6));
+    for line in [
+        "# no rule is needed for 1 flow (2 connections), which failsafe tcp:22 allows",
+        "# no rule is needed for 1 flow (2 connections), which monitoring (ingress rule 0) allows",
+        "# left out: 1 flow (2 connections) that are denied now, which --include-denied would learn",
+        "# replayed 3 flows in the pending world, without the safety net: 0 denied",
+    ] {
+        assert!(
+            proposal.text.contains(line),
+            "{line} is not in\n{}",
+            proposal.text
+        );
+    }
+    // Learnt all the same, it must be asked before what denies it.
+    let all = Question {
+        include_denied: true,
+        ..question()
+    };
+    let refused = bench.refused(&all, &seen);
+    assert!(
+        refused.starts_with(
+            "tcp 23 from 10.0.0.2 to 10.0.0.1 (ingress of web) was observed (2 first packets) and GlobalNetworkPolicy no-telnet (ingress \
+             rule 0) of tier default"
+        ),
+        "{refused}"
+    );
+    let first = Question {
+        tier: Some("first".to_owned()),
+        ..all
+    };
+    let proposal = bench.learn_from(&first, &seen).unwrap();
+    assert_eq!(words(&proposal.rules[0]), "tcp 23,80,9100 from role == \"db\"");
+    assert!(
+        proposal.warnings[0].contains("it speaks before no-telnet"),
+        "{:?}",
+        proposal.warnings
+    );
+    assert_eq!(proposal.policy.tier, "first");
+}
+
+#[test]
+fn what_is_staged_by_the_name_is_completed() {
+    let bench = Bench::new(&[staged(
+        "learnt",
+        "stagedAction: Learn, order: 7, selector: role == 'web', types: [Ingress], ingress: [{action: Allow, protocol: TCP, \
+         destination: {ports: [80]}}, {action: Log}, {action: Deny}]",
+    )]);
+    let usual = Question {
+        subject: Subject::Usual,
+        ..question()
+    };
+    let seen = [
+        "in tcp 10.0.0.2 80",
+        "in tcp 10.0.0.3 443",
+        "out tcp 10.0.0.3 443",
+    ];
+    let proposal = bench.learn_from(&usual, &seen).unwrap();
+    assert_eq!(proposal.rules.len(), 1);
+    assert_eq!(
+        (proposal.rules[0].index, words(&proposal.rules[0])),
+        (1, "tcp 443 from role == \"cache\"".to_owned())
+    );
+    let actions: Vec<_> = proposal
+        .policy
+        .ingress
+        .iter()
+        .map(|rule| rule.action.as_str())
+        .collect();
+    assert_eq!(actions, ["Allow", "Allow", "Log", "Deny"]);
+    assert_eq!(proposal.policy.order.map(Order::value), Some(7.0));
+    assert!(proposal.replaces.is_some());
+    assert!(proposal.text.contains("stagedAction: Learn"), "{}", proposal.text);
+    assert!(
+        proposal
+            .text
+            .contains("comes in place of StagedGlobalNetworkPolicy learnt (1.yaml:"),
+        "{}",
+        proposal.text
+    );
+    assert_eq!(
+        proposal.text.matches("# kept as it was").count(),
+        3,
+        "{}",
+        proposal.text
+    );
+    // Once more there is nothing left to learn.
+    let again = Bench::new(&[format!("---\n{}", proposal.text)]);
+    let proposal = again.learn_from(&usual, &seen).unwrap();
+    assert_eq!(proposal.rules, []);
+    assert_eq!(proposal.replayed, 2);
+    let refused = bench.refused(
+        &Question {
+            order: Some(1.0),
+            ..usual
+        },
+        &seen,
+    );
+    assert!(refused.contains("leave --order out"), "{refused}");
+}
+
+#[test]
+fn what_goes_through_the_host_is_allowed_between_its_ends_only() {
+    let bench = Bench::new(&[]);
+    let through = |text: &str| Observed {
+        part: Part::Through,
+        ..bench.saw(text)
+    };
+    let mut observed = vec![through("in tcp 10.0.0.2 80"), bench.saw("in tcp 10.0.0.3 443")];
+    observed[0].packet.destination = "10.5.5.5".parse().unwrap();
+    let ask = |question: &Question| learn(&bench.snapshot, &bench.worlds, question, &observed).unwrap();
+    let own = ask(&question());
+    assert_eq!(
+        own.rules.iter().map(words).collect::<Vec<_>>(),
+        ["tcp 443 from role == \"cache\""]
+    );
+    assert!(own.text.contains("which --forward learns"), "{}", own.text);
+    let both = ask(&Question {
+        forward: true,
+        ..question()
+    });
+    assert!(both.text.contains("applyOnForward: true"), "{}", both.text);
+    let rule = &both.rules[0].rule;
+    assert_eq!(rule.destination.nets, Some(vec!["10.5.5.5/32".parse().unwrap()]));
+    assert_eq!(both.rules[1].rule.destination.nets, None);
+}
