@@ -35,8 +35,12 @@ impl Validator {
         let mut schemas = Schemas::new();
         let mut compiler = Compiler::new();
         compiler.enable_format_assertions();
-        compiler.add_resource(URL, schema()?).map_err(|error| anyhow::anyhow!("{error}"))?;
-        let index = compiler.compile(URL, &mut schemas).map_err(|error| anyhow::anyhow!("{error}"))?;
+        compiler
+            .add_resource(URL, schema()?)
+            .map_err(|error| anyhow::anyhow!("{error}"))?;
+        let index = compiler
+            .compile(URL, &mut schemas)
+            .map_err(|error| anyhow::anyhow!("{error}"))?;
         Ok(Validator { schemas, index })
     }
 
@@ -45,8 +49,14 @@ impl Validator {
             let valid = self.schemas.validate(record, self.index);
             valid.map_err(|error| anyhow::anyhow!("{error:#}\n{record:#}"))?;
         }
-        let types: BTreeSet<&str> = records.iter().filter_map(|record| record["type"].as_str()).collect();
-        ensure!(types == ["flow", "interval", "rule"].into(), "only {types:?} are there");
+        let types: BTreeSet<&str> = records
+            .iter()
+            .filter_map(|record| record["type"].as_str())
+            .collect();
+        ensure!(
+            types == ["flow", "interval", "rule"].into(),
+            "only {types:?} are there"
+        );
         Ok(())
     }
 }
@@ -58,15 +68,25 @@ fn a_daemon_writes_what_the_schema_says() -> anyhow::Result<()> {
         .config("safetyNet: true")
         .resource("hosts.yaml", examples::HOSTS)
         .resource("20-lockdown.yaml", examples::LOCKDOWN_STAGED);
-    let backend = Daemon::start_with_flows(hosts.host("backend"), &setup, "includeAddresses: true, records: all")?;
+    let backend = Daemon::start_with_flows(
+        hosts.host("backend"),
+        &setup,
+        "includeAddresses: true, records: all",
+    )?;
     hosts.between("frontend", "backend")?;
     hosts.between("backend", "database")?;
     let records = eventually(PATIENCE, || {
         let records = backend.records()?;
         let flows = || records.iter().filter(|record| record["type"] == "flow");
         let has = |field: &'static str| flows().any(move |record| !record[field].is_null());
-        ensure!(has("source_owners") && has("dest_owners"), "no owners: {records:#?}");
-        ensure!(flows().any(|record| record["packets_out"].as_u64() > Some(1)), "no traffic: {records:#?}");
+        ensure!(
+            has("source_owners") && has("dest_owners"),
+            "no owners: {records:#?}"
+        );
+        ensure!(
+            flows().any(|record| record["packets_out"].as_u64() > Some(1)),
+            "no traffic: {records:#?}"
+        );
         Ok(records)
     })?;
     Validator::new()?.check(&records)?;
@@ -88,7 +108,10 @@ fn a_daemon_writes_what_the_schema_says() -> anyhow::Result<()> {
 #[test]
 fn the_sample_is_what_the_schema_says() -> anyhow::Result<()> {
     let text = std::fs::read_to_string(docs("flow-records.sample.jsonl"))?;
-    let records = text.lines().map(serde_json::from_str).collect::<Result<Vec<Value>, _>>()?;
+    let records = text
+        .lines()
+        .map(serde_json::from_str)
+        .collect::<Result<Vec<Value>, _>>()?;
     let validator = Validator::new()?;
     validator.check(&records)?;
     // A schema that takes anything would be none.
@@ -108,9 +131,16 @@ fn every_field_is_explained() -> anyhow::Result<()> {
     let definitions = schema["$defs"].as_object().context("no definitions")?;
     for (name, definition) in definitions {
         for (field, is) in definition["properties"].as_object().context("no properties")? {
-            let meaning = is["description"].as_str().with_context(|| format!("{name}.{field} is not described"))?;
-            let row = text.lines().find(|line| line.starts_with(&format!("| `{field}`")) && line.contains(meaning));
-            ensure!(row.is_some() || field == "type", "docs/flow-records.md does not explain {field} of {name}");
+            let meaning = is["description"]
+                .as_str()
+                .with_context(|| format!("{name}.{field} is not described"))?;
+            let row = text
+                .lines()
+                .find(|line| line.starts_with(&format!("| `{field}`")) && line.contains(meaning));
+            ensure!(
+                row.is_some() || field == "type",
+                "docs/flow-records.md does not explain {field} of {name}"
+            );
         }
     }
     Ok(())

@@ -16,6 +16,7 @@ use serde::Deserialize;
 use tokio::net::UnixListener;
 use tokio::sync::broadcast::error::RecvError;
 
+use super::learn::LearnRequest;
 use super::metrics;
 use super::streams::{matrix, queries};
 use super::types::{DiffQuestion, Failure, FlowLine, PlanRequest, TestQuestion};
@@ -106,6 +107,7 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
         .route("/v1/test", post(test))
         .route("/v1/explain/queries", post(queries))
         .route("/v1/explain/trace", post(trace))
+        .route("/v1/learn", post(learn))
         .route(
             "/v1/connections",
             get(async |State(daemon): State<Arc<Daemon>>| answer(daemon, Daemon::connections).await),
@@ -172,6 +174,10 @@ async fn lint(State(daemon): State<Arc<Daemon>>, Query(query): Query<LintQuery>)
 
 async fn diff(State(daemon): State<Arc<Daemon>>, Query(question): Query<DiffQuestion>) -> Response {
     asked(daemon, move |daemon| daemon.diff(&question)).await
+}
+
+async fn learn(State(daemon): State<Arc<Daemon>>, Json(request): Json<LearnRequest>) -> Response {
+    answer(daemon, move |daemon| Ok(daemon.learn(&request))).await
 }
 
 async fn test(State(daemon): State<Arc<Daemon>>, Json(question): Json<TestQuestion>) -> Response {

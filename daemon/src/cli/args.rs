@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::RangedU64ValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use palisade_rules::analysis::learn::Limits;
 use palisade_rules::schema::Kind;
 
 use super::{Failure, lint, schema};
@@ -134,6 +136,8 @@ pub(super) enum Command {
     Diff(DiffArgs),
     /// What is valid and probably not meant: rules never reached, selectors of nothing, and more
     Lint(LintArgs),
+    /// Propose a policy that allows what was observed, with the proof that it denies none of it
+    Learn(LearnArgs),
     /// Check written expectations: who must, and who must never, reach whom
     Test(TestArgs),
     /// Live connections that would be denied if they were opened again
@@ -331,6 +335,55 @@ pub(super) struct LintArgs {
     /// The days that a policy may stay staged; 0 is for ever
     #[arg(long, value_name = "DAYS", default_value_t = lint::STALE_AFTER_DAYS)]
     pub(super) stale_after: u16,
+    #[command(flatten)]
+    pub(super) from_files: FromFiles,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct LearnArgs {
+    /// The name of the policy; one that is staged by this name is completed
+    pub(super) name: String,
+    /// The local endpoint it is for; the only host endpoint if not given
+    #[arg(long, value_name = "NAME", conflicts_with = "selector")]
+    pub(super) endpoint: Option<String>,
+    /// The selector of the endpoints it is for
+    #[arg(long, value_name = "EXPRESSION")]
+    pub(super) selector: Option<String>,
+    /// The directions it is to govern; those that were observed if not given
+    #[arg(long, value_parser = ["ingress", "egress", "both"])]
+    pub(super) direction: Option<String>,
+    /// Only connections that were seen in this time, such as 24h
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(super) since: Option<Duration>,
+    /// Its tier
+    #[arg(long, value_name = "NAME")]
+    pub(super) tier: Option<String>,
+    /// Its order [default: 1000]
+    #[arg(long, value_name = "NUMBER", allow_negative_numbers = true)]
+    pub(super) order: Option<f64>,
+    /// Also what goes through the host (applyOnForward: true)
+    #[arg(long)]
+    pub(super) forward: bool,
+    /// Also what is denied now
+    #[arg(long)]
+    pub(super) include_denied: bool,
+    /// Learn nothing from this far end, an address or a network; may be repeated
+    #[arg(long, value_name = "NET")]
+    pub(super) exclude: Vec<String>,
+    /// The most rules, before they are merged to rules that allow more
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().rules,
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=Limits::MOST_RULES as u64))]
+    pub(super) max_rules: usize,
+    /// The most networks in a rule, before they are merged to wider ones
+    #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().nets,
+          value_parser = RangedU64ValueParser::<usize>::new().range(1..=Limits::MOST_NETS as u64))]
+    pub(super) max_nets: usize,
+    /// With -f: the flow records to learn from
+    #[arg(long, value_name = "FILE", requires = "files")]
+    pub(super) from: Option<PathBuf>,
+    /// Write the policy into this file, which must not exist
+    #[arg(long, value_name = "FILE")]
+    pub(super) write: Option<PathBuf>,
     #[command(flatten)]
     pub(super) from_files: FromFiles,
 }

@@ -9,6 +9,7 @@ mod demo;
 mod diff;
 mod explain;
 mod flows;
+mod learn;
 mod lint;
 mod live;
 mod matrix;
@@ -96,6 +97,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Matrix(args) => online(matrix::run(&client, &args, output)),
         Command::Diff(args) => online(diff::run(&client, &args, output)),
         Command::Lint(args) => online(lint::run(&client, &args, output.usual()?)),
+        Command::Learn(args) => online(learn::run(&client, &args, output.usual()?)),
         Command::Test(args) => online(test::run(&client, &args, output)),
         Command::Connections => online(connections::run(&client, output.usual()?)),
         Command::Plan(args) => online(plan::run(&client, &args, output.usual()?)),

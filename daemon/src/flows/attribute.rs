@@ -76,7 +76,7 @@ pub fn attribute(worlds: &Worlds, connection: &Connection) -> Option<Attribution
 
 /// Whether it is between the host and a workload of its own, met at the host endpoint of every other interface: known by
 /// the address of the far end, for the copy of the packet names the place and not the interface.
-fn is_beside_workload(worlds: &Worlds, endpoint: EndpointId, connection: &Connection) -> bool {
+pub(crate) fn is_beside_workload(worlds: &Worlds, endpoint: EndpointId, connection: &Connection) -> bool {
     let far = match connection.direction {
         Direction::Ingress => connection.packet.source,
         Direction::Egress => connection.packet.destination,

@@ -83,6 +83,12 @@ impl Kept {
             .map_or(&[], |entry| entry.owners.as_slice())
     }
 
+    /// Whether a connection was also counted for others, between other addresses that nothing told apart.
+    pub fn stands_for_others(&self, connection: &Connection) -> bool {
+        let entry = self.connections.get(connection);
+        entry.is_some_and(|entry| entry.stands_for_others)
+    }
+
     /// What is missing since the start.
     pub fn missing(&self) -> Missing {
         self.missing

@@ -16,6 +16,7 @@ mod hashed;
 pub mod interval;
 pub mod judge;
 pub mod kept;
+pub mod learn;
 pub mod observations;
 pub mod observe;
 pub mod owners;

@@ -5,6 +5,7 @@
 mod answers;
 mod changes;
 mod intervals;
+mod learn;
 mod questions;
 mod run;
 mod systemd;

@@ -1,0 +1,404 @@
+//! Observations as `palisade learn` wants them: from what the daemon keeps, or from flow records.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use ipnet::IpNet;
+use palisade_rules::analysis::learn::Observed;
+use palisade_rules::evaluate::{Packet, Part};
+use palisade_rules::net::{Direction, Family, Protocol};
+use palisade_rules::world::{EndpointId, EndpointKind, Worlds};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::attribute::is_beside_workload;
+use super::observe::{Connection, Missing, Tally};
+use super::record::FlowRecord;
+use crate::apply::EndpointKey;
+use crate::live::Owner;
+
+/// An echo request, in each family: records do not say which type of ICMP it was, and other types that conntrack tracks
+/// are rare.
+const ECHO_REQUEST: [u8; 2] = [8, 128];
+
+/// A connection as it was kept; `None` if its endpoint is no longer there.
+pub fn observed(
+    worlds: &Worlds,
+    connection: &Connection,
+    tally: &Tally,
+    owners: &[Owner],
+    stands_for_others: bool,
+) -> Option<Observed> {
+    let endpoint = connection.endpoint.find(worlds)?;
+    Some(Observed {
+        endpoint,
+        direction: connection.direction,
+        part: if connection.forwarded {
+            Part::Through
+        } else if is_beside_workload(worlds, endpoint, connection) {
+            Part::BesideWorkload
+        } else {
+            Part::Itself
+        },
+        packet: connection.packet,
+        connections: tally.packets,
+        stands_for_others,
+        first_seen: second(tally.first_seen),
+        last_seen: second(tally.last_seen),
+        owners: owners.iter().map(Owner::phrase).collect(),
+    })
+}
+
+/// What there is to say about observations of which some are missing.
+pub fn remarks(missing: Missing) -> Vec<String> {
+    if missing.is_nothing() {
+        return Vec::new();
+    }
+    let Missing {
+        lost,
+        unreadable,
+        folded,
+    } = missing;
+    vec![format!(
+        "WARNING: the observations are incomplete: {lost} packets were lost, {unreadable} could not be read, {folded} were not \
+         kept apart; what was in them is not learnt"
+    )]
+}
+
+/// Observations from flow records.
+#[derive(Debug, Default)]
+pub struct FromRecords {
+    seen: BTreeMap<Connection, (Tally, Vec<Owner>)>,
+    /// First packets of records that nothing can be learnt from, by the reason.
+    unusable: BTreeMap<&'static str, u64>,
+    assumed_echo: bool,
+}
+
+impl FromRecords {
+    /// Adds a record. Its ends are found by name in these worlds where it has no addresses.
+    pub fn add(&mut self, worlds: &Worlds, record: &FlowRecord) {
+        let connections = match connections(worlds, record) {
+            Ok(connections) => connections,
+            Err(reason) => {
+                *self.unusable.entry(reason).or_default() += record.evaluated;
+                return;
+            }
+        };
+        let mut packets = record.evaluated;
+        for connection in connections {
+            self.assumed_echo |= matches!(connection.packet.protocol, Protocol::ICMP | Protocol::ICMPV6);
+            let tally = Tally {
+                // The record counts them once, whichever of its addresses they were of.
+                packets: std::mem::take(&mut packets),
+                bytes: 0,
+                first_seen: record.start_time,
+                last_seen: record.end_time,
+            };
+            let owners = match connection.direction {
+                Direction::Ingress => &record.dest_owners,
+                Direction::Egress => &record.source_owners,
+            };
+            let (sum, known) = self
+                .seen
+                .entry(connection)
+                .or_insert_with(|| (Tally { packets: 0, ..tally }, Vec::new()));
+            sum.add(&tally);
+            for owner in owners {
+                super::kept::add_owner(known, owner);
+            }
+        }
+    }
+
+    /// The observations.
+    pub fn observed(&self, worlds: &Worlds) -> Vec<Observed> {
+        let seen = self.seen.iter();
+        seen.filter_map(|(connection, (tally, owners))| observed(worlds, connection, tally, owners, false))
+            .collect()
+    }
+
+    /// What there is to say about them.
+    pub fn remarks(&self) -> Vec<String> {
+        let unusable = self.unusable.iter();
+        let mut remarks: Vec<String> = unusable
+            .map(|(reason, packets)| {
+                format!("WARNING: records of {packets} connections are not learnt from: {reason}")
+            })
+            .collect();
+        if self.assumed_echo {
+            remarks.push("records do not name the types of ICMP: echo requests are assumed".to_owned());
+        }
+        remarks
+    }
+}
+
+/// The connections a record may be of: one, unless it has names and no addresses.
+fn connections(worlds: &Worlds, record: &FlowRecord) -> Result<Vec<Connection>, &'static str> {
+    if record.folded_flows > 0 {
+        return Err("they are remainders, whose ends and ports were not kept apart");
+    }
+    let protocol = Protocol::parse(&record.proto).ok_or("their protocol is unknown")?;
+    let direction = match record.direction.as_str() {
+        "ingress" => Direction::Ingress,
+        _ => Direction::Egress,
+    };
+    let here = endpoint(worlds, record, direction)
+        .ok_or("their endpoint is none of this host (is --node right?)")?;
+    let forwarded = record.reporter == "fwd";
+    let sources = addresses(
+        worlds,
+        record.source_ip,
+        [&record.source_type, &record.source_name],
+        record.source_namespace.as_ref(),
+    );
+    let dests = addresses(
+        worlds,
+        record.dest_ip,
+        [&record.dest_type, &record.dest_name],
+        record.dest_namespace.as_ref(),
+    );
+    let own = |family: Family| {
+        let addresses = worlds.endpoint(here).addresses.iter().copied();
+        let mut of_family = addresses.filter(|&address| Family::of(address) == family);
+        of_family.next().unwrap_or(match family {
+            Family::V4 => std::net::Ipv4Addr::UNSPECIFIED.into(),
+            Family::V6 => std::net::Ipv6Addr::UNSPECIFIED.into(),
+        })
+    };
+    let (near, far, near_ip) = match direction {
+        Direction::Ingress => (dests, sources, record.dest_ip),
+        Direction::Egress => (sources, dests, record.source_ip),
+    };
+    if far.is_empty() || (forwarded && near.is_empty()) {
+        return Err(
+            "they have no addresses, and their far ends have no names (flows.includeAddresses: true keeps addresses)",
+        );
+    }
+    let mut connections = Vec::new();
+    for far in far {
+        let family = Family::of(far);
+        let near: Vec<IpAddr> = match near_ip {
+            Some(near) => vec![near],
+            None if forwarded => near.clone(),
+            None => vec![own(family)],
+        };
+        let is_icmp = matches!(protocol, Protocol::ICMP | Protocol::ICMPV6);
+        for near in near.into_iter().filter(|&near| Family::of(near) == family) {
+            if is_icmp && protocol != Protocol::icmp_of(family) {
+                continue;
+            }
+            let (source, destination) = match direction {
+                Direction::Ingress => (far, near),
+                Direction::Egress => (near, far),
+            };
+            connections.push(Connection {
+                endpoint: Arc::new(EndpointKey::from(worlds.endpoint(here))),
+                direction,
+                forwarded,
+                packet: Packet {
+                    source,
+                    destination,
+                    protocol,
+                    source_port: 0,
+                    destination_port: record.dest_port,
+                    icmp_type: if is_icmp { ECHO_REQUEST[family as usize] } else { 0 },
+                    icmp_code: 0,
+                },
+            });
+        }
+    }
+    Ok(connections)
+}
+
+/// The local endpoint that a record was made at: the one its traces name, else the one at its own end.
+fn endpoint(worlds: &Worlds, record: &FlowRecord, direction: Direction) -> Option<EndpointId> {
+    let (kind, namespace, name) = match direction {
+        Direction::Ingress => (&record.dest_type, &record.dest_namespace, &record.dest_name),
+        Direction::Egress => (&record.source_type, &record.source_namespace, &record.source_name),
+    };
+    let traces = [&record.policies.enforced, &record.policies.pending];
+    let traced = traces
+        .into_iter()
+        .flatten()
+        .map(|step| step.endpoint.clone())
+        .next();
+    let name = traced.unwrap_or_else(|| match namespace {
+        Some(namespace) => format!("{namespace}/{name}"),
+        None => name.clone(),
+    });
+    let local: Vec<EndpointId> = worlds
+        .directory
+        .named(&name)
+        .iter()
+        .copied()
+        .filter(|&id| worlds.endpoint(id).attachment.is_some())
+        .collect();
+    let of_kind = local
+        .iter()
+        .copied()
+        .find(|&id| worlds.endpoint(id).kind.as_str() == kind);
+    of_kind.or_else(|| local.first().copied())
+}
+
+/// The address of an end, or those that its name stands for: of a set one is as good as another.
+fn addresses(
+    worlds: &Worlds,
+    address: Option<IpAddr>,
+    [kind, name]: [&String; 2],
+    namespace: Option<&String>,
+) -> Vec<IpAddr> {
+    if let Some(address) = address {
+        return vec![address];
+    }
+    if let Some(kind) = EndpointKind::parse(kind) {
+        let is_meant = |id: &&EndpointId| {
+            let endpoint = worlds.endpoint(**id);
+            endpoint.kind == kind && endpoint.namespace.as_ref() == namespace
+        };
+        let found = worlds.directory.named(name).iter().find(is_meant);
+        return found
+            .map(|&id| worlds.endpoint(id).addresses.clone())
+            .unwrap_or_default();
+    }
+    let is_meant = |index: &usize| {
+        let network = &worlds.networks[*index];
+        network.name == *name && network.namespace.as_ref() == namespace
+    };
+    let Some(index) = (0..worlds.networks.len())
+        .find(is_meant)
+        .filter(|_| kind == "NetworkSet")
+    else {
+        return Vec::new();
+    };
+    let of_family = |family| {
+        let nets = worlds.networks[index].nets.iter();
+        let first = nets
+            .map(IpNet::network)
+            .filter(move |&address| Family::of(address) == family);
+        first
+            .into_iter()
+            .find(|&address| worlds.directory.network_of(address) == Some(index))
+    };
+    Family::BOTH.into_iter().filter_map(of_family).collect()
+}
+
+/// A moment to the second, which sorts as time does.
+fn second(at: OffsetDateTime) -> String {
+    let at = at.to_offset(time::UtcOffset::UTC);
+    let whole = at.replace_nanosecond(0).unwrap_or(at);
+    whole.format(&Rfc3339).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use palisade_rules::decode::decode;
+    use palisade_rules::source::Files;
+    use palisade_rules::world::{Host, resolve};
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const RESOURCES: &str = "
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: web}
+spec: {node: here, interfaceName: eth0, expectedIPs: [10.0.0.1, 'fd00::1']}
+---
+apiVersion: projectcalico.org/v3
+kind: HostEndpoint
+metadata: {name: db}
+spec: {node: there, interfaceName: eth0, expectedIPs: [10.0.0.2, 'fd00::2']}
+---
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkSet
+metadata: {name: lan}
+spec: {nets: [10.9.0.0/16]}
+";
+
+    fn worlds() -> Worlds {
+        let mut files = Files::default();
+        let file = files.add("resources.yaml", RESOURCES);
+        let (snapshot, diagnostics) = decode(&files, &[file]);
+        let snapshot = snapshot.unwrap_or_else(|| panic!("{}", diagnostics.render(&files, false)));
+        let host = Host {
+            node: Some("here".to_owned()),
+            ..Host::default()
+        };
+        resolve(&snapshot, host)
+    }
+
+    /// A record of two connections to `web`, with these fields besides.
+    fn record(fields: &Value) -> FlowRecord {
+        let traces = json!({"enforced": [], "pending": [], "enforced_without_safety_net": null, "pending_without_safety_net": null});
+        let mut record = json!({
+            "start_time": "2026-01-01T00:00:00Z", "end_time": "2026-01-01T00:01:00Z", "reporter": "dst", "direction": "ingress",
+            "action": "allow", "pending_action": "allow",
+            "safety_net": {"caught": false, "action": "allow", "pending_action": "allow"},
+            "source_namespace": null, "source_labels": {}, "dest_namespace": null, "dest_labels": {},
+            "dest_name": "web", "dest_type": "HostEndpoint", "dest_port": 80, "proto": "tcp", "policies": traces,
+            "evaluated": 2, "packets_in": 2, "packets_out": 0, "bytes_in": 120, "bytes_out": 0, "connections_started": 2,
+            "connections_completed": 0, "connections_live": 0, "completed_duration_ms": 0,
+            "log_status": {"complete": true, "lost": 0, "unreadable": 0, "folded": 0, "accounting": false, "ends_lost": 0, "ends_unknown": 0},
+        });
+        record
+            .as_object_mut()
+            .unwrap()
+            .extend(fields.as_object().unwrap().clone());
+        serde_json::from_value(record).unwrap()
+    }
+
+    fn seen(fields: &Value) -> (Vec<(String, String, u64)>, Vec<String>) {
+        let worlds = worlds();
+        let mut seen = FromRecords::default();
+        let record = record(fields);
+        seen.add(&worlds, &record);
+        seen.add(&worlds, &record);
+        let observed = seen.observed(&worlds).into_iter().map(|it| {
+            let packet = it.packet;
+            (
+                packet.source.to_string(),
+                packet.destination.to_string(),
+                it.connections,
+            )
+        });
+        (observed.collect(), seen.remarks())
+    }
+
+    #[test]
+    fn a_record_is_of_its_addresses_or_of_those_that_its_names_have() {
+        let one = |source: &str, connections| vec![(source.to_owned(), "10.0.0.1".to_owned(), connections)];
+        let (observed, remarks) =
+            seen(&json!({"source_name": "public", "source_type": "Network", "source_ip": "192.0.2.1"}));
+        assert_eq!((observed, remarks.len()), (one("192.0.2.1", 4), 0));
+        let (observed, _) = seen(&json!({"source_name": "lan", "source_type": "NetworkSet"}));
+        assert_eq!(observed, one("10.9.0.0", 4));
+        let (observed, _) = seen(&json!({"source_name": "db", "source_type": "HostEndpoint"}));
+        let of_v6 = ("fd00::2".to_owned(), "fd00::1".to_owned(), 0);
+        assert_eq!(observed, [one("10.0.0.2", 4), vec![of_v6]].concat());
+    }
+
+    #[test]
+    fn what_no_record_says_is_not_learnt_and_counted() {
+        for (fields, remark) in [
+            (
+                json!({"source_name": "public", "source_type": "Network"}),
+                "flows.includeAddresses",
+            ),
+            (
+                json!({"source_name": "db", "source_type": "HostEndpoint", "folded_flows": 3}),
+                "remainders",
+            ),
+            (
+                json!({"source_name": "db", "source_type": "HostEndpoint", "dest_name": "other"}),
+                "--node",
+            ),
+        ] {
+            let (observed, remarks) = seen(&fields);
+            assert_eq!(observed, []);
+            assert!(
+                remarks[0].contains("of 4 connections") && remarks[0].contains(remark),
+                "{remarks:?}"
+            );
+        }
+    }
+}
