@@ -98,6 +98,30 @@ pub fn look(before: Side<'_>, after: Side<'_>) -> Result<LiveReport, ConntrackEr
     Ok(ends.report(swept, &entries))
 }
 
+/// The connections that are alive, as policies see them.
+#[derive(Clone, Debug, Default)]
+pub struct Alive {
+    /// The connections.
+    pub connections: Vec<Tracked>,
+    /// Whether there are no more than could be read.
+    pub is_complete: bool,
+}
+
+/// Reads the connections in the network namespace of the calling thread.
+pub fn alive(worlds: &Worlds) -> Result<Alive, ConntrackError> {
+    let mut entries = connections()?;
+    let is_complete = entries.len() < MOST;
+    entries.retain(Entry::is_alive);
+    let mut tracked: Vec<Tracked> = entries.iter().map(as_tracked).collect();
+    if has_services(worlds) {
+        Ends::new(worlds).fill_in_cgroups(&entries, &mut tracked);
+    }
+    Ok(Alive {
+        connections: tracked,
+        is_complete,
+    })
+}
+
 /// A connection as policies see it.
 fn as_tracked(entry: &Entry) -> Tracked {
     let packet = |tuple: Tuple| Packet {

@@ -187,12 +187,23 @@ impl Daemon {
 
     /// Runs `palisade` with these arguments against this daemon.
     pub fn cli(&self, arguments: &[&str]) -> anyhow::Result<Output> {
+        self.cli_in(&[], arguments)
+    }
+
+    /// As [`Daemon::cli`], in an environment with these variables.
+    pub fn cli_in(&self, environment: &[(&str, &str)], arguments: &[&str]) -> anyhow::Result<Output> {
         let mut command = Command::new(palisade()?);
         command
             .arg("--socket")
-            .arg(self.directory.path().join("palisade.sock"))
-            .args(arguments);
+            .arg(self.socket())
+            .args(arguments)
+            .envs(environment.iter().copied());
         run(&self.namespace, &command, "")
+    }
+
+    /// Its socket.
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("palisade.sock")
     }
 
     /// Runs `palisade -o json` with these arguments, which must not fail, and reads what it says.

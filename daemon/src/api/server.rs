@@ -19,7 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use super::learn::LearnRequest;
 use super::metrics;
 use super::streams::{matrix, queries};
-use super::types::{DiffQuestion, Failure, FlowLine, PlanRequest, TestQuestion};
+use super::types::{DiffQuestion, Failure, FlowLine, PlanRequest, StagedQuestion, TestQuestion};
 use crate::flows::reader;
 use crate::flows::traced::Traced;
 use crate::kernel::KernelError;
@@ -88,10 +88,7 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
                 answer(daemon, |daemon| Ok(daemon.endpoints())).await
             }),
         )
-        .route(
-            "/v1/staged",
-            get(async |State(daemon): State<Arc<Daemon>>| answer(daemon, Daemon::staged).await),
-        )
+        .route("/v1/staged", get(staged))
         .route(
             "/v1/ruleset",
             get(async |State(daemon): State<Arc<Daemon>>| {
@@ -120,6 +117,11 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
         )
         .with_state(daemon);
     axum::serve(listener, router).await
+}
+
+async fn staged(State(daemon): State<Arc<Daemon>>, Query(question): Query<StagedQuestion>) -> Response {
+    let evidence = question.evidence();
+    answer(daemon, move |daemon| daemon.staged(evidence)).await
 }
 
 #[derive(Deserialize)]

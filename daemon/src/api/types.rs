@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use palisade_rules::analysis::{Difference, expectations};
 use palisade_rules::resource::Labels;
@@ -11,6 +12,7 @@ use time::OffsetDateTime;
 
 use crate::flows::observe::Missing;
 use crate::flows::record::FlowRecord;
+use crate::flows::report::EVIDENCE;
 use crate::flows::sinks::SinkStatus;
 use crate::live::LiveReport;
 
@@ -185,6 +187,20 @@ pub struct DiffQuestion {
     /// Of generations: whether their pending worlds are compared.
     #[serde(default)]
     pub pending: bool,
+}
+
+/// The query of `GET /v1/staged`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedQuestion {
+    /// As `palisade staged --evidence`, in seconds: how long a policy must have been observed to be called ready.
+    pub evidence_seconds: Option<u64>,
+}
+
+impl StagedQuestion {
+    /// The time that is asked for, or the usual.
+    pub fn evidence(self) -> Duration {
+        self.evidence_seconds.map_or(EVIDENCE, Duration::from_secs)
+    }
 }
 
 /// `POST /v1/plan`.

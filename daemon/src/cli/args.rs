@@ -127,7 +127,7 @@ pub(super) enum Command {
     /// What each staged policy would have done
     Staged(StagedArgs),
     /// Flow records: who connected to whom, and both verdicts
-    Flows(FlowsArgs),
+    Flows(Box<FlowsArgs>),
     /// Would this connection be allowed, in both worlds, and why
     Explain(ExplainArgs),
     /// Who reaches whom, in both worlds
@@ -223,25 +223,109 @@ fn pause(text: &str) -> Result<Duration, String> {
 pub(super) struct StagedArgs {
     /// Only this policy
     pub(super) name: Option<String>,
+    /// How long a policy must have been observed to be called ready
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = seconds)]
+    pub(super) evidence: Duration,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(super) struct FlowsArgs {
     /// Go on with records as they come
     #[arg(short, long)]
     pub(super) follow: bool,
-    /// Only records of this endpoint, at either end
+    /// Read these files instead of asking the daemon: JSON Lines, .gz too; a directory stands for those in it
+    #[arg(long = "file", value_name = "PATH", conflicts_with = "follow")]
+    pub(super) files: Vec<PathBuf>,
+    /// At most so many records: the latest, or with -f the first to come
+    #[arg(long, value_name = "N")]
+    pub(super) limit: Option<usize>,
+    /// Not before: 10m or 2h or 3d ago, today, 2026-11-23, or an RFC 3339 time
+    #[arg(long, value_name = "TIME")]
+    pub(super) since: Option<String>,
+    /// Not after; written as --since
+    #[arg(long, value_name = "TIME")]
+    pub(super) until: Option<String>,
+    /// Only records of this endpoint or network, at either end
     #[arg(long, value_name = "NAME")]
     pub(super) endpoint: Option<String>,
+    /// Only records from this endpoint or network
+    #[arg(long, value_name = "NAME")]
+    pub(super) source: Option<String>,
+    /// Only records to this endpoint or network
+    #[arg(long, value_name = "NAME")]
+    pub(super) dest: Option<String>,
+    /// Only records from this namespace
+    #[arg(long, value_name = "NAME")]
+    pub(super) source_namespace: Option<String>,
+    /// Only records to this namespace
+    #[arg(long, value_name = "NAME")]
+    pub(super) dest_namespace: Option<String>,
+    /// Only records from this kind of thing: HostEndpoint, NetworkSet and the like
+    #[arg(long, value_name = "KIND")]
+    pub(super) source_type: Option<String>,
+    /// Only records to this kind of thing
+    #[arg(long, value_name = "KIND")]
+    pub(super) dest_type: Option<String>,
+    /// Only records whose source has this label; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) source_label: Vec<String>,
+    /// Only records whose destination has this label; may be repeated
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) dest_label: Vec<String>,
+    /// Only records of this destination port
+    #[arg(long)]
+    pub(super) port: Option<u16>,
+    /// Only records of this protocol, as tcp
+    #[arg(long, value_name = "PROTOCOL")]
+    pub(super) proto: Option<String>,
     /// Only records with this verdict
-    #[arg(long, value_parser = ["allow", "deny"])]
-    pub(super) verdict: Option<String>,
+    #[arg(long, visible_alias = "verdict", value_parser = ["allow", "deny"])]
+    pub(super) action: Option<String>,
     /// Only records with this pending verdict
-    #[arg(long, value_parser = ["allow", "deny"])]
-    pub(super) pending: Option<String>,
+    #[arg(long, visible_alias = "pending", value_parser = ["allow", "deny"])]
+    pub(super) pending_action: Option<String>,
+    /// Only what is allowed and would be denied: by promotion, or by removing the safety net after it
+    #[arg(long)]
+    pub(super) would_deny: bool,
+    /// Only records that a safety net has allowed, or not
+    #[arg(long, value_enum)]
+    pub(super) safety_net: Option<SafetyNetFilter>,
     /// Only records that this policy speaks in
     #[arg(long, value_name = "NAME")]
     pub(super) policy: Option<String>,
+    /// Only records that this rule speaks in, by name or by its index as written
+    #[arg(long, value_name = "NAME")]
+    pub(super) rule: Option<String>,
+    /// Only records that this tier speaks in
+    #[arg(long, value_name = "NAME")]
+    pub(super) tier: Option<String>,
+    /// Only what was seen at its source, at its destination, or on its way through this host
+    #[arg(long, value_parser = ["src", "dst", "fwd"])]
+    pub(super) reporter: Option<String>,
+    /// Only this direction, seen from the endpoint
+    #[arg(long, value_parser = ["ingress", "egress"])]
+    pub(super) direction: Option<String>,
+    /// Only records of sockets of this systemd unit, as nginx.service or nginx
+    #[arg(long, value_name = "NAME")]
+    pub(super) unit: Option<String>,
+    /// Only records of sockets of this process, by name or id
+    #[arg(long, value_name = "NAME")]
+    pub(super) process: Option<String>,
+    /// Only remainders: flows that were not kept apart, for want of room
+    #[arg(long)]
+    pub(super) remainders: bool,
+    /// Only records of which this holds: field=value, or field!=value, fields named as in -o json; may be repeated
+    #[arg(long = "where", value_name = "CONDITION")]
+    pub(super) conditions: Vec<String>,
+}
+
+/// Whether a safety net has allowed it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum SafetyNetFilter {
+    /// In either world.
+    Caught,
+    /// In no world.
+    NotCaught,
 }
 
 #[derive(Debug, Args)]

@@ -8,6 +8,7 @@ mod connections;
 mod demo;
 mod diff;
 mod explain;
+mod fit;
 mod flows;
 mod learn;
 mod lint;

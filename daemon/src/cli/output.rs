@@ -62,6 +62,11 @@ pub(super) fn yaml<T: Serialize>(value: &T) -> Result<String, Failure> {
     serde_yaml::to_string(value).map_err(|error| unprintable(&error))
 }
 
+/// A value as JSON in one line, without its end.
+pub(super) fn json<T: Serialize>(value: &T) -> Result<String, Failure> {
+    serde_json::to_string(value).map_err(|error| unprintable(&error))
+}
+
 /// Rows as CSV, with or without headings.
 pub(super) fn csv<T>(rows: &[T], columns: &[Column<T>], headings: bool) -> Result<String, Failure> {
     let mut writer = csv::Writer::from_writer(Vec::new());

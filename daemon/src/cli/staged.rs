@@ -1,14 +1,23 @@
-//! `palisade staged`: what each staged policy would have done.
+//! `palisade staged`: what each staged policy would have done, and whether it may be promoted.
 
 use super::args::{Format, StagedArgs};
 use super::show::{action, moment};
-use super::{Failure, Outcome, output};
+use super::{Failure, Outcome, fit, output};
 use crate::api::client::Client;
 use crate::exit::Exit;
-use crate::flows::report::{StagedFlow, StagedReport};
+use crate::flows::record::CounterRow;
+use crate::flows::report::{Judgement, LiveConnections, StagedFlow, StagedReport};
+use crate::live::Owner;
+
+/// Reasons that are shown of each verdict; JSON has all of them.
+const REASONS: usize = 8;
+
+/// Flows that are shown of each policy on a terminal; JSON and CSV have all of them.
+const FLOWS: usize = 20;
 
 pub(super) async fn run(client: &Client, args: &StagedArgs, format: Format) -> Outcome {
-    let mut reports: Vec<StagedReport> = client.get("/v1/staged").await?;
+    let path = format!("/v1/staged?evidence_seconds={}", args.evidence.as_secs());
+    let mut reports: Vec<StagedReport> = client.get(&path).await?;
     if let Some(name) = &args.name {
         let known: Vec<String> = reports.iter().map(|report| report.name.clone()).collect();
         reports.retain(|report| report.name == *name);
@@ -27,13 +36,13 @@ pub(super) async fn run(client: &Client, args: &StagedArgs, format: Format) -> O
     match format {
         Format::Table if reports.is_empty() => output::say("nothing is staged: both worlds are one\n")?,
         Format::Table => {
-            for report in &reports {
-                output::say(&text(report))?;
-            }
+            let width = fit::width();
+            let texts: Vec<String> = reports.iter().map(|report| text(report, width)).collect();
+            output::say(&texts.join("\n"))?;
         }
         Format::Csv => {
             let flows: Vec<FlowRow> = reports.iter().flat_map(flow_rows).collect();
-            output::say(&output::csv(&flows, &FLOW_COLUMNS, true)?)?;
+            output::say(&output::csv(&flows, &CSV_COLUMNS, true)?)?;
         }
         Format::Json | Format::Yaml => output::whole(format, &reports)?,
     }
@@ -44,92 +53,211 @@ pub(super) async fn run(client: &Client, args: &StagedArgs, format: Format) -> O
     })
 }
 
-/// A report for reading.
-pub(super) fn text(report: &StagedReport) -> String {
-    let on = if report.endpoints.is_empty() {
-        "no endpoint of this host: it can have no effect here".to_owned()
-    } else {
-        report.endpoints.join(", ")
-    };
-    let mut text = format!(
-        "{} {}\n  staged since {}, tier {}, {}, on {on}\n  {}\n",
-        report.kind,
-        report.name,
+/// A report for reading: first whether it may be promoted and why not, then what that rests on.
+fn text(report: &StagedReport, width: Option<usize>) -> String {
+    let line = |text: &str| fit::wrap("  ", text, width);
+    let mut text = format!("{} {}\n", report.kind, fit::clean(&report.name));
+    text += &line(&sentence(report));
+    text += &judgement("to promote it", &report.judgement, &[], width);
+    if let Some(without) = &report.without_safety_net {
+        let told = &report.judgement.reasons;
+        text += &judgement("and then to remove the safety net", without, told, width);
+    }
+    text += &line(&format!(
+        "staged since {} in tier {}, on {}",
         moment(report.since),
         report.tier,
-        report.source,
-        verdict(report),
-    );
-    if !report.missing.is_nothing() {
-        let missing = report.missing;
-        text += &format!(
-            "  incomplete: {} packets lost, {} unreadable, {} folded together; the counters are exact\n",
-            missing.lost, missing.unreadable, missing.folded
-        );
-    }
-    for (heading, body) in [
-        (
-            "connections",
-            output::table(&flow_rows(report), &FLOW_COLUMNS[1..]),
-        ),
-        (
-            "counters in the kernel",
-            output::table(
-                &report.counters,
-                &[
-                    ("COUNTER", |row| row.counter.clone()),
-                    ("MEANS", |row| {
-                        let what = if row.rule_index < 0 {
-                            format!("end of tier {}", row.tier)
-                        } else {
-                            format!("{} rule {}", row.direction, row.rule_index)
-                        };
-                        format!("{what}: {}", action(row))
-                    }),
-                    ("PACKETS", |row| row.packets_total.to_string()),
-                ],
-            ),
-        ),
-    ] {
-        if body.lines().count() > 1 {
-            text += &format!("  {heading}\n");
-            for line in body.lines() {
-                text += &format!("    {}\n", line.trim_end());
-            }
+        if report.endpoints.is_empty() {
+            "no endpoint of this host: it can have no effect here".to_owned()
+        } else {
+            report.endpoints.join(", ")
         }
+    ));
+    text += &line(&report.source);
+    text += &line(&evaluations(report));
+    text += &line(
+        &report
+            .live
+            .as_ref()
+            .map_or_else(|| "live connections: unknown".to_owned(), live),
+    );
+    let missing = report.missing;
+    if !missing.is_nothing() {
+        text += &line(&format!(
+            "incomplete: {} packets lost, {} unreadable, {} folded together; the counters are exact",
+            missing.lost, missing.unreadable, missing.folded
+        ));
+    }
+    for note in &report.notes {
+        text += &line(note);
+    }
+    let inner = width.map(|width| width.saturating_sub(4));
+    let shown = width.map_or(report.flows.len(), |_| report.flows.len().min(FLOWS));
+    if shown > 0 {
+        text += "  connections\n";
+        text += &indented(&fit::table(&report.flows[..shown], &FLOW_FIELDS, inner));
+        if shown < report.flows.len() {
+            text += &line(&format!(
+                "  and {} more kinds: -o csv has all of them",
+                report.flows.len() - shown
+            ));
+        }
+    }
+    if !report.counters.is_empty() {
+        text += "  counters in the kernel\n";
+        text += &indented(&fit::table(&report.counters, &COUNTER_FIELDS, inner));
     }
     text
 }
 
 /// The report in a sentence.
-fn verdict(report: &StagedReport) -> String {
+fn sentence(report: &StagedReport) -> String {
     let (deny, bare) = (report.would_deny, report.would_deny_without_safety_net);
     match (deny, bare, report.safety_net) {
-        (0, 0, _) if report.would_allow == 0 => {
-            "no connection has met it yet: nothing can be said".to_owned()
-        }
+        (0, 0, _) if report.evaluated == 0 => "no connection has met it yet: nothing can be said".to_owned(),
         (0, 0, true) => "would deny nothing that was seen, with the safety net or without it".to_owned(),
         (0, 0, false) => "would deny nothing that was seen".to_owned(),
         (0, bare, _) => format!(
             "nothing would be denied while the safety net stands; without it, {} would be",
-            packets(bare)
+            connections(bare)
         ),
         (deny, bare, true) if bare != deny => {
             format!(
                 "WOULD DENY {}, and {} once the safety net is removed",
-                packets(deny),
-                packets(bare)
+                connections(deny),
+                connections(bare)
             )
         }
-        (deny, _, _) => format!("WOULD DENY {}", packets(deny)),
+        (deny, _, _) => format!("WOULD DENY {}", connections(deny)),
     }
 }
 
-fn packets(count: u64) -> String {
+/// A verdict and why; reasons that are told already are not repeated.
+fn judgement(what: &str, judgement: &Judgement, told: &[String], width: Option<usize>) -> String {
+    let verdict = judgement.verdict.to_string().to_uppercase();
+    let fresh: Vec<&String> = judgement
+        .reasons
+        .iter()
+        .filter(|reason| !told.contains(reason))
+        .collect();
+    let because = match (judgement.reasons.is_empty(), fresh.is_empty()) {
+        (true, _) => "",
+        (false, true) => ", as above",
+        (false, false) => ", because",
+    };
+    let mut text = fit::wrap("  ", &format!("{what}: {verdict}{because}"), width);
+    for reason in fresh.iter().take(REASONS) {
+        text += &fit::wrap("    - ", reason, width);
+    }
+    if fresh.len() > REASONS {
+        text += &fit::wrap(
+            "    - ",
+            &format!("{} more: -o json has all of them", fresh.len() - REASONS),
+            width,
+        );
+    }
+    text
+}
+
+fn evaluations(report: &StagedReport) -> String {
+    let mut text = format!("{} evaluated", connections(report.evaluated));
+    if let (Some(first), Some(last)) = (report.first_seen, report.last_seen) {
+        text += &format!(
+            ", {} would be allowed; first seen {}, last seen {}",
+            report.would_allow,
+            moment(first),
+            moment(last)
+        );
+        let new = if report.safety_net {
+            report.new_in_last_hour.would_deny_without_safety_net
+        } else {
+            report.new_in_last_hour.would_deny
+        };
+        text += &format!("; {new} kinds of denials are new in the last hour");
+    }
+    text
+}
+
+fn live(live: &LiveConnections) -> String {
+    match live.never_evaluated {
+        0 => format!(
+            "{} live connections, all of them like those evaluated",
+            live.connections
+        ),
+        never => format!(
+            "{} live connections, {never} never evaluated, {} of these would be denied if opened again, {} without the net",
+            live.connections, live.would_deny, live.would_deny_without_safety_net
+        ),
+    }
+}
+
+fn connections(count: u64) -> String {
     if count == 1 {
-        "1 first packet".to_owned()
+        "1 connection".to_owned()
     } else {
-        format!("{count} first packets")
+        format!("{count} connections")
+    }
+}
+
+fn indented(table: &str) -> String {
+    let lines = table.lines().map(|line| ["    ", line, "\n"].concat());
+    lines.collect()
+}
+
+/// What promotion does to a flow, in a word or three.
+fn outcome(flow: &StagedFlow) -> &'static str {
+    match (
+        flow.action.as_str(),
+        flow.pending_action.as_str(),
+        flow.pending_without_safety_net.as_str(),
+    ) {
+        ("allow", "deny", _) => "DENY",
+        ("allow", _, "deny") => "DENY without net",
+        ("deny", "allow", _) => "allow again",
+        ("deny", _, _) => "denied already",
+        _ => "allow",
+    }
+}
+
+type OfFlow = fit::Field<StagedFlow>;
+
+const FLOW_FIELDS: [OfFlow; 10] = [
+    OfFlow::new("PROMOTED", 16, |flow| outcome(flow).to_owned()),
+    OfFlow::new("COUNT", 5, |flow| flow.packets.to_string()).right(),
+    OfFlow::new("FROM", 12, |flow| flow.from.clone()),
+    OfFlow::new("TO", 12, |flow| flow.to.clone()),
+    OfFlow::new("PORT", 8, |flow| port(&flow.proto, flow.port)),
+    OfFlow::new("OWNER", 12, |flow| {
+        flow.owners.first().map_or_else(|| "-".to_owned(), Owner::phrase)
+    })
+    .spare(2),
+    OfFlow::new("DIRECTION", 9, |flow| flow.direction.clone()).spare(5),
+    OfFlow::new("FIRST SEEN", 23, |flow| moment(flow.first_seen)).spare(4),
+    OfFlow::new("LAST SEEN", 23, |flow| moment(flow.last_seen)).spare(3),
+    OfFlow::new("BECAUSE", 16, |flow| flow.because.clone()).spare(1),
+];
+
+type OfCounter = fit::Field<CounterRow>;
+
+const COUNTER_FIELDS: [OfCounter; 3] = [
+    OfCounter::new("COUNTER", 16, |row| row.counter.clone()),
+    OfCounter::new("PACKETS", 7, |row| row.packets_total.to_string()).right(),
+    OfCounter::new("MEANS", 16, |row| {
+        let what = if row.rule_index < 0 {
+            format!("end of tier {}", row.tier)
+        } else {
+            format!("{} rule {}", row.direction, row.rule_index)
+        };
+        format!("{what}: {}", action(row))
+    }),
+];
+
+/// `tcp 9090`, or the protocol alone.
+pub(super) fn port(proto: &str, port: u16) -> String {
+    if port == 0 {
+        proto.to_owned()
+    } else {
+        format!("{proto} {port}")
     }
 }
 
@@ -147,7 +275,7 @@ fn flow_rows(report: &StagedReport) -> Vec<FlowRow> {
     report.flows.iter().map(row).collect()
 }
 
-const FLOW_COLUMNS: [output::Column<FlowRow>; 10] = [
+const CSV_COLUMNS: [output::Column<FlowRow>; 13] = [
     ("POLICY", |row| row.policy.clone()),
     ("DIRECTION", |row| row.flow.direction.clone()),
     ("FROM", |row| row.flow.from.clone()),
@@ -167,4 +295,10 @@ const FLOW_COLUMNS: [output::Column<FlowRow>; 10] = [
         }
     }),
     ("BECAUSE", |row| row.flow.because.clone()),
+    ("OWNERS", |row| {
+        let owners = row.flow.owners.iter().map(Owner::phrase);
+        owners.collect::<Vec<_>>().join(", ")
+    }),
+    ("FIRST_SEEN", |row| moment(row.flow.first_seen)),
+    ("LAST_SEEN", |row| moment(row.flow.last_seen)),
 ];

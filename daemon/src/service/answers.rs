@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use palisade_nft::CounterValue;
 use palisade_rules::compile::Counted;
@@ -10,6 +11,7 @@ use palisade_rules::resource::{PolicyStage, StagedAction};
 use palisade_rules::ruleset::Name;
 use palisade_rules::snapshot::Snapshot;
 use palisade_rules::world::{Attachment, Endpoint, EndpointId, WorldKind, Worlds};
+use time::OffsetDateTime;
 use tokio::sync::broadcast;
 
 use super::{Daemon, Tallies, lock};
@@ -17,8 +19,9 @@ use crate::api::types::{EndpointRow, FlowsStatus, PolicyRow, Status, TableSize};
 use crate::apply::{Generation, Total, concerned};
 use crate::flows::observe::Kept;
 use crate::flows::record::{CounterRow, FlowRecord};
-use crate::flows::report::{StagedReport, staged_reports};
+use crate::flows::report::{Observed, StagedReport, staged_reports};
 use crate::kernel::KernelError;
+use crate::live;
 
 impl Daemon {
     /// What is in force, and how the daemon fares.
@@ -110,15 +113,25 @@ impl Daemon {
         endpoint_rows(&self.generation().worlds)
     }
 
-    /// What each staged policy would have done.
-    pub fn staged(&self) -> Result<Vec<StagedReport>, KernelError> {
+    /// What each staged policy would have done; who promotes asks for at least so long an observation.
+    pub fn staged(&self, evidence: Duration) -> Result<Vec<StagedReport>, KernelError> {
         let counters: BTreeMap<String, CounterRow> = self
             .counters()?
             .into_iter()
             .map(|row| (row.counter.clone(), row))
             .collect();
         let generation = self.generation();
-        Ok(staged_reports(&generation, &self.evidence(), &counters))
+        let kept = self.evidence();
+        let alive = live::alive(&generation.worlds).map_err(|error| error.to_string());
+        let observed = Observed {
+            generation: &generation,
+            kept: &kept,
+            counters: &counters,
+            alive: alive.as_ref().map_err(String::as_str),
+            reading: lock(&self.flows).reading,
+            now: OffsetDateTime::now_utc(),
+        };
+        Ok(staged_reports(&observed, evidence))
     }
 
     /// What reports are made of: a copy, for what is done with it takes its time, and the reader of the NFLOG group must not

@@ -23,7 +23,7 @@ use super::matrix::PORTS;
 use super::{broken, during};
 use crate::api::client::{Client, ClientError};
 use crate::api::types::Status;
-use crate::cli::Failure;
+use crate::cli::{Failure, fit};
 use crate::flows::report::StagedReport;
 use crate::lab::{Namespace, Network, Process, TcpServer};
 use crate::source;
@@ -32,6 +32,8 @@ use crate::source;
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long to rest between two looks.
 const REST: Duration = Duration::from_millis(10);
+/// How far what a command says is indented on the screen.
+const INDENT: usize = 3;
 
 /// A file of the examples.
 #[derive(Clone, Copy, Debug)]
@@ -236,6 +238,10 @@ impl Stage {
         };
         let mut command = Command::new(path);
         command.args(args).env("PALISADE_SOCKET", &host.socket);
+        // What it says is shown indented, on the terminal that is ours and not its own.
+        if let Some(width) = fit::width() {
+            command.env("COLUMNS", width.saturating_sub(INDENT).to_string());
+        }
         let output = host.namespace.output(&command, "")?;
         self.check()?;
         if output.status.code() == Some(127) {

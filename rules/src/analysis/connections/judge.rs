@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Fate, Tracked};
+use super::{Ends, Fate, Tracked};
 use crate::analysis::Side;
 use crate::analysis::names::name_of;
 use crate::analysis::route::{Ask, Party, Route, Ways, then, through};
@@ -125,6 +125,33 @@ impl<'w> Judge<'w> {
             denied: denied[0].clone(),
             denied_without_net: denied[1].clone(),
         }
+    }
+
+    /// Whose policies a connection meets at either end.
+    pub(super) fn ends(&self, connection: &Tracked) -> Option<Ends> {
+        let packet = &connection.packet;
+        let from = self.end(packet.source, connection.from_cgroup.as_deref());
+        let to = self.end(packet.destination, connection.to_cgroup.as_deref());
+        if connection.expected || from.is_host && to.is_host && !self.side.worlds.host.filter_loopback {
+            return None;
+        }
+        let at = |end: End, address: IpAddr| {
+            // Behind a service stands the endpoint that has the address.
+            let behind = self.local.get(&address).copied().flatten();
+            let mut endpoints: Vec<EndpointId> = end.endpoint.into_iter().chain(behind).collect();
+            endpoints.dedup();
+            endpoints
+        };
+        let mut ends = Ends {
+            from: at(from, packet.source),
+            to: at(to, packet.destination),
+            forwarded: !from.is_host && !to.is_host,
+        };
+        if is_for_many(packet.destination) && !from.is_host {
+            ends.to = self.rest().into_iter().collect();
+            ends.forwarded = false;
+        }
+        Some(ends)
     }
 
     /// What an end is called: by its endpoint on this host, else by its address.

@@ -24,7 +24,7 @@ use super::{Side, StepReport};
 use crate::evaluate::{Packet, Step};
 use crate::net::Protocol;
 use crate::resource::PolicyStage;
-use crate::world::{WorldKind, Worlds};
+use crate::world::{EndpointId, WorldKind, Worlds};
 
 /// A connection that the kernel tracks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -161,6 +161,27 @@ pub fn sweep(before: Side<'_>, after: Side<'_>, connections: &[Tracked]) -> Swee
         .affected
         .sort_by(|a, b| (a.effect, b.connections).cmp(&(b.effect, a.connections)));
     sweep
+}
+
+/// The local endpoints at the ends of a connection.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Ends {
+    /// Of the end that opened it: a service stands before its host.
+    pub from: Vec<EndpointId>,
+    /// Of the end that took it.
+    pub to: Vec<EndpointId>,
+    /// Whether it goes through the host.
+    pub forwarded: bool,
+}
+
+/// The ends of each connection; `None` for one that no policy is asked about: loopback, and what another connection has
+/// announced.
+pub fn ends(side: Side<'_>, connections: &[Tracked]) -> Vec<Option<Ends>> {
+    let judge = Judge::new(side);
+    connections
+        .iter()
+        .map(|connection| judge.ends(connection))
+        .collect()
 }
 
 /// All that tells connections apart.

@@ -1,0 +1,155 @@
+//! Which connections a staged policy has a say in, and whether it is what decides.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use palisade_rules::analysis::StepReport;
+use palisade_rules::evaluate::Verdict;
+use palisade_rules::net::Direction;
+use palisade_rules::resource::{Policy, PolicyStage, StagedAction};
+use palisade_rules::world::EndpointId;
+
+use super::since;
+use crate::apply::{EndpointKey, Generation, StagedSince};
+use crate::flows::attribute::Attribution;
+use crate::flows::observe::Connection;
+
+/// A staged policy, and where it has a say.
+pub(super) struct Concern<'p> {
+    /// Since when it is staged as it is.
+    pub(super) since: StagedSince,
+    /// Its endpoints.
+    pub(super) endpoints: &'p BTreeSet<EndpointId>,
+    policy: &'p Policy,
+    /// What says where it speaks: itself, or what it deletes.
+    meant: &'p Policy,
+    keys: BTreeSet<Arc<EndpointKey>>,
+}
+
+/// The verdicts that matter of an attribution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Said {
+    pub(super) action: Verdict,
+    pub(super) pending_action: Verdict,
+    pub(super) pending_without_net: Verdict,
+}
+
+impl Said {
+    pub(super) fn of(attribution: &Attribution) -> Self {
+        Said {
+            action: attribution.action,
+            pending_action: attribution.pending_action,
+            pending_without_net: attribution.pending_without_net,
+        }
+    }
+
+    pub(super) fn would_allow(self, count: u64) -> u64 {
+        if self.pending_action == Verdict::Allow {
+            count
+        } else {
+            0
+        }
+    }
+
+    pub(super) fn would_deny(self, count: u64) -> u64 {
+        self.changes_to_deny(self.pending_action, count)
+    }
+
+    pub(super) fn would_deny_without_net(self, count: u64) -> u64 {
+        self.changes_to_deny(self.pending_without_net, count)
+    }
+
+    fn changes_to_deny(self, pending: Verdict, count: u64) -> u64 {
+        if self.action == Verdict::Allow && pending == Verdict::Deny {
+            count
+        } else {
+            0
+        }
+    }
+}
+
+impl<'p> Concern<'p> {
+    pub(super) fn new(
+        generation: &'p Generation,
+        policy: &'p Policy,
+        endpoints: &'p BTreeSet<EndpointId>,
+    ) -> Self {
+        let mut policies = generation.snapshot.policies.iter();
+        let deleted = policies.find(|other| {
+            policy.staged == Some(StagedAction::Delete) && other.staged.is_none() && other.id == policy.id
+        });
+        let key = |id: &EndpointId| Arc::new(EndpointKey::from(generation.worlds.endpoint(*id)));
+        Concern {
+            since: since(generation, policy),
+            endpoints,
+            policy,
+            meant: deleted.unwrap_or(policy),
+            keys: endpoints.iter().map(key).collect(),
+        }
+    }
+
+    /// Whether it is asked about connections of this direction.
+    pub(super) fn governs(&self, direction: Direction) -> bool {
+        match direction {
+            Direction::Ingress => self.meant.types.ingress,
+            Direction::Egress => self.meant.types.egress,
+        }
+    }
+
+    /// Whether it is asked about what only goes through the host.
+    pub(super) fn applies_on_forward(&self) -> bool {
+        !matches!(
+            self.meant.stage,
+            PolicyStage::Normal {
+                apply_on_forward: false
+            }
+        )
+    }
+
+    /// Whether it may have a say in a connection.
+    pub(super) fn is_asked(&self, connection: &Connection) -> bool {
+        self.governs(connection.direction)
+            && (!connection.forwarded || self.applies_on_forward())
+            && self.keys.contains(&connection.endpoint)
+    }
+
+    /// The step by which it has a part in the verdict: in the pending world, or there without the safety net; for a
+    /// staged Delete, in the enforced world. The end of a tier speaks for each policy that is staged in the tier, and a
+    /// Pass for whoever passed, where that makes a deny of an allow.
+    pub(super) fn spoke<'a>(&self, attribution: &'a Attribution) -> Option<&'a StepReport> {
+        let traces = &attribution.policies;
+        let deletes = self.policy.staged == Some(StagedAction::Delete);
+        let (with, without) = if deletes {
+            (&traces.enforced, &traces.enforced_without_safety_net)
+        } else {
+            (&traces.pending, &traces.pending_without_safety_net)
+        };
+        let [with, without] = [with.as_slice(), without.as_deref().unwrap_or_default()];
+        let decided = |steps: &'a [StepReport]| steps.last().filter(|step| self.is_ours(step));
+        let said = Said::of(attribution);
+        let had_a_part = |steps: &'a [StepReport]| {
+            let passed = steps.iter().any(|step| self.is_ours(step));
+            let last = steps.last()?;
+            let ends = last.kind == "EndOfTier" && last.tier == self.policy.tier && !deletes;
+            (ends || passed).then_some(last)
+        };
+        decided(with)
+            .or_else(|| decided(without))
+            .or_else(|| had_a_part(with).filter(|_| said.would_deny(1) > 0))
+            .or_else(|| had_a_part(without).filter(|_| said.would_deny_without_net(1) > 0))
+    }
+
+    fn is_ours(&self, step: &StepReport) -> bool {
+        let policy = self.policy;
+        let kind = if policy.staged == Some(StagedAction::Delete) {
+            policy.id.kind.as_str()
+        } else {
+            policy.written_kind()
+        };
+        let (named, namespace, name) = match &step.trigger {
+            Some(trigger) => (&trigger.kind, &trigger.namespace, &trigger.name),
+            None => (&step.kind, &step.namespace, &step.name),
+        };
+        named == kind && *namespace == policy.id.namespace && *name == policy.id.name
+    }
+}
