@@ -128,6 +128,8 @@ pub(super) enum Command {
     Staged(StagedArgs),
     /// Flow records: who connected to whom, and both verdicts
     Flows(Box<FlowsArgs>),
+    /// A live view: rules, staged policies and flows
+    Top(TopArgs),
     /// Would this connection be allowed, in both worlds, and why
     Explain(ExplainArgs),
     /// Who reaches whom, in both worlds
@@ -533,6 +535,13 @@ pub(super) struct SchemaArgs {
     /// Only this kind
     #[arg(value_parser = schema::kinds(), ignore_case = true, hide_possible_values = true)]
     pub(super) kind: Option<&'static Kind>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TopArgs {
+    /// How long a policy must have been observed to be called ready
+    #[arg(long, value_name = "TIME", default_value = "24h", value_parser = seconds)]
+    pub(super) evidence: Duration,
 }
 
 /// `palisade demo`.

@@ -26,6 +26,7 @@ mod selector;
 mod show;
 mod staged;
 mod test;
+mod top;
 mod watch;
 
 use std::future::Future;
@@ -94,6 +95,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Endpoints(from) => online(show::endpoints(&client, &from, output.usual()?)),
         Command::Staged(args) => online(staged::run(&client, &args, output.usual()?)),
         Command::Flows(args) => online(flows::run(&client, &args, output.usual()?)),
+        Command::Top(args) => output.none().and_then(|()| online(top::run(&client, &args))),
         Command::Explain(args) => online(explain::run(&client, &args, output.usual()?)),
         Command::Matrix(args) => online(matrix::run(&client, &args, output)),
         Command::Diff(args) => online(diff::run(&client, &args, output)),
