@@ -60,9 +60,13 @@ fn report(daemon: &Daemon, evidence: &str, evaluated: u64) -> anyhow::Result<Val
     })
 }
 
+/// The reasons, but for whose sockets they are about: that may be found out later.
 fn reasons(judgement: &Value) -> Vec<&str> {
     let reasons = judgement["reasons"].as_array().into_iter().flatten();
-    reasons.filter_map(Value::as_str).collect()
+    reasons
+        .filter_map(Value::as_str)
+        .filter_map(|reason| reason.split("; ").next())
+        .collect()
 }
 
 #[test]
