@@ -215,7 +215,8 @@ fn it_shows_what_happens_and_does_what_keys_say() -> anyhow::Result<()> {
     top.shows_no("any of them closes this")?;
 
     top.press("3/9090")?;
-    top.shows(&["/9090_", " 3 flows: 1, by newest, with \"9090\""])?;
+    top.shows(&["/9090_", ", by newest, with \"9090\"", "tcp 9090"])?;
+    top.shows_no("tcp 8080")?;
     top.press("\r\x1b")?;
     top.shows_no("with \"9090\"")?;
     top.press("p")?;

@@ -231,7 +231,7 @@ static FIELDS: [Column; 10] = [
     Column::new("FROM", 12, |record| from(record)).usual(20),
     Column::new("TO", 12, |record| to(record)).usual(20),
     Column::new("PORT", 8, |record| port(&record.proto, record.dest_port)).usual(9),
-    Column::new("COUNT", 5, |record| record.evaluated.to_string()).right(),
+    Column::new("PACKETS", 7, |record| packets(record).to_string()).right(),
     Column::new("VERDICT", 16, |record| verdict(record).to_owned()),
     Column::new("DIRECTION", 9, |record| record.direction.clone()).spare(3),
     Column::new("OWNER", 12, |record| owners(record))
@@ -249,9 +249,7 @@ const COLUMNS: [output::Column<Arc<FlowRecord>>; 16] = [
     ("TO", |record| to(record)),
     ("PROTO", |record| record.proto.clone()),
     ("PORT", |record| record.dest_port.to_string()),
-    ("PACKETS", |record| {
-        (record.packets_in + record.packets_out).to_string()
-    }),
+    ("PACKETS", |record| packets(record).to_string()),
     ("ACTION", |record| record.action.clone()),
     ("PENDING", |record| pending(record)),
     ("BECAUSE", |record| because(record)),
@@ -294,6 +292,11 @@ pub(super) fn verdict(record: &FlowRecord) -> &'static str {
         ("deny", _, _) => "deny",
         _ => "allow",
     }
+}
+
+/// In both directions.
+pub(super) fn packets(record: &FlowRecord) -> u64 {
+    record.packets_in + record.packets_out
 }
 
 fn owners(record: &FlowRecord) -> String {

@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Clear, Paragraph, Row, Table, TableState, Wrap};
 
 use super::state::{Pane, Rate, State};
-use crate::cli::flows::{because, clock, named, verdict};
+use crate::cli::flows::{because, clock, named, packets, verdict};
 use crate::cli::staged::port;
 use crate::flows::record::FlowRecord;
 use crate::flows::report::{StagedReport, Verdict};
@@ -299,7 +299,7 @@ fn flows(frame: &mut Frame<'_>, state: &State, at: &mut TableState, area: Rect, 
             Cell::from(named(flow.source_namespace.as_ref(), &flow.source_name)),
             Cell::from(named(flow.dest_namespace.as_ref(), &flow.dest_name)),
             Cell::from(port(&flow.proto, flow.dest_port)),
-            right(&flow.evaluated.to_string(), 6),
+            right(&packets(flow).to_string(), 8),
             coloured(verdict(flow), look),
         ];
         if is_wide {
@@ -318,7 +318,7 @@ fn flows(frame: &mut Frame<'_>, state: &State, at: &mut TableState, area: Rect, 
         ("FROM", Constraint::Fill(1)),
         ("TO", Constraint::Fill(1)),
         ("PORT", Constraint::Length(10)),
-        (" COUNT", Constraint::Length(6)),
+        (" PACKETS", Constraint::Length(8)),
         ("VERDICT", Constraint::Length(16)),
         because,
     ];

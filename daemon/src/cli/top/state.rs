@@ -7,6 +7,7 @@ use std::time::Duration;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::api::types::Status;
+use crate::cli::flows::{packets, verdict};
 use crate::flows::record::{CounterRow, FlowRecord};
 use crate::flows::report::{StagedReport, Verdict};
 
@@ -334,10 +335,11 @@ impl State {
             .filter(|rate| wants(&[rate.world(), &rate.row.direction, &rate.what(), &rate.row.action]))
             .collect();
         match self.order(Pane::Rules) {
+            // Those that stand still by what they have counted.
             Order::Rate => rates.sort_by(|a, b| {
-                b.per_second
-                    .unwrap_or(0.0)
-                    .total_cmp(&a.per_second.unwrap_or(0.0))
+                let [of_a, of_b] = [a, b].map(|rate| rate.per_second.unwrap_or(0.0));
+                let packets = b.row.packets_total.cmp(&a.row.packets_total);
+                of_b.total_cmp(&of_a).then(packets)
             }),
             Order::Count => rates.sort_by_key(|rate| std::cmp::Reverse(rate.row.packets_total)),
             _ => {}
@@ -374,12 +376,11 @@ impl State {
         let mut flows: Vec<&Arc<FlowRecord>> = shown
             .filter(|flow| {
                 let [proto, port] = [&flow.proto, &flow.dest_port.to_string()];
-                let verdict = crate::cli::flows::verdict(flow);
-                wants(&[&flow.source_name, &flow.dest_name, proto, port, verdict])
+                wants(&[&flow.source_name, &flow.dest_name, proto, port, verdict(flow)])
             })
             .collect();
         if self.order(Pane::Flows) == Order::Count {
-            flows.sort_by_key(|flow| std::cmp::Reverse(flow.evaluated));
+            flows.sort_by_key(|flow| std::cmp::Reverse(packets(flow)));
         }
         flows
     }
