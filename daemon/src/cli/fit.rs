@@ -82,8 +82,13 @@ impl<'f, T> Layout<'f, T> {
             let cells = rows.iter().map(|row| length(&(field.cell)(row)));
             cells.max().unwrap_or(field.usual).max(length(field.heading))
         };
-        let mut columns: Vec<(&Field<T>, usize)> =
-            fields.iter().map(|field| (field, natural(field))).collect();
+        // A column that may go and says nothing goes first of all.
+        let says = |field: &&Field<T>| {
+            let mut cells = rows.iter().map(|row| (field.cell)(row));
+            field.spare == 0 || rows.is_empty() || cells.any(|cell| !matches!(cell.as_str(), "" | "-"))
+        };
+        let telling = fields.iter().filter(says);
+        let mut columns: Vec<(&Field<T>, usize)> = telling.map(|field| (field, natural(field))).collect();
         let Some(width) = width else {
             return Layout { columns, cuts: false };
         };
@@ -204,6 +209,14 @@ mod tests {
         assert_eq!(
             table(&ROWS, &FIELDS, Some(18)),
             "NAME         COUNT\nfrontend-e…      7\ndb           12345\n"
+        );
+    }
+
+    #[test]
+    fn a_column_that_says_nothing_is_left_out() {
+        assert_eq!(
+            table(&[("db", 1, "-")], &FIELDS, None),
+            "NAME  COUNT\ndb        1\n"
         );
     }
 

@@ -74,7 +74,9 @@ fn text(report: &StagedReport, width: Option<usize>) -> String {
         }
     ));
     text += &line(&report.source);
-    text += &line(&evaluations(report));
+    for said in evaluations(report) {
+        text += &line(&said);
+    }
     text += &line(
         &report
             .live
@@ -159,34 +161,43 @@ fn judgement(what: &str, judgement: &Judgement, told: &[String], width: Option<u
     text
 }
 
-fn evaluations(report: &StagedReport) -> String {
-    let mut text = format!("{} evaluated", connections(report.evaluated));
+/// What was evaluated, and when.
+fn evaluations(report: &StagedReport) -> Vec<String> {
+    let mut lines = vec![format!(
+        "{} evaluated, {} would be allowed",
+        connections(report.evaluated),
+        report.would_allow
+    )];
     if let (Some(first), Some(last)) = (report.first_seen, report.last_seen) {
-        text += &format!(
-            ", {} would be allowed; first seen {}, last seen {}",
-            report.would_allow,
+        lines.push(format!(
+            "first seen {}, last seen {}",
             moment(first),
             moment(last)
-        );
-        let new = if report.safety_net {
-            report.new_in_last_hour.would_deny_without_safety_net
-        } else {
-            report.new_in_last_hour.would_deny
-        };
-        text += &format!("; {new} kinds of denials are new in the last hour");
+        ));
     }
-    text
+    let new = report.new_in_last_hour;
+    for (count, what) in [
+        (new.would_deny, "would be denied"),
+        (
+            new.would_deny_without_safety_net,
+            "would be denied without the safety net",
+        ),
+    ] {
+        // Without a net, both are the same.
+        if count > 0 && (report.safety_net || what == "would be denied") {
+            lines.push(format!("new in the last hour: {count} of the flows that {what}"));
+        }
+    }
+    lines
 }
 
 fn live(live: &LiveConnections) -> String {
-    match live.never_evaluated {
-        0 => format!(
-            "{} live connections, all of them like those evaluated",
-            live.connections
-        ),
-        never => format!(
-            "{} live connections, {never} never evaluated, {} of these would be denied if opened again, {} without the net",
-            live.connections, live.would_deny, live.would_deny_without_safety_net
+    match (live.connections, live.never_evaluated) {
+        (0, _) => "no live connections at its endpoints".to_owned(),
+        (all, 0) => format!("{all} live connections, all of them like those evaluated"),
+        (all, never) => format!(
+            "{all} live connections, {never} never evaluated; of these {} would be denied if opened again, {} without the safety net",
+            live.would_deny, live.would_deny_without_safety_net
         ),
     }
 }
@@ -230,11 +241,11 @@ const FLOW_FIELDS: [OfFlow; 10] = [
     OfFlow::new("OWNER", 12, |flow| {
         flow.owners.first().map_or_else(|| "-".to_owned(), Owner::phrase)
     })
-    .spare(2),
+    .spare(1),
     OfFlow::new("DIRECTION", 9, |flow| flow.direction.clone()).spare(5),
     OfFlow::new("FIRST SEEN", 23, |flow| moment(flow.first_seen)).spare(4),
     OfFlow::new("LAST SEEN", 23, |flow| moment(flow.last_seen)).spare(3),
-    OfFlow::new("BECAUSE", 16, |flow| flow.because.clone()).spare(1),
+    OfFlow::new("BECAUSE", 16, |flow| flow.because.clone()).spare(2),
 ];
 
 type OfCounter = fit::Field<CounterRow>;
