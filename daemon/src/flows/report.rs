@@ -199,7 +199,7 @@ pub fn staged_reports(observed: &Observed<'_>, evidence: Duration) -> Vec<Staged
             match &alive {
                 Ok(alive) => {
                     let concern = Concern::new(generation, policy, endpoints);
-                    report.live = Some(alive::look(observed, &concern, alive));
+                    report.live = Some(alive::look(observed, &concern, alive, &mut decided));
                 }
                 Err(error) => report
                     .notes

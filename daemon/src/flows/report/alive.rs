@@ -7,13 +7,13 @@ use palisade_rules::analysis::Side;
 use palisade_rules::analysis::connections::{Ends, ends};
 use palisade_rules::evaluate::Packet;
 use palisade_rules::net::{Direction, Protocol};
-use palisade_rules::world::{EndpointId, EndpointKind, WorldKind};
+use palisade_rules::world::{EndpointId, EndpointKind, WorldKind, Worlds};
 use serde::{Deserialize, Serialize};
 
-use super::Observed;
 use super::concerns::{Concern, Said};
+use super::{Decided, Observed};
 use crate::apply::{EndpointKey, Generation};
-use crate::flows::attribute::{attribute, parties};
+use crate::flows::attribute::{Attribution, attribute, parties};
 use crate::flows::observe::Connection;
 use crate::live::Alive;
 
@@ -78,15 +78,44 @@ pub(super) fn group(generation: &Generation, alive: &Alive) -> Groups {
     groups
 }
 
+/// What makes connections alike: their ends by name, port, and verdicts. Of those alike only some are kept apart.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Like {
+    direction: Direction,
+    from: String,
+    to: String,
+    protocol: Protocol,
+    port: u16,
+    said: Said,
+}
+
+impl Like {
+    fn of(worlds: &Worlds, connection: &Connection, attribution: &Attribution) -> Self {
+        let (source, destination) = parties(worlds, connection);
+        Like {
+            direction: connection.direction,
+            from: source.to_string(),
+            to: destination.to_string(),
+            protocol: connection.packet.protocol,
+            port: connection.packet.destination_port,
+            said: Said::of(attribution),
+        }
+    }
+}
+
 /// What a policy has never been asked about.
-pub(super) fn look(observed: &Observed<'_>, concern: &Concern<'_>, groups: &Groups) -> LiveConnections {
+pub(super) fn look<'o>(
+    observed: &Observed<'o>,
+    concern: &Concern<'_>,
+    groups: &Groups,
+    decided: &mut Decided<'o>,
+) -> LiveConnections {
     let worlds = &observed.generation.worlds;
-    // By what the observations know of them: the source port may have been left out.
-    let seen: BTreeSet<(Direction, Packet)> = observed
+    let seen: BTreeSet<Like> = observed
         .kept
         .since(concern.since.generation)
         .filter(|(connection, _)| concern.is_asked(connection))
-        .map(|(connection, _)| (connection.direction, connection.packet))
+        .filter_map(|(connection, _)| Some(Like::of(worlds, connection, decided.of(worlds, connection)?)))
         .collect();
     let mut found = LiveConnections::default();
     let mut flows: BTreeMap<LiveFlow, u64> = BTreeMap::new();
@@ -105,10 +134,8 @@ pub(super) fn look(observed: &Observed<'_>, concern: &Concern<'_>, groups: &Grou
             continue;
         }
         found.connections += count;
-        let was_seen = |(connection, _): &(&Connection, _)| {
-            let packet = connection.packet;
-            seen.contains(&(connection.direction, packet))
-                || seen.contains(&(connection.direction, without_source_port(packet)))
+        let was_seen = |(connection, attribution): &(&Connection, Attribution)| {
+            seen.contains(&Like::of(worlds, connection, attribution))
         };
         if attributed.iter().any(was_seen) {
             continue;
