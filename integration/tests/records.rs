@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use boon::{Compiler, SchemaIndex, Schemas};
-use palisade_integration::{Daemon, Setup, ThreeHosts, eventually, examples};
+use palisade_integration::{Daemon, Setup, ThreeHosts, eventually, examples, palisade};
 use serde_json::Value;
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -121,6 +121,16 @@ fn the_sample_is_what_the_schema_says() -> anyhow::Result<()> {
     wrong[0] = records[0].clone();
     wrong[0]["unheard_of"] = 1.into();
     assert!(validator.check(&wrong).is_err());
+    Ok(())
+}
+
+#[test]
+fn the_schema_is_printed() -> anyhow::Result<()> {
+    let printed = std::process::Command::new(palisade()?)
+        .args(["schema", "--records", "-o", "json"])
+        .output()?;
+    let printed: Value = serde_json::from_slice(&printed.stdout)?;
+    assert_eq!(printed, schema()?);
     Ok(())
 }
 
