@@ -71,7 +71,7 @@ fn status() -> Event {
         "last_reload": {"at": "2026-11-23T01:00:00Z", "ok": true, "error": null}, "enforced_policies": 1,
         "staged_policies": 2, "safety_net": true, "table": {"chains": 1, "rules": 1, "sets": 0, "counters": 3},
         "flows": {"file": "/var/log/palisade/flows.jsonl", "nflog_group": 5, "reading": true,
-            "missing": {"lost": 4, "unreadable": 0, "folded": 0}, "not_written": 0},
+            "missing": {"lost": 4, "unreadable": 0, "folded": 0}, "not_written": 0, "sinks": []},
     });
     Event::Status(Box::new(serde_json::from_value(status).unwrap()))
 }
