@@ -11,26 +11,13 @@ use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use palisade::lab::{Host, Network};
-use palisade_integration::{Daemon, Setup, eventually, nft};
+use palisade_integration::{Daemon, Pair, eventually, nft};
 use serde_json::Value;
 
 const RATE: u32 = 100_000;
 const SECONDS: u32 = 4;
 const ROUNDS: usize = 5;
 const PATIENCE: Duration = Duration::from_mins(2);
-
-const STAGED: &str = "
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {name: server-eth0, labels: {app: server}}
-spec: {node: server, interfaceName: eth0, profiles: [projectcalico-default-allow]}
----
-apiVersion: projectcalico.org/v3
-kind: StagedGlobalNetworkPolicy
-metadata: {name: lockdown}
-spec: {selector: app == 'server', types: [Ingress], ingress: [{action: Allow, protocol: TCP, destination: {ports: [7]}}]}
-";
 
 fn main() -> anyhow::Result<()> {
     let is_bench = std::env::args().any(|argument| argument == "--bench");
@@ -45,40 +32,21 @@ fn main() -> anyhow::Result<()> {
     idle(if is_bench { 30 } else { 1 })
 }
 
-/// A server and a client.
-struct Pair(Network);
+/// A server and a client, and what is sent from one to the other.
+struct Load(Pair);
 
-impl Pair {
+impl Load {
+    /// What is offered is more than a table of connections holds: they are forgotten as soon as can be.
     fn new() -> anyhow::Result<Self> {
-        let network = Network::builder()
-            .host("server", ["10.9.0.1/16"])
-            .host("client", ["10.9.0.2/16"])
-            .build()?;
-        // What is offered is more than a table of connections holds: they are forgotten as soon as can be.
-        network.host("server").namespace().run(|| {
-            let timeout = "/proc/sys/net/netfilter/nf_conntrack_udp_timeout";
-            std::fs::write(timeout, "1")
-        })??;
-        Ok(Pair(network))
-    }
-
-    fn server(&self) -> &Host {
-        self.0.host("server")
-    }
-
-    fn client(&self) -> &Host {
-        self.0.host("client")
-    }
-
-    fn daemon(&self, flows: &str) -> anyhow::Result<Daemon> {
-        let setup = Setup::new("server").resource("staged.yaml", STAGED);
-        Daemon::start_with_flows(self.server(), &setup, flows)
+        let pair = Pair::new()?;
+        pair.forget_quickly()?;
+        Ok(Load(pair))
     }
 
     /// The profile's counter, as the kernel has it: connections accepted.
     fn accepted(&self) -> anyhow::Result<u64> {
         let listed = nft(
-            self.server().namespace(),
+            self.0.server().namespace(),
             &["-j", "list", "counter", "inet", "palisade", ACCEPTED],
             "",
         )?;
@@ -99,8 +67,8 @@ impl Pair {
 
     /// Sends first packets, at most so many a second: from many sockets, to many ports.
     fn send(&self, rate: u32, most: u64, ports: u16, senders: &[IpAddr]) -> anyhow::Result<u64> {
-        let to = self.server().ipv4();
-        let sent = self.client().namespace().run(|| -> std::io::Result<u64> {
+        let to = self.0.server().ipv4();
+        let sent = self.0.client().namespace().run(|| -> std::io::Result<u64> {
             let started = Instant::now();
             let mut sent = 0_u64;
             'sending: loop {
@@ -128,16 +96,16 @@ impl Pair {
 const ACCEPTED: &str = "profile/projectcalico-default-allow/in";
 
 fn flood(rate: u32, rounds: usize) -> anyhow::Result<()> {
-    let (with, without) = (Pair::new()?, Pair::new()?);
-    let daemon = with.daemon("")?;
+    let (with, without) = (Load::new()?, Load::new()?);
+    let daemon = with.0.daemon("")?;
     let mut listing = daemon.listing()?;
     listing = listing
         .lines()
         .filter(|line| !line.contains(" log prefix "))
         .fold(String::new(), |text, line| text + line + "\n");
-    nft(without.server().namespace(), &["-f", "-"], &listing)?;
+    nft(without.0.server().namespace(), &["-f", "-"], &listing)?;
     let mut rates: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
-    let sender = [with.client().ipv4()];
+    let sender = [with.0.client().ipv4()];
     for _ in 0..rounds {
         for (rates, pair) in rates.iter_mut().zip([&without, &with]) {
             let started = Instant::now();
@@ -185,17 +153,19 @@ fn lost(daemon: &Daemon) -> anyhow::Result<u64> {
 }
 
 fn many_flows(flows: u64, interval: &str) -> anyhow::Result<()> {
-    let pair = Pair::new()?;
+    let load = Load::new()?;
     let ports = 50_000;
-    let mut senders = vec![pair.client().ipv4()];
+    let mut senders = vec![load.0.client().ipv4()];
     for last in 1..flows.div_ceil(u64::from(ports)) {
         let address = format!("10.9.1.{last}");
-        pair.client().add_address("eth0", &format!("{address}/16"))?;
+        load.0.client().add_address("eth0", &format!("{address}/16"))?;
         senders.push(address.parse()?);
     }
-    let daemon = pair.daemon(&format!("includeAddresses: true, interval: {interval}"))?;
+    let daemon = load
+        .0
+        .daemon(&format!("includeAddresses: true, interval: {interval}"))?;
     let before = resident(&daemon, "VmRSS")?;
-    pair.send(RATE, flows, ports, &senders)?;
+    load.send(RATE, flows, ports, &senders)?;
     let last = eventually(PATIENCE, || {
         let records = daemon.records()?;
         let most = records.into_iter().filter(|record| record["type"] == "interval");

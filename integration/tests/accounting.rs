@@ -7,90 +7,27 @@ use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
-use palisade::lab::{Host, Network};
-use palisade_integration::{Daemon, Setup, eventually};
+use palisade_integration::{Daemon, Pair, eventually};
 use serde_json::Value;
 
 /// Many flow intervals.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Everything but TCP 7 is denied in the pending world; nothing is in force.
-const STAGED: &str = "
-apiVersion: projectcalico.org/v3
-kind: HostEndpoint
-metadata: {name: server-eth0, labels: {app: server}}
-spec: {node: server, interfaceName: eth0, profiles: [projectcalico-default-allow]}
----
-apiVersion: projectcalico.org/v3
-kind: StagedGlobalNetworkPolicy
-metadata: {name: lockdown}
-spec:
-  selector: app == 'server'
-  types: [Ingress]
-  ingress:
-    - {action: Allow, protocol: TCP, destination: {ports: [7]}}
-";
-
-struct Pair {
-    network: Network,
-}
-
-impl Pair {
-    fn new() -> anyhow::Result<Self> {
-        let network = Network::builder()
-            .host("server", ["10.9.0.1/16", "fd00:9::1/64"])
-            .host("client", ["10.9.0.2/16", "fd00:9::2/64"])
-            .build()?;
-        Ok(Pair { network })
-    }
-
-    fn server(&self) -> &Host {
-        self.network.host("server")
-    }
-
-    fn client(&self) -> &Host {
-        self.network.host("client")
-    }
-
-    fn daemon(&self, config: &str) -> anyhow::Result<Daemon> {
-        let setup = Setup::new("server")
-            .resource("staged.yaml", STAGED)
-            .config(config);
-        Daemon::start_with_flows(self.server(), &setup, "records: all")
-    }
-
-    /// Sends one datagram from each of so many sockets to each of these ports of the server.
-    fn datagrams(&self, sockets: usize, ports: Range<u16>) -> anyhow::Result<u64> {
-        let to = self.server().ipv4();
-        let sent = self.client().namespace().run(|| -> std::io::Result<u64> {
-            let mut sent = 0;
-            for _ in 0..sockets {
-                let socket = UdpSocket::bind("0.0.0.0:0")?;
-                for port in ports.clone() {
-                    socket.send_to(b"x", SocketAddr::new(to, port))?;
-                    sent += 1;
-                }
+/// Sends one datagram from each of so many sockets to each of these ports of the server.
+fn datagrams(pair: &Pair, sockets: usize, ports: Range<u16>) -> anyhow::Result<u64> {
+    let to = pair.server().ipv4();
+    let sent = pair.client().namespace().run(|| -> std::io::Result<u64> {
+        let mut sent = 0;
+        for _ in 0..sockets {
+            let socket = UdpSocket::bind("0.0.0.0:0")?;
+            for port in ports.clone() {
+                socket.send_to(b"x", SocketAddr::new(to, port))?;
+                sent += 1;
             }
-            Ok(sent)
-        })?;
-        Ok(sent?)
-    }
-
-    /// Connections end in conntrack a second after their last packet.
-    fn forget_quickly(&self) -> anyhow::Result<()> {
-        let timeouts = [
-            "udp_timeout",
-            "udp_timeout_stream",
-            "tcp_timeout_time_wait",
-            "tcp_timeout_close",
-        ];
-        self.server().namespace().run(|| {
-            timeouts.into_iter().try_for_each(|timeout| {
-                std::fs::write(format!("/proc/sys/net/netfilter/nf_conntrack_{timeout}"), "1")
-            })
-        })??;
-        Ok(())
-    }
+        }
+        Ok(sent)
+    })?;
+    Ok(sent?)
 }
 
 /// What deciding counters say, as the kernel has them: failsafes, rules in force, profiles.
@@ -141,8 +78,8 @@ fn add_up(daemon: &Daemon) -> anyhow::Result<Vec<Value>> {
 #[test]
 fn every_first_packet_of_a_flood_is_in_a_record() -> anyhow::Result<()> {
     let pair = Pair::new()?;
-    let daemon = pair.daemon("safetyNet: false")?;
-    let sent = pair.datagrams(40, 12_000..13_000)?;
+    let daemon = pair.daemon("records: all")?;
+    let sent = datagrams(&pair, 40, 12_000..13_000)?;
     let records = add_up(&daemon)?;
     assert!(sum(&records, "evaluated") >= sent, "{sent} were sent");
     let last = last_interval(&records)?;
@@ -156,14 +93,14 @@ fn every_first_packet_of_a_flood_is_in_a_record() -> anyhow::Result<()> {
 #[test]
 fn what_the_kernel_cannot_hand_over_is_counted_as_lost() -> anyhow::Result<()> {
     let pair = Pair::new()?;
-    let daemon = pair.daemon("safetyNet: false")?;
-    pair.datagrams(1, 7..8)?;
+    let daemon = pair.daemon("records: all")?;
+    datagrams(&pair, 1, 7..8)?;
     daemon.signal(Signal::SIGSTOP)?;
     // More than the socket's buffer holds.
-    pair.datagrams(400, 1_000..1_500)?;
+    datagrams(&pair, 400, 1_000..1_500)?;
     daemon.signal(Signal::SIGCONT)?;
     // A loss shows when the next packet comes.
-    pair.datagrams(1, 7..8)?;
+    datagrams(&pair, 1, 7..8)?;
     let records = add_up(&daemon)?;
     let lost: u64 = records
         .iter()
@@ -178,16 +115,16 @@ fn what_the_kernel_cannot_hand_over_is_counted_as_lost() -> anyhow::Result<()> {
 #[test]
 fn a_reload_under_load_loses_no_packet_of_the_account() -> anyhow::Result<()> {
     let pair = Pair::new()?;
-    let daemon = pair.daemon("safetyNet: false")?;
+    let daemon = pair.daemon("records: all")?;
     std::thread::scope(|scope| -> anyhow::Result<()> {
         let load = scope.spawn(|| -> anyhow::Result<()> {
             for _ in 0..20 {
-                pair.datagrams(10, 10_000..10_200)?;
+                datagrams(&pair, 10, 10_000..10_200)?;
             }
             Ok(())
         });
         for order in 1..=5 {
-            let text = STAGED.replace("selector: app", &format!("order: {order}\n  selector: app"));
+            let text = Pair::lockdown().replace("selector: app", &format!("order: {order}\n  selector: app"));
             daemon.apply("staged.yaml", &text)?;
         }
         load.join().expect("the load panicked")
@@ -201,7 +138,7 @@ fn flows_have_the_traffic_the_end_and_the_owners_of_their_connections() -> anyho
     const SENT: usize = 300_000;
     let pair = Pair::new()?;
     pair.forget_quickly()?;
-    let daemon = pair.daemon("safetyNet: false")?;
+    let daemon = pair.daemon("records: all")?;
     let to = SocketAddr::new(pair.server().ipv4(), 7);
     let listener = pair.server().namespace().run(|| TcpListener::bind(to))??;
     let mut outgoing = pair.client().namespace().run(|| TcpStream::connect(to))??;
@@ -253,9 +190,8 @@ fn flows_have_the_traffic_the_end_and_the_owners_of_their_connections() -> anyho
 #[test]
 fn addresses_are_recorded_on_request() -> anyhow::Result<()> {
     let pair = Pair::new()?;
-    let setup = Setup::new("server").resource("staged.yaml", STAGED);
-    let daemon = Daemon::start_with_flows(pair.server(), &setup, "includeAddresses: true, records: all")?;
-    pair.datagrams(1, 9..10)?;
+    let daemon = pair.daemon("includeAddresses: true, records: all")?;
+    datagrams(&pair, 1, 9..10)?;
     let from: IpAddr = pair.client().ipv4();
     eventually(PATIENCE, || {
         let records = daemon.records()?;

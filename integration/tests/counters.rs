@@ -2,7 +2,6 @@
 //! what palisade shows. Needs root.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::thread;
@@ -11,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context, ensure};
 use nix::sys::signal::Signal;
 use palisade::lab::Host;
-use palisade_integration::{Daemon, Setup, ThreeHosts, UDP_PORT, eventually, examples, palisade};
+use palisade_integration::{Daemon, Disk, Setup, ThreeHosts, UDP_PORT, eventually, examples, palisade};
 use serde_json::Value;
 
 /// Several flow intervals.
@@ -438,43 +437,15 @@ fn a_damaged_history_is_told_and_set_aside() -> anyhow::Result<()> {
     assert_totals(&backend, (20, 0))
 }
 
-/// A file system without any room, unmounted when dropped.
-struct FullDisk(PathBuf);
-
-impl FullDisk {
-    fn mount(at: &Path) -> anyhow::Result<Self> {
-        let options = ["-t", "tmpfs", "-o", "size=64k", "tmpfs"];
-        let status = Command::new("mount").args(options).arg(at).status()?;
-        ensure!(
-            status.success(),
-            "cannot mount a tmpfs at {}: {status}",
-            at.display()
-        );
-        let disk = FullDisk(at.to_owned());
-        std::fs::write(disk.filling(), vec![0; 64 << 10])?;
-        Ok(disk)
-    }
-
-    fn make_room(&self) -> anyhow::Result<()> {
-        Ok(std::fs::remove_file(self.filling())?)
-    }
-
-    fn filling(&self) -> PathBuf {
-        self.0.join("filling")
-    }
-}
-
-impl Drop for FullDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
+/// The size of a disk that is full, in kilobytes.
+const FULL: usize = 64;
 
 #[test]
 fn a_full_disk_changes_nothing_in_the_kernel() -> anyhow::Result<()> {
     let hosts = ThreeHosts::new()?;
     let mut backend = watched(&hosts)?;
-    let disk = FullDisk::mount(&backend.state(""))?;
+    let disk = Disk::mount(&backend.state(""), FULL)?;
+    std::fs::write(backend.state("filling"), vec![0; FULL << 10])?;
     Sender::send(&hosts, UDP_PORT, 20)?;
     assert_totals(&backend, (20, 0))?;
     eventually(PATIENCE, || {
@@ -492,7 +463,7 @@ fn a_full_disk_changes_nothing_in_the_kernel() -> anyhow::Result<()> {
     let said = backend.log().matches("totals of counters cannot be kept").count();
     assert_eq!(said, 1, "once is enough:\n{}", backend.log());
 
-    disk.make_room()?;
+    disk.grow(16 * FULL)?;
     backend.terminate()?;
     assert!(
         backend.log().contains("counters.jsonl again"),

@@ -1,11 +1,13 @@
 //! What goes wrong around the daemon costs what it must, and is said. Needs root.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use palisade_integration::{DENIED_PORTS, Daemon, Setup, ThreeHosts, denied, eventually, examples, palisade};
+use palisade_integration::{
+    DENIED_PORTS, Daemon, Disk, Setup, ThreeHosts, denied, eventually, examples, palisade,
+};
 
 /// Several flow intervals.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -93,41 +95,11 @@ fn the_last_packets_before_a_stop_are_in_the_records() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A file system with room for some records, unmounted when dropped.
-struct SmallDisk(PathBuf);
-
-impl SmallDisk {
-    fn mount(at: &Path) -> anyhow::Result<Self> {
-        let options = ["-t", "tmpfs", "-o", "size=8k", "tmpfs"];
-        let status = Command::new("mount").args(options).arg(at).status()?;
-        ensure!(
-            status.success(),
-            "cannot mount a tmpfs at {}: {status}",
-            at.display()
-        );
-        Ok(SmallDisk(at.to_owned()))
-    }
-
-    fn grow(&self) -> anyhow::Result<()> {
-        let options = ["-o", "remount,size=8m"];
-        let status = Command::new("mount").args(options).arg(&self.0).status()?;
-        ensure!(status.success(), "cannot remount {}: {status}", self.0.display());
-        Ok(())
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        // The daemon still has its file open.
-        let _ = Command::new("umount").arg("--lazy").arg(&self.0).status();
-    }
-}
-
 #[test]
 fn a_full_disk_costs_records_and_nothing_else() -> anyhow::Result<()> {
     let hosts = ThreeHosts::new()?;
     let backend = locked_down(&hosts)?;
-    let disk = SmallDisk::mount(&directory(&backend)?.join("log"))?;
+    let disk = Disk::mount(&directory(&backend)?.join("log"), 8)?;
     eventually(PATIENCE, || {
         // A change of generation writes a record for every counter.
         backend.apply("15-other.yaml", ALLOW_7000)?;
@@ -141,7 +113,7 @@ fn a_full_disk_costs_records_and_nothing_else() -> anyhow::Result<()> {
         denied(&hosts.between("frontend", "backend")?).len(),
         2 * DENIED_PORTS.len()
     );
-    disk.grow()?;
+    disk.grow(8 << 10)?;
     hosts.between("frontend", "backend")?;
     eventually(PATIENCE, || {
         // Every line is whole, those around the failure too.
