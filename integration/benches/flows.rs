@@ -7,16 +7,22 @@
 
 #![expect(clippy::cast_precision_loss, reason = "counts are far below 2^52")]
 
-use std::net::{IpAddr, SocketAddr, UdpSocket};
+use std::io::IoSlice;
+use std::net::{Ipv4Addr, SocketAddrV4, UdpSocket};
+use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use palisade_integration::{Daemon, Pair, eventually, nft};
+use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrIn, sendmmsg};
+use palisade_integration::{Daemon, Pair, Setup, eventually, nft};
 use serde_json::Value;
 
 const RATE: u32 = 100_000;
-const SECONDS: u32 = 4;
+const SECONDS: u32 = 2;
 const ROUNDS: usize = 5;
+
+/// Within this, conntrack has forgotten what was offered before.
+const PAUSE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_mins(2);
 
 fn main() -> anyhow::Result<()> {
@@ -40,7 +46,18 @@ impl Load {
     fn new() -> anyhow::Result<Self> {
         let pair = Pair::new()?;
         pair.forget_quickly()?;
+        // A cable between them: a switch would cost as much as the host that is looked at.
+        let (server, client) = (pair.server(), pair.client());
+        server.namespace().connect(CABLE, client.namespace(), CABLE)?;
+        server.add_address(CABLE, &format!("{SERVER}/16"))?;
+        client.add_address(CABLE, &format!("{CLIENT}/16"))?;
         Ok(Load(pair))
+    }
+
+    fn daemon(&self, flows: &str) -> anyhow::Result<Daemon> {
+        let policy = Pair::lockdown().replace("interfaceName: eth0", &format!("interfaceName: {CABLE}"));
+        let setup = Setup::new("server").resource("staged.yaml", policy);
+        Daemon::start_with_flows(self.0.server(), &setup, flows)
     }
 
     /// The profile's counter, as the kernel has it: connections accepted.
@@ -59,32 +76,33 @@ impl Load {
     }
 
     /// Offers so many connections a second for some seconds; gives how many were offered, and accepted.
-    fn offer(&self, rate: u32, ports: u16, senders: &[IpAddr]) -> anyhow::Result<(u64, u64)> {
+    fn offer(&self, rate: u32, ports: u16, senders: &[Ipv4Addr]) -> anyhow::Result<(u64, u64)> {
         let before = self.accepted()?;
         let offered = self.send(rate, u64::from(rate * SECONDS), ports, senders)?;
         Ok((offered, self.accepted()? - before))
     }
 
     /// Sends first packets, at most so many a second: from many sockets, to many ports.
-    fn send(&self, rate: u32, most: u64, ports: u16, senders: &[IpAddr]) -> anyhow::Result<u64> {
-        let to = self.0.server().ipv4();
+    fn send(&self, rate: u32, most: u64, ports: u16, senders: &[Ipv4Addr]) -> anyhow::Result<u64> {
+        let to = |port| Some(SockaddrIn::from(SocketAddrV4::new(SERVER, port)));
+        let ports: Vec<Option<SockaddrIn>> = (10_000..10_000 + ports).map(to).collect();
+        let slices = [[IoSlice::new(b"x")]; TOGETHER];
         let sent = self.0.client().namespace().run(|| -> std::io::Result<u64> {
+            let mut headers = MultiHeaders::preallocate(TOGETHER, None);
             let started = Instant::now();
             let mut sent = 0_u64;
-            'sending: loop {
-                for &sender in senders {
-                    let socket = UdpSocket::bind(SocketAddr::new(sender, 0))?;
-                    for port in 10_000..10_000 + ports {
-                        // A full queue on the way is the network's loss, and is not offered.
-                        sent += u64::from(socket.send_to(b"x", SocketAddr::new(to, port)).is_ok());
-                        if sent >= most {
-                            break 'sending;
-                        }
-                        if sent.is_multiple_of(64) {
-                            let due = Duration::from_secs_f64(sent as f64 / f64::from(rate));
-                            std::thread::sleep(due.saturating_sub(started.elapsed()));
-                        }
+            for &sender in senders.iter().cycle() {
+                let socket = UdpSocket::bind(SocketAddrV4::new(sender, 0))?;
+                for ports in ports.chunks(TOGETHER) {
+                    let slices = slices.iter().take(ports.len());
+                    let flags = MsgFlags::empty();
+                    let results = sendmmsg(socket.as_raw_fd(), &mut headers, slices, ports, [], flags)?;
+                    sent += results.count() as u64;
+                    if sent >= most {
+                        return Ok(sent);
                     }
+                    let due = Duration::from_secs_f64(sent as f64 / f64::from(rate));
+                    std::thread::sleep(due.saturating_sub(started.elapsed()));
                 }
             }
             Ok(sent)
@@ -93,11 +111,19 @@ impl Load {
     }
 }
 
+/// The interface of the cable, and who is at its ends.
+const CABLE: &str = "eth1";
+const SERVER: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 1);
+const CLIENT: Ipv4Addr = Ipv4Addr::new(10, 10, 0, 2);
+
+/// Packets that are sent with one call.
+const TOGETHER: usize = 50;
+
 const ACCEPTED: &str = "profile/projectcalico-default-allow/in";
 
 fn flood(rate: u32, rounds: usize) -> anyhow::Result<()> {
     let (with, without) = (Load::new()?, Load::new()?);
-    let daemon = with.0.daemon("")?;
+    let daemon = with.daemon("")?;
     let mut listing = daemon.listing()?;
     listing = listing
         .lines()
@@ -105,11 +131,12 @@ fn flood(rate: u32, rounds: usize) -> anyhow::Result<()> {
         .fold(String::new(), |text, line| text + line + "\n");
     nft(without.0.server().namespace(), &["-f", "-"], &listing)?;
     let mut rates: [Vec<f64>; 2] = [Vec::new(), Vec::new()];
-    let sender = [with.0.client().ipv4()];
     for _ in 0..rounds {
-        for (rates, pair) in rates.iter_mut().zip([&without, &with]) {
+        for (rates, load) in rates.iter_mut().zip([&without, &with]) {
+            // The table of connections is empty again: full, it would be what is measured.
+            std::thread::sleep(if rate == RATE { PAUSE } else { Duration::ZERO });
             let started = Instant::now();
-            let (_, accepted) = pair.offer(rate, 500, &sender)?;
+            let (_, accepted) = load.offer(rate, 500, &[CLIENT])?;
             rates.push(accepted as f64 / started.elapsed().as_secs_f64());
         }
     }
@@ -155,15 +182,13 @@ fn lost(daemon: &Daemon) -> anyhow::Result<u64> {
 fn many_flows(flows: u64, interval: &str) -> anyhow::Result<()> {
     let load = Load::new()?;
     let ports = 50_000;
-    let mut senders = vec![load.0.client().ipv4()];
+    let mut senders = vec![CLIENT];
     for last in 1..flows.div_ceil(u64::from(ports)) {
-        let address = format!("10.9.1.{last}");
-        load.0.client().add_address("eth0", &format!("{address}/16"))?;
+        let address = format!("10.10.1.{last}");
+        load.0.client().add_address(CABLE, &format!("{address}/16"))?;
         senders.push(address.parse()?);
     }
-    let daemon = load
-        .0
-        .daemon(&format!("includeAddresses: true, interval: {interval}"))?;
+    let daemon = load.daemon(&format!("includeAddresses: true, interval: {interval}"))?;
     let before = resident(&daemon, "VmRSS")?;
     load.send(RATE, flows, ports, &senders)?;
     let last = eventually(PATIENCE, || {

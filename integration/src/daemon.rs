@@ -50,7 +50,8 @@ impl Daemon {
         Self::start_with_flows(host, setup, "")
     }
 
-    /// As [`Daemon::start`], with more of `flows` in the configuration: `includeAddresses: true`.
+    /// As [`Daemon::start`], with more of `flows` in the configuration: `includeAddresses: true`. The interval is 200 ms
+    /// unless it says another.
     ///
     /// # Errors
     /// As [`Daemon::start`].
@@ -61,9 +62,14 @@ impl Daemon {
             std::fs::create_dir(path.join(part))?;
         }
         let here = path.display();
+        let interval = if flows.contains("interval:") {
+            ""
+        } else {
+            "interval: 200ms, "
+        };
         let configuration = format!(
             "node: {}\npolicyDir: {here}/policy.d\nstateDir: {here}/state\nsocket: {here}/palisade.sock\n\
-             flows: {{file: {here}/log/flows.jsonl, interval: 200ms, {flows}}}\n{}",
+             flows: {{file: {here}/log/flows.jsonl, {interval}{flows}}}\n{}",
             setup.node, setup.config
         );
         std::fs::write(path.join("palisade.yaml"), configuration)?;

@@ -22,6 +22,8 @@ pub struct Tracks {
     /// What was counted already of the connections that were alive when conntrack was last looked at.
     reported: Map<u32, [Count; 2]>,
     interval: u64,
+    /// The last interval in which room was made: what is needed in it cannot go before the next.
+    made_room: Option<u64>,
 }
 
 /// The ends of a connection as policies see them; the source port is 0 where it tells nothing apart.
@@ -151,9 +153,12 @@ impl Tracks {
         Some(&track.flows)
     }
 
-    /// Forgets what nobody has needed in this interval or the one before; whether there is room then.
+    /// Forgets what nobody has needed in this interval or the one before, once an interval; whether there is room then.
     fn make_room(&mut self) -> bool {
         let interval = self.interval;
+        if self.made_room.replace(interval) == Some(interval) {
+            return false;
+        }
         self.by_ends.retain(|_, track| track.needed + 1 >= interval);
         self.by_ends.len() < MAX_TRACKS
     }
