@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tracing::{info, warn};
 
+use super::tracks::Tracked;
 use crate::kernel::conntrack::connections;
 use crate::kernel::conntrack_ends::{ConntrackEnds, account};
 use crate::service::Daemon;
@@ -19,8 +20,9 @@ const TOGETHER: usize = 4_096;
 /// Ends that come together are read together.
 const COLLECTED: Duration = Duration::from_millis(50);
 
-/// The share of time that listing connections may take: after a second of it, none for a hundred.
-const REST: u32 = 100;
+/// The share of time that listing connections may take: after a second of it, none for a hundred; none for two thousand
+/// where no flow has come that was not known the last time. The kernel looks through its whole table, empty or not.
+const REST: [u32; 2] = [100, 2_000];
 
 /// Follows the ends of connections on a thread of its own, until the process ends. Without them, records count first
 /// packets, and everything else works: the daemon says so and goes on.
@@ -78,20 +80,26 @@ fn follow(daemon: &Daemon, ends: &mut ConntrackEnds) -> io::Result<()> {
 /// Looks at the connections that are alive, as often as that is cheap.
 #[derive(Debug, Default)]
 pub struct Alive {
-    not_before: Option<Instant>,
+    /// When that was done last, and how long it took.
+    looked: Option<(Instant, Duration)>,
 }
 
 impl Alive {
-    /// Looks at them, unless the last time was long and not long ago.
+    /// Looks at them, unless there can be none, or the last time was long and not long ago.
     pub fn look(&mut self, daemon: &Daemon) {
+        let rest = match daemon.tracked() {
+            Tracked::Nothing => return,
+            Tracked::New => REST[0],
+            Tracked::NothingNew => REST[1],
+        };
         let began = Instant::now();
-        if self.not_before.is_some_and(|not_before| began < not_before) {
+        if self.looked.is_some_and(|(at, took)| began < at + took * rest) {
             return;
         }
         match connections() {
             Ok(entries) => daemon.alive(&entries),
             Err(error) => tracing::debug!(%error, "the connections that are alive are unknown"),
         }
-        self.not_before = Some(Instant::now() + began.elapsed() * REST);
+        self.looked = Some((Instant::now(), began.elapsed()));
     }
 }

@@ -9,7 +9,7 @@ use super::arrivals::Arrival;
 use super::hashed::Set;
 use super::judge::Judges;
 use super::observe::{Connection, Kept, Missing};
-use super::tracks::{Told, Tracks};
+use super::tracks::{Told, Tracked, Tracks};
 use crate::apply::EndpointKey;
 use crate::kernel::conntrack::Entry;
 use crate::live::Owner;
@@ -167,6 +167,11 @@ impl Observations {
     /// Notes that ends of connections were lost so many times.
     pub fn ends_lost(&mut self, times: u64) {
         self.ends.lost += times;
+    }
+
+    /// What there is to look for in conntrack.
+    pub fn tracked(&self) -> Tracked {
+        self.tracks.tracked()
     }
 
     /// Notes the connections that are alive.

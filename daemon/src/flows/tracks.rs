@@ -24,6 +24,19 @@ pub struct Tracks {
     interval: u64,
     /// The last interval in which room was made: what is needed in it cannot go before the next.
     made_room: Option<u64>,
+    /// Whether there are ends that were not known when conntrack was last looked at.
+    has_new: bool,
+}
+
+/// What there is to look for in conntrack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tracked {
+    /// Nothing has been allowed.
+    Nothing,
+    /// What was there the last time.
+    NothingNew,
+    /// More than that.
+    New,
 }
 
 /// The ends of a connection as policies see them; the source port is 0 where it tells nothing apart.
@@ -60,9 +73,13 @@ impl Tracks {
         if !has_room && !self.by_ends.contains_key(&ends) {
             return;
         }
-        let track = self.by_ends.entry(ends).or_insert_with(|| Track {
-            flows: Vec::new(),
-            needed: 0,
+        let has_new = &mut self.has_new;
+        let track = self.by_ends.entry(ends).or_insert_with(|| {
+            *has_new = true;
+            Track {
+                flows: Vec::new(),
+                needed: 0,
+            }
         });
         track.needed = self.interval;
         let seen_at = |key: &FlowKey| {
@@ -118,8 +135,18 @@ impl Tracks {
         is_known
     }
 
+    /// What there is to look for in conntrack.
+    pub fn tracked(&self) -> Tracked {
+        match (self.by_ends.is_empty(), self.has_new) {
+            (true, _) => Tracked::Nothing,
+            (false, false) => Tracked::NothingNew,
+            (false, true) => Tracked::New,
+        }
+    }
+
     /// Of connections that are not among these, what was counted of them is forgotten.
     pub fn only_alive(&mut self, alive: &[Entry]) {
+        self.has_new = false;
         let mut reported = Map::with_capacity(self.reported.len().min(alive.len()));
         for entry in alive {
             if let Some(counts) = self.reported.get(&entry.id) {

@@ -35,6 +35,7 @@ use crate::flows::observe::{Kept, Missing};
 use crate::flows::owners::Owners;
 use crate::flows::record::{FlowRecord, IntervalRecord};
 use crate::flows::sinks::Sinks;
+use crate::flows::tracks::Tracked;
 use crate::kernel::conntrack::Entry;
 use crate::live::Owner;
 
@@ -339,6 +340,11 @@ impl Daemon {
         for entry in entries {
             observations.ended(entry);
         }
+    }
+
+    /// What there is to look for in conntrack.
+    pub fn tracked(&self) -> Tracked {
+        lock(&self.observations).tracked()
     }
 
     /// Notes the connections that are alive.
