@@ -244,3 +244,131 @@ impl Hash for FlowKey {
         (self.judged.fingerprint, self.port, self.addresses).hash(state);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use palisade_rules::net::{Direction, Protocol};
+    use palisade_rules::world::EndpointKind;
+    use time::OffsetDateTime;
+
+    use super::*;
+    use crate::apply::EndpointKey;
+    use crate::flows::attribute::Attribution;
+    use crate::flows::record::{Party, Traces};
+
+    fn judged(pending_action: Verdict, fingerprint: u64) -> Arc<Judged> {
+        let party = || Party {
+            kind: "Network".to_owned(),
+            namespace: None,
+            name: "public".to_owned(),
+            labels: Arc::default(),
+        };
+        let nothing = Traces {
+            enforced: Vec::new(),
+            pending: Vec::new(),
+            enforced_without_safety_net: None,
+            pending_without_safety_net: None,
+        };
+        let endpoint = EndpointKey {
+            kind: EndpointKind::Host,
+            namespace: None,
+            name: "eth0".to_owned(),
+        };
+        Arc::new(Judged {
+            endpoint: Arc::new(endpoint),
+            direction: Direction::Ingress,
+            forwarded: false,
+            sampled: false,
+            protocol: Protocol::TCP,
+            source: party(),
+            destination: party(),
+            attribution: Attribution {
+                action: Verdict::Allow,
+                pending_action,
+                caught: false,
+                action_without_net: Verdict::Allow,
+                pending_without_net: pending_action,
+                policies: Arc::new(nothing),
+            },
+            fingerprint,
+            trace_fingerprint: fingerprint,
+        })
+    }
+
+    fn key(judged: &Arc<Judged>, source: u32) -> FlowKey {
+        let source = std::net::Ipv4Addr::from_bits(source);
+        FlowKey {
+            judged: Arc::clone(judged),
+            port: 80,
+            addresses: Some((source.into(), source.into())),
+        }
+    }
+
+    fn tally(packets: u64) -> Tally {
+        Tally {
+            packets,
+            ..Tally::one(60, OffsetDateTime::UNIX_EPOCH)
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_folded_and_every_packet_and_flow_is_counted() {
+        const FLOWS: u32 = 200_000;
+        let (allowed, denied) = (judged(Verdict::Allow, 1), judged(Verdict::Deny, 2));
+        let mut aggregate = Aggregate::default();
+        let (busy, worrying) = (key(&allowed, u32::MAX), key(&denied, 0));
+        aggregate.arrived(worrying.clone(), &tally(1));
+        for source in 1..=FLOWS {
+            aggregate.arrived(key(&allowed, source), &tally(1));
+            if source.is_multiple_of(1_000) {
+                aggregate.arrived(busy.clone(), &tally(10));
+            }
+        }
+        // Those that were folded come again, and stay so.
+        for source in 1..=1_000 {
+            aggregate.arrived(key(&allowed, source), &tally(1));
+        }
+        assert!(aggregate.flow(&key(&allowed, 1)).is_none());
+        let (flows, remainders) = aggregate.take();
+        assert!(flows.len() <= MAX_FLOWS);
+        let packets = |flow: &Flow| flow.first.map_or(0, |tally| tally.packets);
+        let kept = |wanted: &FlowKey| {
+            flows
+                .iter()
+                .find(|(key, _)| key == wanted)
+                .map(|(_, flow)| packets(flow))
+        };
+        assert_eq!(
+            kept(&busy),
+            Some(u64::from(FLOWS) / 1_000 * 10),
+            "the busiest is exact"
+        );
+        assert_eq!(kept(&worrying), Some(1), "what would be denied is folded last");
+        let folded: u64 = remainders.iter().map(|remainder| remainder.flows).sum();
+        assert_eq!(flows.len() as u64 + folded, u64::from(FLOWS) + 2);
+        let in_flows: u64 = flows.iter().map(|(_, flow)| packets(flow)).sum();
+        let in_remainders: u64 = remainders.iter().map(|remainder| packets(&remainder.flow)).sum();
+        assert_eq!(
+            in_flows + in_remainders,
+            u64::from(FLOWS) + u64::from(FLOWS) / 100 + 1 + 1_000
+        );
+        assert_eq!(remainders.len(), 1, "one for each trace");
+        // The next interval begins with nothing.
+        assert_eq!(aggregate.take().0.len(), 0);
+    }
+
+    #[test]
+    fn a_flow_is_known_by_its_words_and_not_by_where_they_lie() {
+        let (one, other) = (judged(Verdict::Allow, 1), judged(Verdict::Allow, 1));
+        assert_eq!(key(&one, 1).fingerprint(), key(&other, 1).fingerprint());
+        assert_ne!(key(&one, 1).fingerprint(), key(&one, 2).fingerprint());
+        let mut aggregate = Aggregate::default();
+        aggregate.arrived(key(&one, 1), &tally(2));
+        aggregate.arrived(key(&one, 1), &tally(3));
+        let (flows, _) = aggregate.take();
+        assert_eq!(
+            flows[0].1.first.map(|tally| (tally.packets, tally.bytes)),
+            Some((5, 120))
+        );
+    }
+}
