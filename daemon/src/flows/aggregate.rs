@@ -328,7 +328,9 @@ mod tests {
         for source in 1..=1_000 {
             aggregate.arrived(key(&allowed, source), &tally(1));
         }
-        assert!(aggregate.flow(&key(&allowed, 1)).is_none());
+        // Which of those that are equal are folded, nobody knows.
+        let is_folded = |source: &u32| aggregate.flow(&key(&allowed, *source)).is_none();
+        assert!((1..=1_000).filter(is_folded).count() > 0);
         let (flows, remainders) = aggregate.take();
         assert!(flows.len() <= MAX_FLOWS);
         let packets = |flow: &Flow| flow.first.map_or(0, |tally| tally.packets);
