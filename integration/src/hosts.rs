@@ -28,6 +28,30 @@ pub mod examples {
     /// Staged: nobody reaches the backend.
     pub const LOCKDOWN_STAGED: &str = include_str!("../../examples/20-backend-lockdown.yaml");
 
+    /// Not of the examples: selects the backend, sorts before the lockdown, and allows one port.
+    pub const ALLOW_7000: &str = "
+apiVersion: projectcalico.org/v3
+kind: GlobalNetworkPolicy
+metadata: {name: backend-allow-7000}
+spec:
+  order: 5
+  selector: app == 'backend'
+  types: [Ingress]
+  ingress:
+    - {action: Allow, protocol: TCP, destination: {ports: [7000]}}
+";
+    /// Not of the examples either, staged: lets TCP 8080 in to the backend from everybody, and nothing else.
+    pub const OPEN_8080_STAGED: &str = "
+apiVersion: projectcalico.org/v3
+kind: StagedGlobalNetworkPolicy
+metadata: {name: backend}
+spec:
+  selector: app == 'backend'
+  types: [Ingress]
+  ingress:
+    - {action: Allow, protocol: TCP, destination: {ports: [8080]}}
+";
+
     /// The lockdown, promoted: one word less.
     pub fn lockdown_promoted() -> String {
         LOCKDOWN_STAGED.replace("kind: StagedGlobalNetworkPolicy", "kind: GlobalNetworkPolicy")

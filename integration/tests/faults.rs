@@ -102,7 +102,7 @@ fn a_full_disk_costs_records_and_nothing_else() -> anyhow::Result<()> {
     let disk = Disk::mount(&directory(&backend)?.join("log"), 8)?;
     eventually(PATIENCE, || {
         // A change of generation writes a record for every counter.
-        backend.apply("15-other.yaml", ALLOW_7000)?;
+        backend.apply("15-other.yaml", examples::ALLOW_7000)?;
         backend.remove("15-other.yaml")?;
         backend.reload_well()?;
         let flows = backend.status()?["flows"].clone();
@@ -162,7 +162,7 @@ fn many_hangups_at_once_leave_the_last_word_in_force() -> anyhow::Result<()> {
         for round in 0..10 {
             backend.write(
                 "15-other.yaml",
-                &ALLOW_7000.replace("7000", &format!("70{round:02}")),
+                &examples::ALLOW_7000.replace("7000", &format!("70{round:02}")),
             )?;
             let reloaded = backend.cli(&["reload"])?;
             ensure!(reloaded.code == Some(0), "{reloaded:?}");
@@ -175,19 +175,3 @@ fn many_hangups_at_once_leave_the_last_word_in_force() -> anyhow::Result<()> {
         storm.join().expect("no panic there")
     })
 }
-
-/// Allows one port more.
-const ALLOW_7000: &str = "
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata:
-  name: allow-more
-spec:
-  order: 5
-  selector: app == 'backend'
-  types: [Ingress]
-  ingress:
-    - action: Allow
-      protocol: TCP
-      destination: {ports: [7000]}
-";

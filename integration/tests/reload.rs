@@ -91,7 +91,7 @@ fn counters_survive_edits_elsewhere() -> anyhow::Result<()> {
     let (_, before) = backend.held()?;
     assert!(before.values().any(|(packets, _)| *packets > 0), "{before:?}");
     backend.apply("10-database.yaml", examples::DATABASE)?;
-    backend.apply("15-other.yaml", UNRELATED)?;
+    backend.apply("15-other.yaml", examples::ALLOW_7000)?;
     let after = backend.nft_counters()?;
     for (name, value) in &before {
         assert_eq!(after.get(name), Some(value), "{name}");
@@ -109,19 +109,3 @@ fn a_reload_that_changes_nothing_touches_nothing() -> anyhow::Result<()> {
     assert_eq!(backend.status()?["generation"], generation["generation"]);
     Ok(())
 }
-
-/// Selects the backend, sorts before the lockdown, and allows one port.
-const UNRELATED: &str = "
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata:
-  name: backend-allow-7000
-spec:
-  order: 5
-  selector: app == 'backend'
-  types: [Ingress]
-  ingress:
-    - action: Allow
-      protocol: TCP
-      destination: {ports: [7000]}
-";

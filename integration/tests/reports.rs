@@ -14,18 +14,6 @@ use serde_json::Value;
 /// Several flow intervals.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Lets in TCP 8080 from everybody.
-const OPEN_8080: &str = "
-apiVersion: projectcalico.org/v3
-kind: StagedGlobalNetworkPolicy
-metadata: {name: backend}
-spec:
-  selector: app == 'backend'
-  types: [Ingress]
-  ingress:
-    - {action: Allow, protocol: TCP, destination: {ports: [8080]}}
-";
-
 fn backend(hosts: &ThreeHosts, policy: &str) -> anyhow::Result<Daemon> {
     let setup = Setup::new("backend")
         .resource("hosts.yaml", examples::HOSTS)
@@ -72,7 +60,7 @@ fn reasons(judgement: &Value) -> Vec<&str> {
 #[test]
 fn would_deny_is_told_by_peer_and_port_with_exact_counts() -> anyhow::Result<()> {
     let hosts = ThreeHosts::new()?;
-    let daemon = backend(&hosts, OPEN_8080)?;
+    let daemon = backend(&hosts, examples::OPEN_8080_STAGED)?;
     ask(&hosts, "frontend", 8080, 5)?;
     ask(&hosts, "frontend", 9090, 3)?;
     ask(&hosts, "frontend", UDP_PORT, 2)?;
@@ -132,7 +120,7 @@ fn would_deny_is_told_by_peer_and_port_with_exact_counts() -> anyhow::Result<()>
 #[test]
 fn the_verdict_follows_the_traffic() -> anyhow::Result<()> {
     let hosts = ThreeHosts::new()?;
-    let daemon = backend(&hosts, OPEN_8080)?;
+    let daemon = backend(&hosts, examples::OPEN_8080_STAGED)?;
     let nothing = report(&daemon, "0s", 0)?;
     assert_eq!(nothing["verdict"], "too-little-evidence");
     assert_eq!(reasons(&nothing), ["no connection has met it yet"]);
@@ -159,7 +147,10 @@ fn the_verdict_follows_the_traffic() -> anyhow::Result<()> {
     );
 
     // The policy is mended; what it was before is forgotten, and it must be observed anew.
-    daemon.apply("20-staged.yaml", &OPEN_8080.replace("[8080]", "[8080, 9090]"))?;
+    daemon.apply(
+        "20-staged.yaml",
+        &examples::OPEN_8080_STAGED.replace("[8080]", "[8080, 9090]"),
+    )?;
     assert_eq!(report(&daemon, "0s", 0)?["verdict"], "too-little-evidence");
     ask(&hosts, "frontend", 9090, 2)?;
     let ready = report(&daemon, "0s", 2)?;
@@ -177,7 +168,7 @@ fn both_worlds_have_their_verdict() -> anyhow::Result<()> {
     let setup = Setup::new("backend")
         .resource("hosts.yaml", examples::HOSTS)
         .resource("00-net.yaml", examples::SAFETY_NET)
-        .resource("20-staged.yaml", OPEN_8080);
+        .resource("20-staged.yaml", examples::OPEN_8080_STAGED);
     let daemon = Daemon::start(hosts.host("backend"), &setup)?;
     ask(&hosts, "frontend", 9090, 2)?;
     let report = report(&daemon, "0s", 2)?;
@@ -211,7 +202,7 @@ fn a_connection_older_than_the_policy_is_told_as_never_evaluated() -> anyhow::Re
     };
     // The last one comes in by a failsafe: no policy will ever be asked about it.
     let _old = [open(9090)?, open(9090)?, open(22)?];
-    daemon.apply("20-staged.yaml", OPEN_8080)?;
+    daemon.apply("20-staged.yaml", examples::OPEN_8080_STAGED)?;
     let _alike = open(8080)?;
     let report = report(&daemon, "0s", 1)?;
     let live = &report["live"];
@@ -256,10 +247,10 @@ fn a_policy_that_leans_on_another_is_told_what_it_would_do_alone() -> anyhow::Re
     let hosts = ThreeHosts::new()?;
     let setup = Setup::new("backend")
         .resource("hosts.yaml", examples::HOSTS)
-        .resource("20-staged.yaml", OPEN_8080)
+        .resource("20-staged.yaml", examples::OPEN_8080_STAGED)
         .resource(
             "30-other.yaml",
-            OPEN_8080
+            examples::OPEN_8080_STAGED
                 .replace("name: backend", "name: metrics")
                 .replace("8080", "9090"),
         );
@@ -286,7 +277,7 @@ fn a_policy_that_leans_on_another_is_told_what_it_would_do_alone() -> anyhow::Re
 #[test]
 fn a_report_fits_a_terminal_of_80_columns() -> anyhow::Result<()> {
     let hosts = ThreeHosts::new()?;
-    let daemon = backend(&hosts, OPEN_8080)?;
+    let daemon = backend(&hosts, examples::OPEN_8080_STAGED)?;
     ask(&hosts, "frontend", 9090, 1)?;
     report(&daemon, "0s", 1)?;
     for command in ["staged", "flows"] {
@@ -304,7 +295,7 @@ fn a_report_fits_a_terminal_of_80_columns() -> anyhow::Result<()> {
 #[test]
 fn flows_are_filtered_and_read_from_files_too() -> anyhow::Result<()> {
     let hosts = ThreeHosts::new()?;
-    let daemon = backend(&hosts, OPEN_8080)?;
+    let daemon = backend(&hosts, examples::OPEN_8080_STAGED)?;
     ask(&hosts, "frontend", 8080, 1)?;
     ask(&hosts, "database", 9090, 1)?;
     let count = |arguments: &[&str]| -> anyhow::Result<usize> {

@@ -21,17 +21,6 @@ use palisade_integration::{Daemon, Setup, ThreeHosts, UDP_PORT, eventually, exam
 /// How long the screen may take to show something.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-const OPEN_8080: &str = "
-apiVersion: projectcalico.org/v3
-kind: StagedGlobalNetworkPolicy
-metadata: {name: backend}
-spec:
-  selector: app == 'backend'
-  types: [Ingress]
-  ingress:
-    - {action: Allow, protocol: TCP, destination: {ports: [8080]}}
-";
-
 /// `palisade top` on a terminal of its own. Killed when dropped.
 struct Top {
     child: Child,
@@ -175,7 +164,7 @@ fn lock(screen: &Mutex<vt100::Parser>) -> MutexGuard<'_, vt100::Parser> {
 fn backend(hosts: &ThreeHosts) -> anyhow::Result<Daemon> {
     let setup = Setup::new("backend")
         .resource("hosts.yaml", examples::HOSTS)
-        .resource("20-staged.yaml", OPEN_8080);
+        .resource("20-staged.yaml", examples::OPEN_8080_STAGED);
     Daemon::start(hosts.host("backend"), &setup)
 }
 

@@ -176,9 +176,14 @@ impl Aggregate {
 }
 
 impl Flow {
+    /// First packets.
+    pub fn evaluated(&self) -> u64 {
+        self.first.map_or(0, |tally| tally.packets)
+    }
+
     fn weight(&self) -> u64 {
         let accounted = self.accounted.iter().map(|traffic| traffic.packets).sum::<u64>();
-        self.first.map_or(0, |tally| tally.packets) + accounted
+        self.evaluated() + accounted
     }
 
     fn add(&mut self, other: &Flow) {
@@ -333,7 +338,7 @@ mod tests {
         assert!((1..=1_000).filter(is_folded).count() > 0);
         let (flows, remainders) = aggregate.take();
         assert!(flows.len() <= MAX_FLOWS);
-        let packets = |flow: &Flow| flow.first.map_or(0, |tally| tally.packets);
+        let packets = Flow::evaluated;
         let kept = |wanted: &FlowKey| {
             flows
                 .iter()

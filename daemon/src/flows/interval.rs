@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use super::aggregate::{Flow, FlowKey, Remainder};
 use super::batch::Noted;
 use super::observations::Interval;
+use super::observe::Missing;
 use super::record::{FlowRecord, IntervalRecord, LogStatus, SafetyNet};
 use super::tracks::incoming;
 
@@ -25,19 +26,24 @@ pub struct Reckoning {
     pub counted: u64,
     /// First packets since the daemon started.
     pub counted_total: u64,
-    /// First packets in records before this interval.
-    pub evaluated_before: u64,
 }
 
 /// The flow records of an interval, those that are denied or would be first; and the record of all of it.
+/// `evaluated_before` is how many first packets are in records of earlier intervals.
 pub fn records(
     interval: &Interval,
     end: OffsetDateTime,
     reckoning: Reckoning,
+    evaluated_before: u64,
 ) -> (Vec<Noted>, IntervalRecord) {
+    let remainders = || interval.remainders.iter();
+    let missing = Missing {
+        folded: remainders().map(|remainder| remainder.flow.evaluated()).sum(),
+        ..interval.missing
+    };
     let log_status = LogStatus {
-        complete: interval.missing.is_nothing() && interval.ends.lost == 0,
-        missing: interval.missing,
+        complete: missing.is_nothing() && interval.ends.lost == 0,
+        missing,
         accounting: interval.ends.accounting,
         ends_lost: interval.ends.lost,
         ends_unknown: interval.ends.unknown,
@@ -53,9 +59,9 @@ pub fn records(
             first_sight: *first_sight,
         })
         .collect();
-    let mut remainders: Vec<&Remainder> = interval.remainders.iter().collect();
-    remainders.sort_by(|a, b| a.like.cmp(&b.like));
-    noted.extend(remainders.into_iter().map(|remainder| Noted {
+    let mut sorted: Vec<&Remainder> = remainders().collect();
+    sorted.sort_by(|a, b| a.like.cmp(&b.like));
+    noted.extend(sorted.into_iter().map(|remainder| Noted {
         record: Arc::new(folded(remainder, times, log_status)),
         first_sight: true,
     }));
@@ -65,11 +71,11 @@ pub fn records(
         end_time: end,
         generation: reckoning.generation,
         flows: interval.flows.len() as u64,
-        folded_flows: interval.remainders.iter().map(|remainder| remainder.flows).sum(),
+        folded_flows: remainders().map(|remainder| remainder.flows).sum(),
         evaluated,
         sampled: interval.sampled,
         counted: reckoning.counted,
-        evaluated_total: reckoning.evaluated_before + evaluated,
+        evaluated_total: evaluated_before + evaluated,
         counted_total: reckoning.counted_total,
         suppressed: 0,
         suppressed_evaluated: 0,
@@ -110,7 +116,7 @@ fn record(
         Direction::Ingress => "dst",
         Direction::Egress => "src",
     };
-    let evaluated = flow.first.map_or(0, |tally| tally.packets);
+    let evaluated = flow.evaluated();
     let first = [evaluated, flow.first.map_or(0, |tally| tally.bytes)];
     // What was allowed is among what conntrack accounts, if it does; what was denied is not.
     let opened = flow.accounted[0];

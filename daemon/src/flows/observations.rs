@@ -19,10 +19,9 @@ use palisade_rules::world::EndpointKind;
 const MAX_SIGHTS: usize = 131_072;
 
 /// The observations of the running interval, and what reports are made of.
-#[derive(Default)]
 pub struct Observations {
     with_addresses: bool,
-    start: Option<OffsetDateTime>,
+    start: OffsetDateTime,
     judges: Judges,
     aggregate: Aggregate,
     tracks: Tracks,
@@ -79,9 +78,15 @@ impl Observations {
     pub fn new(with_addresses: bool, kept: Kept, now: OffsetDateTime) -> Self {
         Observations {
             with_addresses,
-            start: Some(now),
+            start: now,
+            judges: Judges::default(),
+            aggregate: Aggregate::default(),
+            tracks: Tracks::default(),
+            sights: Sights::default(),
             kept,
-            ..Observations::default()
+            missing: Missing::default(),
+            ends: Ends::default(),
+            sampled: 0,
         }
     }
 
@@ -200,7 +205,7 @@ impl Observations {
         let ends = std::mem::take(&mut self.ends);
         self.ends.accounting = accounting;
         Interval {
-            start: self.start.replace(now).unwrap_or(now),
+            start: std::mem::replace(&mut self.start, now),
             flows,
             remainders,
             missing: std::mem::take(&mut self.missing),

@@ -31,21 +31,23 @@ const REMEMBERED: usize = 16_384;
 #[derive(Clone, Debug)]
 pub struct Owners(SyncSender<Wanted>);
 
-impl Owners {
-    /// Starts the thread; it ends with the daemon.
-    pub fn start() -> (Self, impl FnOnce(Arc<Daemon>)) {
-        let (questions, asked) = sync_channel(QUESTIONS);
-        let start = move |daemon: Arc<Daemon>| {
-            let thread = std::thread::Builder::new()
-                .name("owners".to_owned())
-                .spawn(move || answer(&daemon, &asked));
-            if let Err(error) = thread {
-                warn!(%error, "flow records will not name processes and units: their thread cannot be started");
-            }
-        };
-        (Owners(questions), start)
-    }
+/// Where it can be asked, and where it is answered.
+pub fn questions() -> (Owners, Receiver<Wanted>) {
+    let (questions, asked) = sync_channel(QUESTIONS);
+    (Owners(questions), asked)
+}
 
+/// Starts the thread that answers; it ends with the daemon.
+pub fn start(daemon: Arc<Daemon>, asked: Receiver<Wanted>) {
+    let thread = std::thread::Builder::new()
+        .name("owners".to_owned())
+        .spawn(move || answer(&daemon, &asked));
+    if let Err(error) = thread {
+        warn!(%error, "flow records will not name processes and units: their thread cannot be started");
+    }
+}
+
+impl Owners {
     /// Asks who holds the socket of a connection. Never waits.
     pub fn ask(&self, wanted: Wanted) {
         // Who is not asked now is asked with the next packet.

@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 use time::OffsetDateTime;
 use tracing::warn;
 
+use super::Daemon;
 use super::answers::Counting;
-use super::{Counted, Daemon};
 use crate::config::Config;
 use crate::flows::batch::Batch;
 use crate::flows::ends::Alive;
 use crate::flows::evidence;
+use crate::flows::interval::Reckoning;
 use crate::flows::record::RuleRecord;
 
 /// What one interval leaves for the next.
@@ -69,10 +70,10 @@ impl Intervals {
                 Vec::new()
             }
         };
-        let counted = Counted {
+        let counted = Reckoning {
             generation: self.generation,
-            in_interval: self.counted,
-            since_start: self.counted_total,
+            counted: self.counted,
+            counted_total: self.counted_total,
         };
         let (flows, interval) = daemon.end_interval(end, counted);
         self.start = end;

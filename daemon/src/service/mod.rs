@@ -88,17 +88,6 @@ struct Flows {
     evaluated: u64,
 }
 
-/// What deciding counters have counted.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Counted {
-    /// The generation in force.
-    pub generation: u64,
-    /// In the interval.
-    pub in_interval: u64,
-    /// Since the start.
-    pub since_start: u64,
-}
-
 impl Daemon {
     /// A daemon with its first generation in force.
     pub fn new(
@@ -292,16 +281,10 @@ impl Daemon {
     }
 
     /// Ends an interval: its records go to those who follow, and come back to be written.
-    pub fn end_interval(&self, now: OffsetDateTime, counted: Counted) -> (Vec<Noted>, IntervalRecord) {
+    pub fn end_interval(&self, now: OffsetDateTime, counted: Reckoning) -> (Vec<Noted>, IntervalRecord) {
         let interval = lock(&self.observations).end_interval(now);
         let mut flows = lock(&self.flows);
-        let reckoning = Reckoning {
-            generation: counted.generation,
-            counted: counted.in_interval,
-            counted_total: counted.since_start,
-            evaluated_before: flows.evaluated,
-        };
-        let (records, of_interval) = interval::records(&interval, now, reckoning);
+        let (records, of_interval) = interval::records(&interval, now, counted, flows.evaluated);
         flows.evaluated = of_interval.evaluated_total;
         for noted in &records {
             // Nobody following is no error.

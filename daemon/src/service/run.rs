@@ -19,8 +19,7 @@ use crate::apply::{Engine, ReloadError};
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
 use crate::flows::observe::Kept;
-use crate::flows::owners::Owners;
-use crate::flows::{ends, evidence, reader};
+use crate::flows::{ends, evidence, owners, reader};
 use crate::kernel::KernelError;
 use crate::kernel::cgroups::Cgroups;
 use crate::kernel::links::{Links, LinksError};
@@ -101,12 +100,14 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
         warn!(%error, "what was seen before is unknown, reports begin anew");
         Kept::default()
     });
-    let (owners, find_owners) = Owners::start();
+    let (owners, asked) = owners::questions();
     let owners = config.flows.owners.then_some(owners);
     let now = OffsetDateTime::now_utc();
     let daemon = Arc::new(Daemon::new(engine, generation, kept, owners, now));
     lock(&daemon.tallies).applied(took, true);
-    find_owners(Arc::clone(&daemon));
+    if config.flows.owners {
+        owners::start(Arc::clone(&daemon), asked);
+    }
     let api = tokio::spawn(server::serve(listener, Arc::clone(&daemon)));
     tokio::spawn(follow_host(links, cgroups, Arc::clone(&daemon)));
     tokio::spawn(reload_on_hangup(hangup, Arc::clone(&daemon)));

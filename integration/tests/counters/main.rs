@@ -36,22 +36,6 @@ spec:
       destination: {ports: [5353]}
 ";
 
-/// Something else for the same endpoint, before or after it.
-const OTHER: &str = "
-apiVersion: projectcalico.org/v3
-kind: GlobalNetworkPolicy
-metadata:
-  name: other
-spec:
-  order: 5
-  selector: app == 'backend'
-  types: [Ingress]
-  ingress:
-    - action: Allow
-      protocol: TCP
-      destination: {ports: [7000]}
-";
-
 fn staged() -> String {
     WATCHED.replace("kind: Global", "kind: StagedGlobal")
 }
@@ -198,8 +182,8 @@ fn reload_reorder_and_promotion_lose_no_packet_and_count_none_twice() -> anyhow:
                 } else {
                     "kind: Global"
                 };
-                let late = OTHER.replace("order: 5", "order: 500");
-                for other in [OTHER, &late, ""] {
+                let late = examples::ALLOW_7000.replace("order: 5", "order: 500");
+                for other in [examples::ALLOW_7000, &late, ""] {
                     let both = format!("{WATCHED}\n---\n{other}");
                     backend.apply("10-watched.yaml", &both.replace("kind: Global", kind))?;
                 }
@@ -229,7 +213,7 @@ fn a_rule_that_is_removed_and_restored_goes_on_to_the_packet() -> anyhow::Result
     let hosts = ThreeHosts::new()?;
     let mut backend = watched(&hosts)?;
     // The end of the tier stays, and takes what the rule does not.
-    backend.apply("15-other.yaml", OTHER)?;
+    backend.apply("15-other.yaml", examples::ALLOW_7000)?;
     let mut last = 0;
     assert_exact_under_load(&hosts, &mut backend, true, |backend| {
         for round in 0..6 {
@@ -265,7 +249,7 @@ fn a_rule_that_is_removed_and_restored_goes_on_to_the_packet() -> anyhow::Result
 fn records_of_a_rule_that_comes_back_do_not_count_its_past_again() -> anyhow::Result<()> {
     let hosts = ThreeHosts::new()?;
     let backend = watched(&hosts)?;
-    backend.apply("15-other.yaml", OTHER)?;
+    backend.apply("15-other.yaml", examples::ALLOW_7000)?;
     for round in 1..=3 {
         Sender::send(&hosts, UDP_PORT, 20)?;
         backend.remove("10-watched.yaml")?;

@@ -2,11 +2,9 @@
 
 use anyhow::{Context, ensure};
 use palisade::lab::Host;
-use palisade_integration::{Daemon, Disk, ThreeHosts, UDP_PORT, eventually};
+use palisade_integration::{Daemon, Disk, ThreeHosts, UDP_PORT, eventually, examples};
 
-use super::{
-    DENIED, OTHER, PATIENCE, Sender, WATCHED, assert_totals, recorded, setup, staged, totals, watched,
-};
+use super::{DENIED, PATIENCE, Sender, WATCHED, assert_totals, recorded, setup, staged, totals, watched};
 
 #[test]
 fn a_table_that_somebody_deleted_comes_back_with_its_totals() -> anyhow::Result<()> {
@@ -180,7 +178,7 @@ fn a_full_disk_changes_nothing_in_the_kernel() -> anyhow::Result<()> {
         ensure!(log.contains("totals of counters cannot be kept"), "{log}");
         Ok(())
     })?;
-    backend.apply("15-other.yaml", OTHER)?;
+    backend.apply("15-other.yaml", examples::ALLOW_7000)?;
     backend.remove("10-watched.yaml")?;
     backend.reload_well()?;
     backend.apply("10-watched.yaml", WATCHED)?;
@@ -216,7 +214,10 @@ fn since_when_a_policy_is_staged_survives_restart_and_reboot() -> anyhow::Result
     backend.start_again()?;
     assert_eq!(since(&backend)?, first);
     // Elsewhere in the file, beside another policy: it means the same.
-    backend.apply("10-watched.yaml", &format!("# moved\n{}\n---\n{OTHER}", staged()))?;
+    backend.apply(
+        "10-watched.yaml",
+        &format!("# moved\n{}\n---\n{}", staged(), examples::ALLOW_7000),
+    )?;
     assert_eq!(since(&backend)?, first);
     backend.terminate()?;
     let rebooted = ThreeHosts::new()?;
