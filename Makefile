@@ -217,7 +217,7 @@ install:
 ifeq ($(DESTDIR),)
 	systemd-sysusers palisade.conf
 	systemd-tmpfiles --create palisade.conf
-	if [[ -d /run/systemd/system ]]; then systemctl restart systemd-modules-load systemd-sysctl; fi
+	if [[ -d /run/systemd/system ]]; then modprobe nf_conntrack || true; /usr/lib/systemd/systemd-sysctl --prefix=/net/netfilter || true; fi
 	if [[ -d /run/systemd/system ]]; then systemctl daemon-reload; fi
 	@echo "Installed. Start it, now and at boot, with: systemctl enable --now palisade"
 endif

@@ -12,10 +12,14 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use prometheus::proto::{Bucket, Counter, Gauge, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 use prometheus::{TEXT_FORMAT, TextEncoder};
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
 use tracing::{info, warn};
 
 use super::server::fail;
@@ -30,6 +34,13 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(10);
 /// Scrapes at a time over TCP, where anybody on the host may ask; each one reads all counters from the kernel.
 const SCRAPES: usize = 1;
 
+/// Connections at a time over TCP, and how long each may last: idle ones must not use up the daemon's descriptors.
+const CONNECTIONS: usize = 8;
+const CONNECTION: Duration = Duration::from_secs(10);
+
+/// How long to wait after a connection that could not be accepted.
+const ACCEPT_AGAIN: Duration = Duration::from_secs(1);
+
 /// Labels and their values.
 type Labels<'a> = Vec<(&'static str, &'a str)>;
 
@@ -38,13 +49,35 @@ pub async fn serve(address: std::net::SocketAddr, daemon: Arc<Daemon>) {
     let listener = listen(address).await;
     info!("metrics are served at http://{address}/metrics");
     let scrapes = Arc::new(Semaphore::new(SCRAPES));
-    let scrape = async move |State(daemon): State<Arc<Daemon>>| match scrapes.try_acquire() {
-        Ok(_permit) => answer(State(daemon)).await,
+    let scrape = async move |State(daemon): State<Arc<Daemon>>| match Arc::clone(&scrapes).try_acquire_owned()
+    {
+        Ok(permit) => answered(daemon, Some(permit)).await,
         Err(_) => (StatusCode::TOO_MANY_REQUESTS, "another scrape is running\n").into_response(),
     };
     let router = Router::new().route("/metrics", get(scrape)).with_state(daemon);
-    if let Err(error) = axum::serve(listener, router).await {
-        warn!(%error, "metrics are no longer served at http://{address}/metrics");
+    let connections = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        // Closed only with the semaphore itself.
+        let Ok(permit) = Arc::clone(&connections).acquire_owned().await else {
+            return;
+        };
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                warn!(%error, "a connection for metrics could not be accepted");
+                tokio::time::sleep(ACCEPT_AGAIN).await;
+                continue;
+            }
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let connection = http1::Builder::new()
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::spawn(async move {
+            let _permit = permit;
+            // Whoever goes away, or is too slow, asks again.
+            let _ = timeout(CONNECTION, connection).await;
+        });
     }
 }
 
@@ -69,7 +102,16 @@ async fn listen(address: std::net::SocketAddr) -> TcpListener {
 
 /// `GET /metrics`.
 pub(super) async fn answer(State(daemon): State<Arc<Daemon>>) -> Response {
-    match tokio::task::spawn_blocking(move || text(&daemon)).await {
+    answered(daemon, None).await
+}
+
+/// Reading goes on if nobody waits for the answer any longer, and the permit with it.
+async fn answered(daemon: Arc<Daemon>, permit: Option<OwnedSemaphorePermit>) -> Response {
+    let read = move || {
+        let _permit = permit;
+        text(&daemon)
+    };
+    match tokio::task::spawn_blocking(read).await {
         Ok(Ok(text)) => ([(CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
         Ok(Err(error)) => fail(StatusCode::INTERNAL_SERVER_ERROR, &error),
         Err(bug) => fail(StatusCode::INTERNAL_SERVER_ERROR, &bug),

@@ -160,7 +160,7 @@ async fn explain(State(daemon): State<Arc<Daemon>>, Json(query): Json<analysis::
 }
 
 async fn trace(State(daemon): State<Arc<Daemon>>, Json(traced): Json<Traced>) -> Response {
-    Json(reader::traced(&daemon, &traced)).into_response()
+    answer(daemon, move |daemon| Ok(reader::traced(daemon, &traced))).await
 }
 
 #[derive(Deserialize)]

@@ -30,6 +30,8 @@ pub(super) struct History {
     file: HistoryFile,
     /// Counts up with every change.
     version: u64,
+    /// The version that is to be on disk as soon as can be.
+    urgent: u64,
     /// Counters that were made since this was asked last, and did not begin at zero.
     resumed: usize,
 }
@@ -85,6 +87,7 @@ impl History {
             table: None,
             file: HistoryFile::new(directory),
             version: 0,
+            urgent: 0,
             resumed: 0,
         };
         let is_whole = file::read(directory, HISTORY, |line| {
@@ -174,6 +177,17 @@ impl History {
         });
         self.version += u64::from(changed);
         self.forget(REMEMBERED);
+    }
+
+    /// What is to be written at once, if anything is: the kernel has forgotten it.
+    pub(super) fn urgent(&self) -> Option<Unwritten> {
+        (!self.file.has(self.urgent)).then(|| self.current())
+    }
+
+    /// Whether any of these counters is retired and has moved in the interval.
+    pub(super) fn has_untold<'n>(&self, mut names: impl Iterator<Item = &'n str>) -> bool {
+        let is_untold = |counter: &Counter| counter.retired.is_some() && counter.told != counter.total;
+        names.any(|name| self.counters.get(name).is_some_and(is_untold))
     }
 
     /// What is to be written now, if anything is: at most once a minute where it is much, or was tried in vain.
@@ -289,7 +303,7 @@ impl Ledger for History {
         self.version += 1;
         // Not in the next interval: the kernel is about to forget it.
         if last.iter().any(|(_, value)| *value != CounterValue::default()) {
-            self.current().write();
+            self.urgent = self.version;
         }
     }
 }

@@ -60,6 +60,10 @@ pub struct Engine {
     /// Whether the kernel is known to hold the generation in force: after a change that failed it may hold another.
     settled: bool,
     generations: VecDeque<Arc<Generation>>,
+    /// Forgotten ones that say what was counted in the running interval by counters that are gone.
+    described: Vec<Arc<Generation>>,
+    /// Whether the generation in force is to be kept on disk.
+    unrecorded: bool,
 }
 
 /// What a reload did.
@@ -134,6 +138,8 @@ impl Engine {
             interfaces: Interfaces::new(),
             settled: false,
             generations: VecDeque::new(),
+            described: Vec::new(),
+            unrecorded: false,
         };
         if !engine.panicked() {
             if let Some(table) = engine.nft.dump().map_err(KernelError::from)? {
@@ -265,12 +271,14 @@ impl Engine {
     pub fn end_interval(&mut self) -> Vec<(Arc<Generation>, Name, Total)> {
         let described = |(name, total): (String, Total)| {
             let name = Name::new(&name);
-            let mut latest = self.generations.iter().rev();
+            let mut latest = self.generations.iter().rev().chain(self.described.iter().rev());
             let generation = latest.find(|generation| generation.compiled.counters.contains_key(&name))?;
             Some((Arc::clone(generation), name, total))
         };
         let moved = self.history.end_interval().into_iter();
-        moved.filter_map(described).collect()
+        let moved = moved.filter_map(described).collect();
+        self.described.clear();
+        moved
     }
 
     /// The totals of all counters as they are to be kept on disk; `None` if they are, or if it is not time. With `at_once`
@@ -318,10 +326,7 @@ impl Engine {
         if !panicked {
             let counters = generation.compiled.counters.keys();
             self.history.in_force(counters.map(Name::as_str), now);
-            if let Err(error) = self.state.record(&generation) {
-                // The rules are in force; a full disk must not undo them.
-                warn!(%error, "the generation is in force, but its number could not be kept");
-            }
+            self.unrecorded = true;
         }
         if self.current().is_some_and(|current| current.number == number) {
             self.generations.pop_back();
@@ -374,7 +379,29 @@ impl Engine {
             || (self.generations.len() > 2
                 && self.generations.iter().map(rules).sum::<usize>() > REMEMBERED_RULES)
         {
-            self.generations.pop_front();
+            let forgotten = self.generations.pop_front();
+            let counters = |generation: &Arc<Generation>| {
+                let names = generation.compiled.counters.keys();
+                self.history.has_untold(names.map(Name::as_str))
+            };
+            self.described.extend(forgotten.filter(counters));
+        }
+        let excess = self.described.len().saturating_sub(REMEMBERED);
+        self.described.drain(..excess);
+    }
+
+    /// Keeps on disk what a change has left to keep: the generation, and the last values of counters that are gone. The
+    /// disk may take its time, so that the change is to be published first.
+    pub fn keep(&mut self) {
+        if std::mem::take(&mut self.unrecorded)
+            && let Some(current) = self.generations.back()
+            && let Err(error) = self.state.record(current)
+        {
+            // The rules are in force; a full disk must not undo them.
+            warn!(%error, "the generation is in force, but its number could not be kept");
+        }
+        if let Some(unwritten) = self.history.urgent() {
+            unwritten.write();
         }
     }
 

@@ -22,7 +22,8 @@ pub(super) struct Intervals {
     counted: u64,
     counted_total: u64,
     generation: u64,
-    start: OffsetDateTime,
+    /// When the counters were last read for records.
+    read_at: OffsetDateTime,
     alive: Option<Alive>,
     state_dir: PathBuf,
     saved: Instant,
@@ -44,7 +45,7 @@ impl Intervals {
             counted: 0,
             counted_total: 0,
             generation: 0,
-            start: OffsetDateTime::now_utc(),
+            read_at: OffsetDateTime::now_utc(),
             alive: config.flows.accounting.then(Alive::default),
             state_dir: config.state_dir.clone(),
             saved: Instant::now(),
@@ -76,7 +77,6 @@ impl Intervals {
             counted_total: self.counted_total,
         };
         let (flows, interval) = daemon.end_interval(end, counted);
-        self.start = end;
         self.unsaved |= !flows.is_empty();
         daemon.sinks.offer(&Arc::new(Batch {
             flows,
@@ -119,7 +119,7 @@ impl Intervals {
                 self.counted += delta.packets;
             }
             records.push(RuleRecord {
-                start_time: self.start.min(end),
+                start_time: self.read_at.min(end),
                 end_time: end,
                 counter,
                 packets_delta: delta.packets,
@@ -127,6 +127,7 @@ impl Intervals {
             });
         }
         self.counted_total += self.counted;
+        self.read_at = end;
         records
     }
 }

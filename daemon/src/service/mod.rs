@@ -222,6 +222,8 @@ impl Daemon {
                 self.new_generation.notify_one();
             }
         }
+        // Nobody waits for the disk who only wants to know what is in force.
+        engine.keep();
         result
     }
 

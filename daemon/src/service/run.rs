@@ -9,7 +9,7 @@ use palisade_nft::Nft;
 use sd_notify::NotifyState;
 use time::OffsetDateTime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::intervals::Intervals;
@@ -65,8 +65,9 @@ impl RunError {
 /// minute, but a policy directory on a network mount may never answer.
 const HUNG: Duration = Duration::from_mins(2);
 
-/// How long the sinks may take for what they still have when the daemon stops: well below the unit's TimeoutStopSec.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// How long the last interval, the sinks and what outlives the daemon may take each when it stops: together they stay
+/// below the unit's TimeoutStopSec.
+const LAST_WORDS: Duration = Duration::from_secs(4);
 
 /// How long to wait before a change of the host is followed again after a failure: at first, and at most.
 const FOLLOW_AGAIN: [Duration; 2] = [Duration::from_secs(1), Duration::from_mins(1)];
@@ -87,6 +88,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     engine.set_interfaces(links.read().await?);
     let started = Instant::now();
     let applied = engine.reload()?;
+    engine.keep();
     let took = started.elapsed();
     let generation = engine.current().cloned().ok_or_else(|| {
         RunError::Loop(std::io::Error::other(
@@ -141,21 +143,31 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     let mut ticks = interval(config.flows.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks.tick().await;
-    loop {
-        tokio::select! {
-            _ = terminate.recv() => break,
-            _ = interrupt.recv() => break,
-            _ = ticks.tick() => write_interval(&records, &daemon).await,
-        }
+    let writing = {
+        let (records, daemon) = (Arc::clone(&records), Arc::clone(&daemon));
+        tokio::spawn(async move {
+            loop {
+                ticks.tick().await;
+                write_interval(&records, &daemon).await;
+            }
+        })
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
     }
     systemd::tell(&[NotifyState::Stopping]);
     api.abort();
+    writing.abort();
     // The kernel collects copies before it hands them over: the last ones are still to come.
     sleep(reader::JUDGED_WITHIN).await;
-    write_interval(&records, &daemon).await;
-    lock(&records).save_evidence(&daemon);
-    daemon.keep_totals(true);
+    within_last_words("the last interval", write_interval(&records, &daemon)).await;
     stop_sinks(&daemon).await;
+    within_last_words(
+        "what reports and totals are made of",
+        keep_on_disk(&records, &daemon),
+    )
+    .await;
     let socket = std::fs::remove_file(&config.socket);
     if let Err(error) = socket {
         warn!(%error, "the socket could not be removed");
@@ -223,6 +235,25 @@ async fn write_interval(records: &Arc<Mutex<Intervals>>, daemon: &Arc<Daemon>) {
     });
     if let Err(panic) = written.await {
         error!("writing the records of an interval ended in a bug: {panic}");
+    }
+}
+
+/// A disk or an engine that does not answer must not keep systemd waiting until it kills the daemon.
+async fn within_last_words(what: &str, work: impl Future<Output = ()>) {
+    if timeout(LAST_WORDS, work).await.is_err() {
+        warn!("{what} could not be written within {LAST_WORDS:?}");
+    }
+}
+
+/// Keeps what outlives the daemon.
+async fn keep_on_disk(records: &Arc<Mutex<Intervals>>, daemon: &Arc<Daemon>) {
+    let (records, daemon) = (Arc::clone(records), Arc::clone(daemon));
+    let kept = tokio::task::spawn_blocking(move || {
+        daemon.keep_totals(true);
+        lock(&records).save_evidence(&daemon);
+    });
+    if let Err(panic) = kept.await {
+        error!("keeping what outlives the daemon ended in a bug: {panic}");
     }
 }
 

@@ -143,10 +143,9 @@ fn retired_counters_come_back_and_the_oldest_are_forgotten() {
     let moved = history.end_interval();
     assert_eq!(moved.len(), 1);
     assert_eq!((moved[0].0.as_str(), moved[0].1.delta), ("b", value(3)));
-    assert!(
-        saved(directory.path()).contains("\"b\",\"packets\":5"),
-        "written at once"
-    );
+    assert!(history.urgent().unwrap().write(), "to be written at once");
+    assert!(history.urgent().is_none(), "and then no more");
+    assert!(saved(directory.path()).contains("\"b\",\"packets\":5"));
 
     history.in_force(["a", "c"].into_iter(), at(2));
     assert_eq!(history.counters.len(), 4, "what never counted is not remembered");

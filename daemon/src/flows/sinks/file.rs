@@ -67,7 +67,7 @@ impl FileSink {
         outcome.missed += lines.dropped;
         if lines.dropped > 0 && outcome.error.is_none() {
             outcome.error =
-                Some("flows.bytesPerDay is spent: flow records are left out until midnight UTC".to_owned());
+                Some("flows.bytesPerDay is spent: records are left out until midnight UTC".to_owned());
         }
         outcome
     }

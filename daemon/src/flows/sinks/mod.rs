@@ -27,7 +27,7 @@ use self::file::FileSink;
 use self::journald::JournaldSink;
 use self::otlp::OtlpSink;
 use self::part::{Counts, Part, Taste, is_idle};
-use self::queue::Queue;
+use self::queue::{Offered, Queue};
 use self::stdout::StdoutSink;
 use super::batch::Batch;
 use crate::config::SinksConfig;
@@ -237,9 +237,17 @@ impl Running {
             tally.offered += taken + suppressed;
             tally.suppressed += suppressed;
         }
-        if taken > 0 && !self.shared.queue.offer(batch) {
-            let message = format!("it is too slow: {} records wait already", queue::CAPACITY);
-            lock(&self.shared.tally).miss(taken, Some(message));
+        if taken == 0 {
+            return;
+        }
+        match self.shared.queue.offer(batch) {
+            Offered::Taken => {}
+            Offered::Full { waiting } => {
+                let message = format!("it is too slow: {waiting} records wait already");
+                lock(&self.shared.tally).miss(taken, Some(message));
+            }
+            // Why it has ended is said already.
+            Offered::Ended => lock(&self.shared.tally).miss(taken, None),
         }
     }
 
@@ -336,10 +344,15 @@ impl Worker {
             return;
         }
         self.complaint = Some((Instant::now(), error.to_owned()));
-        warn!(
-            sink = self.name,
-            "{missed} records could not be written to {}: {error}", self.target
-        );
+        let target = &self.target;
+        if missed > 0 {
+            warn!(
+                sink = self.name,
+                "{missed} records could not be written to {target}: {error}"
+            );
+        } else {
+            warn!(sink = self.name, "{target}: {error}");
+        }
     }
 }
 

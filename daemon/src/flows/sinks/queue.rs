@@ -22,20 +22,36 @@ struct Waiting {
     ended: bool,
 }
 
+/// What became of a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offered {
+    /// It waits.
+    Taken,
+    /// There was no room: so many records wait already.
+    Full { waiting: usize },
+    /// Nobody takes any more.
+    Ended,
+}
+
 impl Queue {
-    /// Adds a batch if there is room, and says whether there was. An empty queue has room for any batch: one that is
-    /// larger than the queue would never be written otherwise.
-    pub(super) fn offer(&self, batch: &Arc<Batch>) -> bool {
+    /// Adds a batch if there is room. An empty queue has room for any batch: one that is larger than the queue would never
+    /// be written otherwise.
+    pub(super) fn offer(&self, batch: &Arc<Batch>) -> Offered {
         let mut waiting = self.lock();
         let records = weight(batch);
-        if waiting.ended || (!waiting.batches.is_empty() && waiting.records + records > CAPACITY) {
-            return false;
+        if waiting.ended {
+            return Offered::Ended;
+        }
+        if !waiting.batches.is_empty() && waiting.records + records > CAPACITY {
+            return Offered::Full {
+                waiting: waiting.records,
+            };
         }
         waiting.batches.push_back(Arc::clone(batch));
         waiting.records += records;
         drop(waiting);
         self.changed.notify_one();
-        true
+        Offered::Taken
     }
 
     /// Waits for the next batch; `None` when none will come any more.

@@ -61,7 +61,7 @@ impl OtlpSink {
         let answer = ExportMetricsServiceResponse::decode(answer).unwrap_or_default();
         let partial = answer.partial_success.unwrap_or_default();
         // Two points a record.
-        let rejected = (partial.rejected_data_points + 1) / 2;
+        let rejected = partial.rejected_data_points / 2 + partial.rejected_data_points % 2;
         Ok(Delivery::partial(rejected, &partial.error_message, rules.len()))
     }
 
