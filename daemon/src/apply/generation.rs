@@ -166,7 +166,7 @@ fn places(worlds: &Worlds) -> [BTreeMap<String, Arc<EndpointKey>>; 3] {
 }
 
 /// For each policy of the snapshot, by its index, the local endpoints for which it changes something, in order: those it
-/// selects in a world that it is in, or, for a staged deletion, those of the policy that it takes away.
+/// selects in a world that it is in and, for a staged one, those of the enforced policy that it replaces or takes away.
 pub fn concerned(snapshot: &Snapshot, worlds: &Worlds) -> Vec<BTreeSet<EndpointId>> {
     let mut concerned = vec![BTreeSet::new(); snapshot.policies.len()];
     for (id, ..) in worlds.local() {
@@ -177,16 +177,15 @@ pub fn concerned(snapshot: &Snapshot, worlds: &Worlds) -> Vec<BTreeSet<EndpointI
             }
         }
     }
-    let is_deletion = |policy: &Policy| policy.staged == Some(StagedAction::Delete);
     let enforced: BTreeMap<&PolicyId, usize> = (0..)
         .zip(&snapshot.policies)
         .filter(|(_, policy)| policy.staged.is_none())
         .map(|(index, policy)| (&policy.id, index))
         .collect();
     for (index, policy) in (0..).zip(&snapshot.policies) {
-        if let Some(&deleted) = enforced.get(&policy.id).filter(|_| is_deletion(policy)) {
-            let taken_away = concerned[deleted].clone();
-            concerned[index] = taken_away;
+        if let Some(&replaced) = enforced.get(&policy.id).filter(|_| is_staged(policy)) {
+            let theirs = concerned[replaced].clone();
+            concerned[index].extend(theirs);
         }
     }
     concerned

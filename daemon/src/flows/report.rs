@@ -59,7 +59,7 @@ pub struct StagedReport {
     pub observed_seconds: u64,
     /// Whether first packets are being observed at all.
     pub observing: bool,
-    /// The local endpoints it applies to.
+    /// The local endpoints it applies to, and those of the enforced policy that it replaces or deletes.
     pub endpoints: Vec<String>,
     /// Whether a safety net stands in the pending world, on one of these endpoints.
     pub safety_net: bool,

@@ -1,5 +1,8 @@
 //! Which connections a staged policy has a say in, and whether it is what decides.
 
+#[cfg(test)]
+mod tests;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -21,8 +24,8 @@ pub(super) struct Concern<'p> {
     /// Its endpoints.
     pub(super) endpoints: &'p BTreeSet<EndpointId>,
     policy: &'p Policy,
-    /// What says where it speaks: itself, or what it deletes.
-    meant: &'p Policy,
+    /// The enforced policy that it takes the place of, or away.
+    replaced: Option<&'p Policy>,
     keys: BTreeSet<Arc<EndpointKey>>,
 }
 
@@ -75,35 +78,32 @@ impl<'p> Concern<'p> {
         endpoints: &'p BTreeSet<EndpointId>,
     ) -> Self {
         let mut policies = generation.snapshot.policies.iter();
-        let deleted = policies.find(|other| {
-            policy.staged == Some(StagedAction::Delete) && other.staged.is_none() && other.id == policy.id
-        });
+        let replaced = policies.find(|other| other.staged.is_none() && other.id == policy.id);
         let key = |id: &EndpointId| Arc::new(EndpointKey::from(generation.worlds.endpoint(*id)));
         Concern {
             since: since(generation, policy),
             endpoints,
             policy,
-            meant: deleted.unwrap_or(policy),
+            replaced,
             keys: endpoints.iter().map(key).collect(),
         }
     }
 
-    /// Whether it is asked about connections of this direction.
+    /// Whether it is asked about connections of this direction, or what it replaces is.
     pub(super) fn governs(&self, direction: Direction) -> bool {
-        match direction {
-            Direction::Ingress => self.meant.types.ingress,
-            Direction::Egress => self.meant.types.egress,
-        }
+        self.meant().any(|policy| policy.governs(direction))
     }
 
-    /// Whether it is asked about what only goes through the host.
+    /// Whether it is asked about what only goes through the host, or what it replaces is.
     pub(super) fn applies_on_forward(&self) -> bool {
-        !matches!(
-            self.meant.stage,
-            PolicyStage::Normal {
-                apply_on_forward: false
-            }
-        )
+        self.meant().any(|policy| {
+            !matches!(
+                policy.stage,
+                PolicyStage::Normal {
+                    apply_on_forward: false
+                }
+            )
+        })
     }
 
     /// Whether it may have a say in a connection.
@@ -115,16 +115,17 @@ impl<'p> Concern<'p> {
 
     /// The step by which it has a part in the verdict: in the pending world, or there without the safety net; for a
     /// staged Delete, in the enforced world. The end of a tier speaks for each policy that is staged in the tier, and a
-    /// Pass for whoever passed, where that makes a deny of an allow.
+    /// Pass for whoever passed, where that makes a deny of an allow; whoever denies what the replaced policy was asked
+    /// about speaks for its absence.
     pub(super) fn spoke<'a>(&self, attribution: &'a Attribution) -> Option<&'a StepReport> {
         let traces = &attribution.policies;
-        let deletes = self.policy.staged == Some(StagedAction::Delete);
-        let (with, without) = if deletes {
-            (&traces.enforced, &traces.enforced_without_safety_net)
-        } else {
-            (&traces.pending, &traces.pending_without_safety_net)
+        let trace = |with: &'a Vec<StepReport>, without: &'a Option<Vec<StepReport>>| {
+            [with.as_slice(), without.as_deref().unwrap_or_default()]
         };
-        let [with, without] = [with.as_slice(), without.as_deref().unwrap_or_default()];
+        let enforced = trace(&traces.enforced, &traces.enforced_without_safety_net);
+        let pending = trace(&traces.pending, &traces.pending_without_safety_net);
+        let deletes = self.deletes();
+        let [with, without] = if deletes { enforced } else { pending };
         let decided = |steps: &'a [StepReport]| steps.last().filter(|step| self.is_ours(step));
         let said = Said::of(attribution);
         let had_a_part = |steps: &'a [StepReport]| {
@@ -137,19 +138,43 @@ impl<'p> Concern<'p> {
             .or_else(|| decided(without))
             .or_else(|| had_a_part(with).filter(|_| said.would_deny(1) > 0))
             .or_else(|| had_a_part(without).filter(|_| said.would_deny_without_net(1) > 0))
+            .or_else(|| {
+                let replaced = self.replaced?;
+                let mut steps = enforced.into_iter().flatten();
+                steps.find(|step| is_of(step, replaced))?;
+                let [with, without] = pending;
+                if said.would_deny(1) > 0 {
+                    with.last()
+                } else if said.would_deny_without_net(1) > 0 {
+                    without.last().or(with.last())
+                } else {
+                    None
+                }
+            })
+    }
+
+    fn deletes(&self) -> bool {
+        self.policy.staged == Some(StagedAction::Delete)
+    }
+
+    /// What says where it speaks: itself, unless it deletes, and what it replaces.
+    fn meant(&self) -> impl Iterator<Item = &'p Policy> {
+        let itself = (!self.deletes() || self.replaced.is_none()).then_some(self.policy);
+        itself.into_iter().chain(self.replaced)
     }
 
     fn is_ours(&self, step: &StepReport) -> bool {
-        let policy = self.policy;
-        let kind = if policy.staged == Some(StagedAction::Delete) {
-            policy.id.kind.as_str()
-        } else {
-            policy.written_kind()
-        };
-        let (named, namespace, name) = match &step.trigger {
-            Some(trigger) => (&trigger.kind, &trigger.namespace, &trigger.name),
-            None => (&step.kind, &step.namespace, &step.name),
-        };
-        named == kind && *namespace == policy.id.namespace && *name == policy.id.name
+        let replaced = self.replaced.filter(|_| self.deletes());
+        is_of(step, replaced.unwrap_or(self.policy))
     }
+}
+
+/// Whether a step is one of a policy, or the end of a tier that it is named for.
+fn is_of(step: &StepReport, policy: &Policy) -> bool {
+    let kind = policy.written_kind();
+    let (named, namespace, name) = match &step.trigger {
+        Some(trigger) => (&trigger.kind, &trigger.namespace, &trigger.name),
+        None => (&step.kind, &step.namespace, &step.name),
+    };
+    named == kind && *namespace == policy.id.namespace && *name == policy.id.name
 }
