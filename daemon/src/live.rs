@@ -81,21 +81,10 @@ impl Owner {
 /// Reads the connections in the network namespace of the calling thread and says what the step between two worlds does
 /// to them. How long that takes with 100,000 connections is what `make bench-conntrack` says.
 pub fn look(before: Side<'_>, after: Side<'_>) -> Result<LiveReport, ConntrackError> {
-    let mut entries = connections()?;
-    let is_complete = entries.len() < MOST;
-    entries.retain(Entry::is_alive);
-    let mut tracked: Vec<Tracked> = entries.iter().map(as_tracked).collect();
-    let mut ends = Ends::new(after.worlds);
-    if !is_complete {
-        ends.notes.push(format!(
-            "there are more connections than the first {MOST}, and only those were looked at"
-        ));
-    }
-    if has_services(before.worlds) || has_services(after.worlds) {
-        ends.fill_in_cgroups(&entries, &mut tracked);
-    }
-    let swept = sweep(before, after, &tracked);
-    Ok(ends.report(swept, &entries))
+    let services = has_services(before.worlds) || has_services(after.worlds);
+    let read = read(after.worlds, services)?;
+    let swept = sweep(before, after, &read.tracked);
+    Ok(read.ends.report(swept, &read.entries))
 }
 
 /// The connections that are alive, as policies see them.
@@ -105,20 +94,47 @@ pub struct Alive {
     pub connections: Vec<Tracked>,
     /// Whether there are no more than could be read.
     pub is_complete: bool,
+    /// What could not be found out, and why.
+    pub notes: Vec<String>,
 }
 
 /// Reads the connections in the network namespace of the calling thread.
 pub fn alive(worlds: &Worlds) -> Result<Alive, ConntrackError> {
+    let read = read(worlds, has_services(worlds))?;
+    Ok(Alive {
+        connections: read.tracked,
+        is_complete: read.is_complete,
+        notes: read.ends.notes,
+    })
+}
+
+/// The connections that are alive, as the kernel and as policies see them.
+struct Read {
+    entries: Vec<Entry>,
+    tracked: Vec<Tracked>,
+    is_complete: bool,
+    ends: Ends,
+}
+
+fn read(worlds: &Worlds, has_services: bool) -> Result<Read, ConntrackError> {
     let mut entries = connections()?;
     let is_complete = entries.len() < MOST;
     entries.retain(Entry::is_alive);
     let mut tracked: Vec<Tracked> = entries.iter().map(as_tracked).collect();
-    if has_services(worlds) {
-        Ends::new(worlds).fill_in_cgroups(&entries, &mut tracked);
+    let mut ends = Ends::new(worlds);
+    if !is_complete {
+        ends.notes.push(format!(
+            "there are more connections than the first {MOST}, and only those were looked at"
+        ));
     }
-    Ok(Alive {
-        connections: tracked,
+    if has_services {
+        ends.fill_in_cgroups(&entries, &mut tracked);
+    }
+    Ok(Read {
+        entries,
+        tracked,
         is_complete,
+        ends,
     })
 }
 

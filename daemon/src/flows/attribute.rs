@@ -28,6 +28,14 @@ pub struct Attribution {
     pub policies: Arc<Traces>,
 }
 
+impl Attribution {
+    /// Whether policies are asked about it: not about what a failsafe accepts, nor about loopback.
+    pub fn is_left_to_policy(&self) -> bool {
+        let last = self.policies.pending.last();
+        last.is_none_or(|step| !matches!(&*step.kind, "Failsafe" | "Loopback"))
+    }
+}
+
 /// Decides about a connection in both worlds; `None` if its endpoint is no longer there.
 pub fn attribute(worlds: &Worlds, connection: &Connection) -> Option<Attribution> {
     let endpoint = connection.endpoint.find(worlds)?;

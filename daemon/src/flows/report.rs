@@ -63,7 +63,8 @@ pub struct StagedReport {
     pub endpoints: Vec<String>,
     /// Whether a safety net stands in the pending world, on one of these endpoints.
     pub safety_net: bool,
-    /// First packets at its endpoints, in the directions it governs, whoever decides about them.
+    /// First packets at its endpoints, in the directions it governs, whichever policy decides about them. Not counted are
+    /// those that no policy is asked about: failsafes and loopback.
     pub evaluated: u64,
     /// First packets that it would have allowed.
     pub would_allow: u64,
@@ -72,7 +73,7 @@ pub struct StagedReport {
     /// First packets that are allowed and that promoting it, and then removing the safety net, would deny.
     pub would_deny_without_safety_net: u64,
     /// The same if it were promoted and the other staged policies were not; `None` where no other one is staged at its
-    /// endpoints, and where too many are for each to be looked at alone.
+    /// endpoints.
     pub alone: Option<Alone>,
     /// When the first connection was seen that it would have decided.
     #[serde(with = "time::serde::rfc3339::option")]
@@ -99,10 +100,11 @@ pub struct StagedReport {
 pub struct Alone {
     /// The other policies that are staged at its endpoints.
     pub others: Vec<String>,
-    /// First packets that are allowed and that promoting it alone would deny.
-    pub would_deny: u64,
+    /// First packets that are allowed and that promoting it alone would deny; `None` where too many policies are staged
+    /// for each to be looked at alone.
+    pub would_deny: Option<u64>,
     /// The same, with the safety net removed as well.
-    pub would_deny_without_safety_net: u64,
+    pub would_deny_without_safety_net: Option<u64>,
 }
 
 /// Flows that were seen for the first time a short while ago.
@@ -184,7 +186,9 @@ pub fn staged_reports(observed: &Observed<'_>, evidence: Duration) -> Vec<Staged
     let policies = generation.snapshot.policies.iter().zip(&all);
     let staged: Vec<(&Policy, &BTreeSet<EndpointId>)> =
         policies.filter(|(policy, _)| is_staged(policy)).collect();
-    let alive = observed.alive.map(|alive| alive::group(generation, alive));
+    let alive = observed
+        .alive
+        .map(|alive| (alive::group(generation, alive), &alive.notes));
     // Decided once, however many policies are staged.
     let mut decided = Decided::default();
     staged
@@ -197,7 +201,8 @@ pub fn staged_reports(observed: &Observed<'_>, evidence: Duration) -> Vec<Staged
                 .collect();
             let mut report = staged_report(observed, policy, endpoints, &others, staged.len(), &mut decided);
             match &alive {
-                Ok(alive) => {
+                Ok((alive, notes)) => {
+                    report.notes.extend_from_slice(notes);
                     let concern = Concern::new(generation, policy, endpoints);
                     report.live = Some(alive::look(observed, &concern, alive, &mut decided));
                 }
@@ -238,18 +243,15 @@ fn staged_report<'o>(
         let promoted = generation.snapshot.promoted(|other| other.id == policy.id);
         resolve(&promoted, worlds.host.clone())
     });
-    let mut alone = Alone {
-        others: others.iter().map(|other| other.id.to_string()).collect(),
-        would_deny: 0,
-        would_deny_without_safety_net: 0,
-    };
+    let mut denied_alone = [0; 2];
     let concern = Concern::new(generation, policy, endpoints);
     let mut flows: BTreeMap<StagedKey, (Tally, Vec<Owner>)> = BTreeMap::new();
     for (connection, tally) in observed.kept.since(concern.since.generation) {
         if !concern.is_asked(connection) {
             continue;
         }
-        let Some(attribution) = decided.of(worlds, connection) else {
+        let attribution = decided.of(worlds, connection);
+        let Some(attribution) = attribution.filter(|said| said.is_left_to_policy()) else {
             continue;
         };
         report.evaluated += tally.packets;
@@ -262,8 +264,8 @@ fn staged_report<'o>(
                 pending_action: promoted.action,
                 pending_without_net: promoted.action_without_net,
             };
-            alone.would_deny += said.would_deny(tally.packets);
-            alone.would_deny_without_safety_net += said.would_deny_without_net(tally.packets);
+            denied_alone[0] += said.would_deny(tally.packets);
+            denied_alone[1] += said.would_deny_without_net(tally.packets);
         }
         let Some(step) = concern.spoke(attribution) else {
             continue;
@@ -286,13 +288,12 @@ fn staged_report<'o>(
         let (_, owners) = seen.or_insert((tally, Vec::new()));
         add_owners(owners, observed.kept.owners(connection));
     }
-    report.alone = by_itself.map(|_| alone);
-    if report.alone.is_none() && !others.is_empty() {
-        report.notes.push(format!(
-            "{staged} policies are staged, too many to look at each as if it alone were promoted: `palisade plan --promote {}` does",
-            policy.id
-        ));
-    }
+    let known = by_itself.is_some();
+    report.alone = (!others.is_empty()).then(|| Alone {
+        others: others.iter().map(|other| other.id.to_string()).collect(),
+        would_deny: known.then_some(denied_alone[0]),
+        would_deny_without_safety_net: known.then_some(denied_alone[1]),
+    });
     report.flows = flows.into_iter().map(|(key, seen)| key.flow(seen)).collect();
     report.summarise(observed.now);
     report

@@ -23,6 +23,8 @@ use crate::live::Alive;
 pub struct LiveConnections {
     /// How many there are.
     pub connections: u64,
+    /// Whether these are all of the host's: of very many only the first are read.
+    pub is_complete: bool,
     /// Of these, how many are unlike all that were opened since the policy is staged as it is: it has never been asked
     /// about one like them.
     pub never_evaluated: u64,
@@ -56,7 +58,10 @@ pub struct LiveFlow {
 }
 
 /// Live connections by what policies can tell apart.
-pub(super) type Groups = BTreeMap<(Ends, Packet), u64>;
+pub(super) struct Groups {
+    alike: BTreeMap<(Ends, Packet), u64>,
+    is_complete: bool,
+}
 
 /// Puts live connections together.
 pub(super) fn group(generation: &Generation, alive: &Alive) -> Groups {
@@ -65,7 +70,7 @@ pub(super) fn group(generation: &Generation, alive: &Alive) -> Groups {
         worlds,
         world: WorldKind::Pending,
     };
-    let mut groups = Groups::new();
+    let mut alike = BTreeMap::new();
     for (tracked, ends) in alive.connections.iter().zip(ends(side, &alive.connections)) {
         let Some(ends) = ends else { continue };
         let packet = if generation.looks_at_source_ports {
@@ -73,9 +78,12 @@ pub(super) fn group(generation: &Generation, alive: &Alive) -> Groups {
         } else {
             without_source_port(tracked.packet)
         };
-        *groups.entry((ends, packet)).or_default() += 1;
+        *alike.entry((ends, packet)).or_default() += 1;
     }
-    groups
+    Groups {
+        alike,
+        is_complete: alive.is_complete,
+    }
 }
 
 /// What makes connections alike: their ends by name, port, and verdicts. Of those alike only some are kept apart.
@@ -107,7 +115,7 @@ impl Like {
 pub(super) fn look<'o>(
     observed: &Observed<'o>,
     concern: &Concern<'_>,
-    groups: &Groups,
+    alive: &Groups,
     decided: &mut Decided<'o>,
 ) -> LiveConnections {
     let worlds = &observed.generation.worlds;
@@ -117,18 +125,17 @@ pub(super) fn look<'o>(
         .filter(|(connection, _)| concern.is_asked(connection))
         .filter_map(|(connection, _)| Some(Like::of(worlds, connection, decided.of(worlds, connection)?)))
         .collect();
-    let mut found = LiveConnections::default();
+    let mut found = LiveConnections {
+        is_complete: alive.is_complete,
+        ..LiveConnections::default()
+    };
     let mut flows: BTreeMap<LiveFlow, u64> = BTreeMap::new();
-    for ((ends, packet), &count) in groups {
+    for ((ends, packet), &count) in &alive.alike {
         let asked = places(observed.generation, concern, ends, packet);
         let attributed: Vec<_> = asked
             .iter()
             .filter_map(|connection| Some((connection, attribute(worlds, connection)?)))
-            // What a failsafe accepts comes to no policy.
-            .filter(|(_, attribution)| {
-                let last = attribution.policies.pending.last();
-                last.is_none_or(|step| step.kind != "Failsafe")
-            })
+            .filter(|(_, attribution)| attribution.is_left_to_policy())
             .collect();
         if attributed.is_empty() {
             continue;

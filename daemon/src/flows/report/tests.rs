@@ -3,7 +3,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::verdict::{judge, span};
-use super::{EVIDENCE, StagedReport, Verdict};
+use super::{Alone, EVIDENCE, StagedReport, Verdict};
 
 /// A policy that was observed for two days, and would deny nothing.
 fn report() -> StagedReport {
@@ -14,7 +14,7 @@ fn report() -> StagedReport {
         "safety_net": true, "evaluated": 1000, "would_allow": 1000, "would_deny": 0, "would_deny_without_safety_net": 0,
         "alone": null, "first_seen": null, "last_seen": null,
         "new_in_last_hour": {"would_deny": 0, "would_deny_without_safety_net": 0},
-        "live": {"connections": 100, "never_evaluated": 10, "would_deny": 0, "would_deny_without_safety_net": 0, "flows": []},
+        "live": {"connections": 100, "is_complete": true, "never_evaluated": 10, "would_deny": 0, "would_deny_without_safety_net": 0, "flows": []},
         "flows": [], "counters": [], "missing": {"lost": 10, "unreadable": 0, "folded": 0}, "notes": [],
     });
     serde_json::from_value(report).unwrap()
@@ -83,6 +83,22 @@ fn beyond_each_threshold_it_is_not() {
     );
     old.live = None;
     lacks(&old, "its live connections cannot be looked at");
+
+    let mut cut = report();
+    cut.live.as_mut().unwrap().is_complete = false;
+    lacks(&cut, "only the first 1048576 live connections were looked at");
+
+    let mut many = report();
+    many.alone = Some(Alone {
+        others: vec!["metrics".to_owned()],
+        would_deny: None,
+        would_deny_without_safety_net: None,
+    });
+    lacks(
+        &many,
+        "more than 16 policies are staged, too many to look at each as if it alone were promoted: `palisade plan --promote web` \
+         does",
+    );
 
     let mut deaf = report();
     deaf.observing = false;

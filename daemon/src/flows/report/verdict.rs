@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{StagedFlow, StagedReport};
+use super::{JUDGED_ALONE, StagedFlow, StagedReport};
+use crate::kernel::conntrack::MOST;
 
 /// How long a policy must have been observed, unless something else is asked for: a day has everybody's nightly jobs in
 /// it.
@@ -64,8 +65,8 @@ impl fmt::Display for Verdict {
 struct Question {
     /// Whether a flow of the report is against it.
     is_denied: fn(&StagedFlow) -> bool,
-    /// First packets that are denied if the policy alone is promoted.
-    alone: u64,
+    /// First packets that are denied if the policy alone is promoted, where that was looked at.
+    alone: Option<u64>,
     /// Live connections that were never evaluated.
     live: u64,
     /// Those of `alone` that are told already.
@@ -79,13 +80,13 @@ pub(super) fn judge(report: &StagedReport, evidence: Duration) -> (Judgement, Op
     let alone = report.alone.as_ref();
     let with = Question {
         is_denied: StagedFlow::would_be_denied,
-        alone: alone.map_or(0, |alone| alone.would_deny),
+        alone: alone.and_then(|alone| alone.would_deny),
         live: live.map_or(0, |live| live.would_deny),
         together: report.would_deny,
     };
     let without = Question {
         is_denied: StagedFlow::would_be_denied_without_safety_net,
-        alone: alone.map_or(0, |alone| alone.would_deny_without_safety_net),
+        alone: alone.and_then(|alone| alone.would_deny_without_safety_net),
         live: live.map_or(0, |live| live.would_deny_without_safety_net),
         together: report.would_deny_without_safety_net,
     };
@@ -138,15 +139,13 @@ fn against(report: &StagedReport, question: Question) -> Vec<String> {
             if question.live == 1 { "it" } else { "them" }
         ));
     }
-    if let Some(alone) = report
-        .alone
-        .as_ref()
-        .filter(|_| question.alone > question.together)
+    if let (Some(alone), Some(denied)) = (&report.alone, question.alone)
+        && denied > question.together
     {
         reasons.push(format!(
             "promoted without {}, it would deny {}",
             alone.others.join(", "),
-            connections(question.alone)
+            connections(denied)
         ));
     }
     reasons
@@ -177,6 +176,24 @@ fn lacking(report: &StagedReport, evidence: Duration) -> Vec<String> {
         reasons.push(format!(
             "{missing} first packets are missing from the observations"
         ));
+    }
+    if report
+        .alone
+        .as_ref()
+        .is_some_and(|alone| alone.would_deny.is_none())
+    {
+        let namespace = report.namespace.as_ref();
+        let name = namespace.map_or_else(
+            || report.name.clone(),
+            |namespace| format!("{namespace}/{}", report.name),
+        );
+        reasons.push(format!(
+            "more than {JUDGED_ALONE} policies are staged, too many to look at each as if it alone were promoted: \
+             `palisade plan --promote {name}` does"
+        ));
+    }
+    if report.live.as_ref().is_some_and(|alive| !alive.is_complete) {
+        reasons.push(format!("only the first {MOST} live connections were looked at"));
     }
     match &report.live {
         None => reasons.push("its live connections cannot be looked at".to_owned()),

@@ -49,7 +49,7 @@ spec:
 ";
 
 /// The report on `web`, staged with this specification, after one connection at each port of both endpoints, one out of
-/// each, and one through each.
+/// each, and one through each. One more comes in by a failsafe.
 fn report(action: &str, spec: &str) -> StagedReport {
     let staged = format!(
         "---\napiVersion: projectcalico.org/v3\nkind: StagedGlobalNetworkPolicy\nmetadata: {{name: web}}\n\
@@ -75,6 +75,7 @@ fn report(action: &str, spec: &str) -> StagedReport {
         for (direction, forwarded, port) in [
             (Direction::Ingress, false, 80),
             (Direction::Ingress, false, 9_100),
+            (Direction::Ingress, false, 22),
             (Direction::Egress, false, 443),
             (Direction::Ingress, true, 80),
         ] {
@@ -115,6 +116,7 @@ fn report(action: &str, spec: &str) -> StagedReport {
         alive: Ok(&crate::live::Alive {
             connections: Vec::new(),
             is_complete: true,
+            notes: Vec::new(),
         }),
         reading: true,
         now: then,
