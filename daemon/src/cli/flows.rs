@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use time::OffsetDateTime;
 use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 
 use self::filter::Filter;
 use super::args::{FlowsArgs, Format};
@@ -263,21 +263,24 @@ const COLUMNS: [output::Column<Arc<FlowRecord>>; 16] = [
     ("FOLDED_FLOWS", |record| record.folded_flows.to_string()),
 ];
 
-fn from(record: &FlowRecord) -> String {
+/// Where it comes from: `namespace/name`, or the name alone.
+pub(super) fn from(record: &FlowRecord) -> String {
     named(record.source_namespace.as_ref(), &record.source_name)
 }
 
-fn to(record: &FlowRecord) -> String {
+/// Where it goes to.
+pub(super) fn to(record: &FlowRecord) -> String {
     named(record.dest_namespace.as_ref(), &record.dest_name)
 }
 
 /// `namespace/name`, or the name alone.
-pub(super) fn named(namespace: Option<&String>, name: &str) -> String {
+fn named(namespace: Option<&String>, name: &str) -> String {
     namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
 }
 
 /// The time of the day, in UTC.
 pub(super) fn clock(at: OffsetDateTime) -> String {
+    let at = at.to_offset(UtcOffset::UTC);
     at.format(format_description!("[hour]:[minute]:[second]"))
         .unwrap_or_default()
 }

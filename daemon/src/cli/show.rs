@@ -1,7 +1,7 @@
 //! `palisade status`, `policies`, `counters` and `endpoints`.
 
-use time::OffsetDateTime;
 use time::macros::format_description;
+use time::{OffsetDateTime, UtcOffset};
 
 use super::args::{CountersArgs, Format, FromFiles};
 use super::{Outcome, offline, output, watch};
@@ -177,6 +177,7 @@ pub(super) async fn endpoints(client: &Client, from: &FromFiles, format: Format)
 
 /// A moment as people read it, in UTC.
 pub(super) fn moment(at: OffsetDateTime) -> String {
+    let at = at.to_offset(UtcOffset::UTC);
     at.format(format_description!(
         "[year]-[month]-[day] [hour]:[minute]:[second] UTC"
     ))
@@ -236,5 +237,22 @@ fn join_or_dash<T: ToString>(items: &[T]) -> String {
         "-".to_owned()
     } else {
         items.iter().map(T::to_string).collect::<Vec<_>>().join(" ")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use time::macros::datetime;
+
+    use super::*;
+    use crate::cli::flows::clock;
+
+    #[test]
+    fn times_are_in_utc_wherever_they_were_taken() {
+        let at = datetime!(2026-11-23 01:30:05 +2);
+        assert_eq!(
+            (moment(at).as_str(), clock(at).as_str()),
+            ("2026-11-22 23:30:05 UTC", "23:30:05")
+        );
     }
 }

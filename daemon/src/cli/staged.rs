@@ -6,7 +6,7 @@ use super::{Failure, Outcome, fit, output};
 use crate::api::client::Client;
 use crate::exit::Exit;
 use crate::flows::record::CounterRow;
-use crate::flows::report::{Judgement, LiveConnections, StagedFlow, StagedReport};
+use crate::flows::report::{Judgement, LiveConnections, StagedFlow, StagedReport, connections};
 use crate::live::Owner;
 
 /// Reasons that are shown of each verdict; JSON has all of them.
@@ -199,14 +199,6 @@ fn live(live: &LiveConnections) -> String {
             "{all} live connections, {never} never evaluated; of these {} would be denied if opened again, {} without the safety net",
             live.would_deny, live.would_deny_without_safety_net
         ),
-    }
-}
-
-fn connections(count: u64) -> String {
-    if count == 1 {
-        "1 connection".to_owned()
-    } else {
-        format!("{count} connections")
     }
 }
 

@@ -89,7 +89,7 @@ impl Kept {
         entry.is_some_and(|entry| entry.stands_for_others)
     }
 
-    /// What is missing since the start.
+    /// What is missing since the evidence began: as long as the state directory keeps it, also over restarts.
     pub fn missing(&self) -> Missing {
         self.missing
     }

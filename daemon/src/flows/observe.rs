@@ -67,6 +67,11 @@ pub struct Missing {
 }
 
 impl Missing {
+    /// All of it.
+    pub fn total(self) -> u64 {
+        self.lost + self.unreadable + self.folded
+    }
+
     /// Whether nothing is missing.
     pub fn is_nothing(self) -> bool {
         self == Missing::default()

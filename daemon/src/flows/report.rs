@@ -24,7 +24,7 @@ use crate::apply::{Generation, StagedSince, concerned, is_staged};
 use crate::live::{Alive, Owner};
 
 pub use self::alive::{LiveConnections, LiveFlow};
-pub use self::verdict::{EVIDENCE, Judgement, Verdict};
+pub use self::verdict::{EVIDENCE, Judgement, Verdict, connections};
 
 /// What counts as recently: see [`StagedReport::new_in_last_hour`].
 const RECENT: Duration = Duration::from_hours(1);
@@ -55,7 +55,7 @@ pub struct StagedReport {
     /// Since when it has been as it is, as far as this daemon knows.
     #[serde(with = "time::serde::rfc3339")]
     pub since: OffsetDateTime,
-    /// How long that is, in seconds.
+    /// How long that is, in seconds; the time in which the daemon did not run is in it.
     pub observed_seconds: u64,
     /// Whether first packets are being observed at all.
     pub observing: bool,
@@ -89,7 +89,7 @@ pub struct StagedReport {
     pub flows: Vec<StagedFlow>,
     /// Its counters in the kernel, and those of the end of its tier.
     pub counters: Vec<CounterRow>,
-    /// What is missing from the flows, since the daemon started.
+    /// What is missing from the observations of all policies, since the evidence began: that outlives the daemon.
     pub missing: Missing,
     /// What could not be found out, and why.
     pub notes: Vec<String>,

@@ -39,7 +39,7 @@ pub(in crate::cli) struct FlowsArgs {
     #[arg(long = "file", value_name = "PATH", conflicts_with = "follow")]
     pub(in crate::cli) files: Vec<PathBuf>,
     /// At most so many records: the latest, or with -f the first to come
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = RangedU64ValueParser::<usize>::new().range(1..))]
     pub(in crate::cli) limit: Option<usize>,
     /// Not before: 10m or 2h or 3d ago, today, 2026-11-23, or an RFC 3339 time
     #[arg(long, value_name = "TIME")]

@@ -10,7 +10,7 @@ use ratatui::text::{Line, Span};
 use ratatui::widgets::{Block, Borders, Cell, Clear, Paragraph, Row, Table, TableState, Wrap};
 
 use super::state::{Pane, Rate, State};
-use crate::cli::flows::{because, clock, named, packets, verdict};
+use crate::cli::flows::{because, clock, from, packets, to, verdict};
 use crate::cli::staged::port;
 use crate::flows::record::FlowRecord;
 use crate::flows::report::{StagedReport, Verdict};
@@ -116,12 +116,11 @@ fn header(state: &State) -> Line<'_> {
     if status.panic {
         words.push(Span::styled("  PANIC: NOTHING IS FILTERED", bold));
     }
-    let missing = status.flows.missing;
-    let lost = missing.lost + missing.unreadable + missing.folded;
+    let missing = status.flows.missing.total();
     if !status.flows.reading {
         words.push(Span::styled("  FLOWS NOT READ", bold));
     }
-    for (count, what) in [(lost, "packets lost"), (state.missed, "flows missed")] {
+    for (count, what) in [(missing, "packets missing"), (state.missed, "flows missed")] {
         if count > 0 {
             words.push(Span::raw(format!("  {count} {what}")));
         }
@@ -296,8 +295,8 @@ fn flows(frame: &mut Frame<'_>, state: &State, at: &mut TableState, area: Rect, 
     let row = |flow: &&Arc<FlowRecord>| {
         let mut cells = vec![
             Cell::from(clock(flow.end_time)),
-            Cell::from(named(flow.source_namespace.as_ref(), &flow.source_name)),
-            Cell::from(named(flow.dest_namespace.as_ref(), &flow.dest_name)),
+            Cell::from(from(flow)),
+            Cell::from(to(flow)),
             Cell::from(port(&flow.proto, flow.dest_port)),
             right(&packets(flow).to_string(), 8),
             coloured(verdict(flow), look),

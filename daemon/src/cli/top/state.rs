@@ -7,7 +7,7 @@ use std::time::Duration;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use crate::api::types::Status;
-use crate::cli::flows::{packets, verdict};
+use crate::cli::flows::{because, from, packets, to, verdict};
 use crate::flows::record::{CounterRow, FlowRecord};
 use crate::flows::report::{StagedReport, Verdict};
 
@@ -375,8 +375,14 @@ impl State {
         let shown = self.shown().flows.iter().rev();
         let mut flows: Vec<&Arc<FlowRecord>> = shown
             .filter(|flow| {
-                let [proto, port] = [&flow.proto, &flow.dest_port.to_string()];
-                wants(&[&flow.source_name, &flow.dest_name, proto, port, verdict(flow)])
+                wants(&[
+                    &from(flow),
+                    &to(flow),
+                    &flow.proto,
+                    &flow.dest_port.to_string(),
+                    verdict(flow),
+                    &because(flow),
+                ])
             })
             .collect();
         if self.order(Pane::Flows) == Order::Count {

@@ -300,6 +300,20 @@ fn a_filter_is_typed_and_forgotten() {
     assert!(!state.typing);
     press(&mut state, "\u{1b}");
     assert_eq!(state.flows().len(), 2);
+    let shown = [("end of tier", 2), ("nowhere/", 0)];
+    for (text, flows) in shown {
+        press(&mut state, &format!("/{text}\n"));
+        assert_eq!(state.flows().len(), flows, "{text}");
+        press(&mut state, "/\u{1b}");
+    }
+    let Event::Flow(flow) = flow("web", 80, "allow", 1) else {
+        unreachable!("it is a flow");
+    };
+    let mut flow = Arc::unwrap_or_clone(flow);
+    flow.source_namespace = Some("shop".to_owned());
+    state.take(Event::Flow(Arc::new(flow)));
+    press(&mut state, "/shop/web\n");
+    assert_eq!(state.flows().len(), 1);
 }
 
 #[test]

@@ -171,7 +171,7 @@ fn lacking(report: &StagedReport, evidence: Duration) -> Vec<String> {
             span(evidence.as_secs())
         ));
     }
-    let missing = report.missing.lost + report.missing.unreadable + report.missing.folded;
+    let missing = report.missing.total();
     if missing * 100 > MISSING * (report.evaluated + missing) {
         reasons.push(format!(
             "{missing} first packets are missing from the observations"
@@ -251,7 +251,8 @@ fn owners(flows: &[&StagedFlow]) -> String {
     format!("; {}", named.join(", "))
 }
 
-fn connections(count: u64) -> String {
+/// `1 connection`, `2 connections`.
+pub fn connections(count: u64) -> String {
     if count == 1 {
         "1 connection".to_owned()
     } else {

@@ -131,3 +131,11 @@ fn a_time_that_is_none_says_how_it_is_written() {
     let error = moment("noon", OffsetDateTime::UNIX_EPOCH).unwrap_err();
     assert!(error.message.contains("10m, 2h, 3d"), "{}", error.message);
 }
+
+#[test]
+fn no_records_at_all_are_not_to_be_asked_for() {
+    for (limit, is_taken) in [("0", false), ("1", true)] {
+        let parsed = Cli::try_parse_from(["palisade", "flows", "-f", "--limit", limit]);
+        assert_eq!(parsed.is_ok(), is_taken, "{limit}");
+    }
+}
