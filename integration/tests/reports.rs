@@ -275,6 +275,60 @@ fn a_policy_that_leans_on_another_is_told_what_it_would_do_alone() -> anyhow::Re
 }
 
 #[test]
+fn a_policy_that_allows_less_than_the_one_it_replaces_answers_for_it() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let enforced = examples::OPEN_8080_STAGED
+        .replace("kind: Staged", "kind: ")
+        .replace("[8080]", "[8080, 9090]")
+        .replace("spec:", "spec:\n  order: 1");
+    let denies = enforced
+        .replace("name: backend", "name: deny-rest")
+        .replace("order: 1", "order: 2")
+        .replace(
+            "Allow, protocol: TCP, destination: {ports: [8080, 9090]}",
+            "Deny, protocol: TCP, destination: {notPorts: [22]}",
+        );
+    let setup = Setup::new("backend")
+        .resource("hosts.yaml", examples::HOSTS)
+        .resource("10-enforced.yaml", &enforced)
+        .resource("15-denies.yaml", &denies)
+        .resource(
+            "20-staged.yaml",
+            &examples::OPEN_8080_STAGED.replace("spec:", "spec:\n  order: 1"),
+        );
+    let daemon = Daemon::start(hosts.host("backend"), &setup)?;
+    ask(&hosts, "frontend", 8080, 1)?;
+    ask(&hosts, "frontend", 9090, 2)?;
+    let report = report(&daemon, "0s", 3)?;
+    assert_eq!(
+        (&report["verdict"], &report["would_deny"]),
+        (&"not-ready".into(), &2.into())
+    );
+    assert_eq!(report["flows"][0]["because"], "deny-rest (ingress rule 0)");
+    Ok(())
+}
+
+#[test]
+fn too_many_to_look_at_each_alone_is_too_little_evidence() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let mut setup = Setup::new("backend").resource("hosts.yaml", examples::HOSTS);
+    for number in 10..27 {
+        let staged = examples::OPEN_8080_STAGED.replace("name: backend", &format!("name: web-{number}"));
+        setup = setup.resource(&format!("{number}.yaml"), &staged);
+    }
+    let daemon = Daemon::start(hosts.host("backend"), &setup)?;
+    ask(&hosts, "frontend", 8080, 1)?;
+    let report = report(&daemon, "0s", 1)?;
+    assert_eq!(report["verdict"], "too-little-evidence", "{report:#}");
+    assert!(
+        reasons(&report)[0].starts_with("more than 16 policies are staged"),
+        "{report:#}"
+    );
+    assert_eq!(report["alone"]["would_deny"], Value::Null);
+    Ok(())
+}
+
+#[test]
 fn a_report_fits_a_terminal_of_80_columns() -> anyhow::Result<()> {
     let hosts = ThreeHosts::new()?;
     let daemon = backend(&hosts, examples::OPEN_8080_STAGED)?;
