@@ -294,7 +294,7 @@ fn a_policy_that_allows_less_than_the_one_it_replaces_answers_for_it() -> anyhow
         .resource("15-denies.yaml", &denies)
         .resource(
             "20-staged.yaml",
-            &examples::OPEN_8080_STAGED.replace("spec:", "spec:\n  order: 1"),
+            examples::OPEN_8080_STAGED.replace("spec:", "spec:\n  order: 1"),
         );
     let daemon = Daemon::start(hosts.host("backend"), &setup)?;
     ask(&hosts, "frontend", 8080, 1)?;
