@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use ipnet::IpNet;
 use palisade_rules::analysis::learn::Observed;
 use palisade_rules::evaluate::{Packet, Part};
 use palisade_rules::net::{Direction, Family, Protocol};
@@ -69,10 +68,19 @@ pub fn remarks(missing: Missing) -> Vec<String> {
 /// Observations from flow records.
 #[derive(Debug, Default)]
 pub struct FromRecords {
-    seen: BTreeMap<Connection, (Tally, Vec<Owner>)>,
+    seen: BTreeMap<Connection, Known>,
     /// First packets of records that nothing can be learnt from, by the reason.
     unusable: BTreeMap<&'static str, u64>,
     assumed_echo: bool,
+}
+
+/// What records say of a connection.
+#[derive(Debug)]
+struct Known {
+    tally: Tally,
+    owners: Vec<Owner>,
+    /// Whether a record named a set and no address: the connection's is one of it, and never was seen.
+    stands_for_others: bool,
 }
 
 impl FromRecords {
@@ -99,13 +107,15 @@ impl FromRecords {
                 Direction::Ingress => &record.dest_owners,
                 Direction::Egress => &record.source_owners,
             };
-            let (sum, known) = self
-                .seen
-                .entry(connection)
-                .or_insert_with(|| (Tally { packets: 0, ..tally }, Vec::new()));
-            sum.add(&tally);
+            let known = self.seen.entry(connection).or_insert_with(|| Known {
+                tally: Tally { packets: 0, ..tally },
+                owners: Vec::new(),
+                stands_for_others: false,
+            });
+            known.tally.add(&tally);
+            known.stands_for_others |= names_a_set(record);
             for owner in owners {
-                super::kept::add_owner(known, owner);
+                super::kept::add_owner(&mut known.owners, owner);
             }
         }
     }
@@ -113,8 +123,15 @@ impl FromRecords {
     /// The observations.
     pub fn observed(&self, worlds: &Worlds) -> Vec<Observed> {
         let seen = self.seen.iter();
-        seen.filter_map(|(connection, (tally, owners))| observed(worlds, connection, tally, owners, false))
-            .collect()
+        seen.filter_map(|(connection, known)| {
+            let Known {
+                tally,
+                owners,
+                stands_for_others,
+            } = known;
+            observed(worlds, connection, tally, owners, *stands_for_others)
+        })
+        .collect()
     }
 
     /// What there is to say about them.
@@ -130,6 +147,16 @@ impl FromRecords {
         }
         remarks
     }
+}
+
+/// Whether an end of it is a set, and no address says which of its addresses it was.
+fn names_a_set(record: &FlowRecord) -> bool {
+    let ends = [
+        (&record.source_type, record.source_ip),
+        (&record.dest_type, record.dest_ip),
+    ];
+    ends.into_iter()
+        .any(|(kind, address)| kind == "NetworkSet" && address.is_none())
 }
 
 /// The connections a record may be of: one, unless it has names and no addresses.
@@ -240,7 +267,7 @@ fn endpoint(worlds: &Worlds, record: &FlowRecord, direction: Direction) -> Optio
     of_kind.or_else(|| local.first().copied())
 }
 
-/// The address of an end, or those that its name stands for: of a set one is as good as another.
+/// The address of an end, or those that its name stands for: of a set one, which stands for the others.
 fn addresses(
     worlds: &Worlds,
     address: Option<IpAddr>,
@@ -270,14 +297,16 @@ fn addresses(
     else {
         return Vec::new();
     };
+    // One that is named by this set, and not by an endpoint or a longer prefix of another set.
+    let is_its_own = |address: &IpAddr| {
+        worlds.directory.at(*address).next().is_none() && worlds.directory.network_of(*address) == Some(index)
+    };
     let of_family = |family| {
         let nets = worlds.networks[index].nets.iter();
-        let first = nets
-            .map(IpNet::network)
-            .filter(move |&address| Family::of(address) == family);
-        first
-            .into_iter()
-            .find(|&address| worlds.directory.network_of(address) == Some(index))
+        let mut ends = nets
+            .filter(|net| Family::of_net(**net) == family)
+            .flat_map(|net| [net.network(), net.broadcast()]);
+        ends.find(is_its_own)
     };
     Family::BOTH.into_iter().filter_map(of_family).collect()
 }
@@ -291,6 +320,8 @@ fn second(at: OffsetDateTime) -> String {
 
 #[cfg(test)]
 mod tests {
+    use ipnet::IpNet;
+    use palisade_rules::analysis::learn::learn;
     use palisade_rules::decode::decode;
     use palisade_rules::source::Files;
     use palisade_rules::world::{Host, resolve};
@@ -375,6 +406,38 @@ spec: {nets: [10.9.0.0/16]}
         let (observed, _) = seen(&json!({"source_name": "db", "source_type": "HostEndpoint"}));
         let of_v6 = ("fd00::2".to_owned(), "fd00::1".to_owned(), 0);
         assert_eq!(observed, [one("10.0.0.2", 4), vec![of_v6]].concat());
+    }
+
+    #[test]
+    fn of_a_set_without_addresses_all_is_allowed_and_not_the_one_that_stands_for_it() {
+        let mut files = Files::default();
+        let file = files.add("resources.yaml", RESOURCES);
+        let snapshot = decode(&files, &[file]).0.unwrap();
+        let worlds = worlds();
+        let mut seen = FromRecords::default();
+        seen.add(
+            &worlds,
+            &record(&json!({"source_name": "lan", "source_type": "NetworkSet"})),
+        );
+        let request = crate::api::learn::LearnRequest {
+            name: "learnt".to_owned(),
+            endpoint: Some("web".to_owned()),
+            ..Default::default()
+        };
+        let question = request.question(seen.remarks()).unwrap();
+        let proposal = learn(&snapshot, &worlds, &question, &seen.observed(&worlds)).unwrap();
+        let nets: Vec<IpNet> = vec!["10.9.0.0/16".parse().unwrap()];
+        assert_eq!(proposal.policy.ingress[0].source.nets, Some(nets));
+        assert!(
+            proposal.warnings[0].contains("addresses of lan"),
+            "{:?}",
+            proposal.warnings
+        );
+        assert!(
+            !proposal.text.contains("no other is allowed"),
+            "{}",
+            proposal.text
+        );
     }
 
     #[test]

@@ -8,9 +8,9 @@ use ipnet::IpNet;
 use super::group::{Group, Peer, What, fewer};
 use super::nets::merged;
 use super::pick::{Object, Picker, object_at};
-use super::scope::{far, near};
+use super::scope::{End, far, near};
 use super::{LearnError, Limits, Observed};
-use crate::net::{Direction, Family, PortRange};
+use crate::net::{Direction, Family, PortRange, merge_nets};
 use crate::resource::{Action, Entity, IcmpMatch, Policy, Ports, ProtocolMatch, Rule};
 use crate::selector::Selector;
 use crate::source::Position;
@@ -32,7 +32,7 @@ pub(super) struct Draft<'o> {
     pub(super) ports: Vec<PortRange>,
     pub(super) evidence: Vec<&'o Observed>,
     pub(super) mixed: bool,
-    pub(super) warning: Option<String>,
+    pub(super) warnings: Vec<String>,
     name: String,
 }
 
@@ -81,6 +81,25 @@ pub(super) fn drafts<'o>(
     }
 }
 
+/// What is known of the address at an end.
+#[derive(Clone, Copy)]
+enum SeenAt {
+    /// It was this one.
+    Address(IpAddr),
+    /// It was of a set, in which this one is: an index into [`Worlds::networks`].
+    SomeOf(IpAddr, usize),
+    /// It was this one or another.
+    Somewhere(IpAddr),
+}
+
+impl SeenAt {
+    fn address(self) -> IpAddr {
+        match self {
+            SeenAt::Address(address) | SeenAt::SomeOf(address, _) | SeenAt::Somewhere(address) => address,
+        }
+    }
+}
+
 struct Maker<'w> {
     worlds: &'w Worlds,
     picker: Picker<'w>,
@@ -89,11 +108,11 @@ struct Maker<'w> {
 
 impl Maker<'_> {
     fn drafts<'o>(&self, group: &Group<'o>) -> Vec<Draft<'o>> {
-        let fars = self.sides(&group.fars, &group.evidence, |observed| Some(far(observed)));
+        let fars = self.sides(&group.fars, &group.evidence, End::Far);
         let nears = if group.nears.is_empty() {
             vec![Side::Own]
         } else {
-            self.sides(&group.nears, &group.evidence, near)
+            self.sides(&group.nears, &group.evidence, End::Near)
         };
         let mut drafts = Vec::new();
         let mut open = group.evidence.clone();
@@ -119,7 +138,11 @@ impl Maker<'_> {
                     if evidence.is_empty() {
                         continue;
                     }
-                    let warning = self.warning(group, far_side, &evidence);
+                    let sides = [(End::Far, far_side), (End::Near, near_side)];
+                    let warnings = sides
+                        .into_iter()
+                        .filter_map(|(end, side)| self.warning(group, end, side, &evidence));
+                    let warnings = warnings.collect();
                     drafts.push(Draft {
                         direction: group.direction,
                         what: group.what,
@@ -128,7 +151,7 @@ impl Maker<'_> {
                         ports: ports.clone(),
                         evidence,
                         mixed: group.mixed,
-                        warning,
+                        warnings,
                         name: String::new(),
                     });
                 }
@@ -138,12 +161,7 @@ impl Maker<'_> {
     }
 
     /// Selectors for what has names, networks for the rest.
-    fn sides(
-        &self,
-        peers: &BTreeSet<Peer>,
-        evidence: &[&Observed],
-        end: impl Fn(&Observed) -> Option<IpAddr>,
-    ) -> Vec<Side> {
+    fn sides(&self, peers: &BTreeSet<Peer>, evidence: &[&Observed], end: End) -> Vec<Side> {
         let objects = peers.iter().filter_map(|peer| match peer {
             Peer::Object(object) => Some(*object),
             Peer::Address(_) => None,
@@ -152,45 +170,88 @@ impl Maker<'_> {
         let is_bare = |address: &IpAddr| {
             object_at(self.worlds, *address).is_none_or(|object| picked.unnamed.contains(&object))
         };
-        let seen = evidence
-            .iter()
-            .filter_map(|observed| Some((end(observed)?, observed.stands_for_others)));
-        let bare: Vec<(IpAddr, bool)> = seen.filter(|(address, _)| is_bare(address)).collect();
+        let seen = evidence.iter().filter_map(|observed| self.seen_at(observed, end));
+        let bare: Vec<SeenAt> = seen.filter(|seen| is_bare(&seen.address())).collect();
         let mut sides: Vec<Side> = picked.selectors.into_iter().map(Side::Named).collect();
         // The networks of one rule are of one family.
         for family in Family::BOTH {
-            let of_family = || bare.iter().filter(|(address, _)| Family::of(*address) == family);
-            if of_family().next().is_some() {
-                let is_known = of_family().all(|(_, stands_for_others)| !stands_for_others);
-                let nets =
-                    merged(of_family().map(|(address, _)| *address), self.most_nets).filter(|_| is_known);
+            let of_family: Vec<SeenAt> = bare
+                .iter()
+                .filter(|seen| Family::of(seen.address()) == family)
+                .copied()
+                .collect();
+            if !of_family.is_empty() {
+                let nets = self.nets(family, &of_family);
                 sides.push(nets.map_or(Side::Anyone(family), Side::Nets));
             }
         }
         sides
     }
 
-    /// What to think about where anybody is allowed.
-    fn warning(&self, group: &Group<'_>, side: &Side, evidence: &[&Observed]) -> Option<String> {
-        let Side::Anyone(family) = side else { return None };
-        let addresses: BTreeSet<IpAddr> = evidence.iter().map(|observed| far(observed)).collect();
-        let to = match group.direction {
-            Direction::Ingress => "from",
-            Direction::Egress => "to",
-        };
+    /// Networks that hold all of it, if that can be said in one rule.
+    fn nets(&self, family: Family, seen: &[SeenAt]) -> Option<Vec<IpNet>> {
+        let mut addresses = Vec::new();
+        let mut nets = Vec::new();
+        for seen in seen {
+            match *seen {
+                SeenAt::Address(address) => addresses.push(address),
+                SeenAt::SomeOf(_, index) => {
+                    let of_set = self.worlds.networks[index].nets.iter();
+                    nets.extend(of_set.filter(|net| Family::of_net(**net) == family));
+                }
+                SeenAt::Somewhere(_) => return None,
+            }
+        }
+        nets.extend(merged(addresses, self.most_nets)?);
+        let nets = merge_nets(&nets);
+        (nets.len() <= Limits::MOST_NETS).then_some(nets)
+    }
+
+    fn seen_at(&self, observed: &Observed, end: End) -> Option<SeenAt> {
+        let address = end.address(observed)?;
+        // The addresses of an endpoint are always kept apart.
+        if !observed.stands_for_others || self.worlds.directory.at(address).next().is_some() {
+            return Some(SeenAt::Address(address));
+        }
+        let set = self.worlds.directory.network_of(address);
+        Some(set.map_or(SeenAt::Somewhere(address), |index| SeenAt::SomeOf(address, index)))
+    }
+
+    /// What to think about where more is allowed than can be told from what was seen.
+    fn warning(&self, group: &Group<'_>, end: End, side: &Side, evidence: &[&Observed]) -> Option<String> {
+        let to = end.word(group.direction);
         let what = what_text(group.what, &group.ports);
-        Some(if evidence.iter().any(|observed| observed.stands_for_others) {
-            format!(
+        let seen = || evidence.iter().filter_map(|observed| self.seen_at(observed, end));
+        let sets: BTreeSet<&str> = seen()
+            .filter_map(|seen| match seen {
+                SeenAt::SomeOf(_, index) => Some(self.worlds.networks[index].name.as_str()),
+                _ => None,
+            })
+            .collect();
+        let sets = sets.into_iter().collect::<Vec<_>>().join(", ");
+        match side {
+            Side::Nets(_) if !sets.is_empty() => Some(format!(
+                "{what} was seen {to} addresses of {sets} that were not kept apart, and labels cannot name it: it is allowed {to} all \
+                 its networks, as they are now"
+            )),
+            Side::Anyone(family) if seen().any(|seen| matches!(seen, SeenAt::Somewhere(_))) => Some(format!(
                 "{what} was seen {to} more addresses than are kept apart: it is allowed {to} any {family} address"
-            )
-        } else {
-            format!(
-                "{what} was seen {to} {} addresses so far apart that they take more than {} networks, even as wide as a site's: it is \
-                 allowed {to} any {family} address; a higher --max-nets keeps them apart",
-                addresses.len(),
-                self.most_nets
-            )
-        })
+            )),
+            Side::Anyone(family) if !sets.is_empty() => Some(format!(
+                "{what} was seen {to} addresses of {sets} that were not kept apart, labels cannot name it, and it has more networks \
+                 than a rule can have: it is allowed {to} any {family} address"
+            )),
+            Side::Anyone(family) => {
+                let addresses: BTreeSet<IpAddr> = seen().map(SeenAt::address).collect();
+                Some(format!(
+                    "{what} was seen {to} {} addresses so far apart that they take more than {} networks, even as wide as a site's: it is \
+                     allowed {to} any {family} address; a higher --max-nets keeps them apart",
+                    addresses.len(),
+                    self.most_nets
+                ))
+            }
+            _ => None,
+        }
     }
 
     fn holds(&self, side: &Side, address: IpAddr) -> bool {
@@ -236,6 +297,14 @@ impl Side {
 }
 
 impl Draft<'_> {
+    /// What is allowed at an end.
+    pub(super) fn side(&self, end: End) -> &Side {
+        match end {
+            End::Far => &self.far,
+            End::Near => &self.near,
+        }
+    }
+
     /// The rule, as if it were written at this place.
     pub(super) fn rule(&self, position: &Position) -> Rule {
         let What {
@@ -292,10 +361,7 @@ fn give_names(drafts: &mut [Draft<'_>], worlds: &Worlds, policy: &Policy) {
     let rules = policy.ingress.iter().chain(&policy.egress);
     let mut given: BTreeSet<String> = rules.filter_map(|rule| rule.name.clone()).collect();
     for draft in drafts {
-        let to = match draft.direction {
-            Direction::Ingress => "from",
-            Direction::Egress => "to",
-        };
+        let to = End::Far.word(draft.direction);
         let who = match &draft.far {
             Side::Own | Side::Anyone(_) => "anyone".to_owned(),
             Side::Nets(nets) => nets.first().map(|net| net.addr().to_string()).unwrap_or_default(),

@@ -51,7 +51,8 @@ pub struct Observed {
     pub packet: Packet,
     /// How many: first packets.
     pub connections: u64,
-    /// Whether some of them had other addresses, which were not kept apart: of nothing that has a name.
+    /// Whether some of them may have had other addresses, which were not kept apart: any that nothing names, or, where the
+    /// address is of a network set, any of that set.
     pub stands_for_others: bool,
     /// When the first was seen: any text that sorts as time does.
     pub first_seen: String,
@@ -203,13 +204,13 @@ pub fn learn(
     let completed = frame.completed(&drafts);
     let proven = proof::replay(snapshot, worlds, &completed.policy, &scope.replayed)?;
     let rules = evidence::learnt(&proven, &completed, &drafts);
-    warnings.extend(drafts.iter().filter_map(|draft| draft.warning.clone()));
+    warnings.extend(drafts.iter().flat_map(|draft| draft.warnings.clone()));
     warnings.dedup();
     let comments: BTreeMap<_, _> = drafts
         .iter()
         .zip(&rules)
         .map(|(draft, learnt)| {
-            let lines = evidence::lines(&proven, draft, learnt);
+            let lines = evidence::lines(&proven, &completed, draft, learnt);
             ((learnt.direction, learnt.index), lines)
         })
         .collect();

@@ -160,6 +160,36 @@ fn reason_to_leave_out(
         .then(|| "that are denied now, which --include-denied would learn".to_owned())
 }
 
+/// An end of a connection, seen from the endpoint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The peer's.
+    Far,
+    /// The other end of what goes through the host; the endpoint's own needs no condition.
+    Near,
+}
+
+impl End {
+    pub(super) const BOTH: [End; 2] = [End::Far, End::Near];
+
+    /// The address at this end, where a rule must say it.
+    pub(super) fn address(self, observed: &Observed) -> Option<std::net::IpAddr> {
+        match self {
+            End::Far => Some(far(observed)),
+            End::Near => near(observed),
+        }
+    }
+
+    /// `from` where packets come from this end, `to` where they go to it.
+    pub(super) fn word(self, direction: Direction) -> &'static str {
+        if (self == End::Far) == (direction == Direction::Ingress) {
+            "from"
+        } else {
+            "to"
+        }
+    }
+}
+
 /// The far end's address.
 pub(super) fn far(observed: &Observed) -> std::net::IpAddr {
     match observed.direction {

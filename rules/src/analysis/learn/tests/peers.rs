@@ -204,3 +204,62 @@ fn few_rules_are_made_of_many_by_allowing_a_little_more() {
         "{refused}"
     );
 }
+
+#[test]
+fn a_set_that_labels_cannot_name_is_allowed_whole() {
+    let bench = Bench::new(&[
+        object("GlobalNetworkSet", "plain", "nets: [10.20.0.0/16, 'fd20::/32']"),
+        object("GlobalNetworkSet", "vast", "nets: [64.0.0.0/2]"),
+        labelled("GlobalNetworkSet", "twin-1", "net: twin", "nets: [10.31.0.0/24]"),
+        labelled("GlobalNetworkSet", "twin-2", "net: twin", "nets: [10.32.0.0/24]"),
+        labelled("GlobalNetworkSet", "twin-3", "net: twin", "nets: [10.33.0.0/24]"),
+    ]);
+    for (of_set, name, allowed) in [
+        ("in tcp 10.20.0.0 80", "plain", "tcp 80 from 10.20.0.0/16"),
+        ("in tcp fd20:: 80", "plain", "tcp 80 from fd20::/32"),
+        ("in tcp 64.0.0.0 80", "vast", "tcp 80 from 64.0.0.0/2"),
+        ("in tcp 10.31.0.0 80", "twin-1", "tcp 80 from 10.31.0.0/24"),
+    ] {
+        let observed = Observed {
+            stands_for_others: true,
+            ..bench.saw(of_set)
+        };
+        let proposal = learn(&bench.snapshot, &bench.worlds, &question(), &[observed]).unwrap();
+        assert_eq!(proposal.rules.iter().map(words).collect::<Vec<_>>(), [allowed]);
+        let [warning] = proposal.warnings.as_slice() else {
+            panic!("{:?}", proposal.warnings);
+        };
+        assert!(
+            warning.contains(&format!("addresses of {name} that were not kept apart"))
+                && warning.contains("all its networks"),
+            "{warning}"
+        );
+        let from = format!("# from set {name} (addresses not kept apart)");
+        assert!(proposal.text.contains(&from), "{}", proposal.text);
+        assert!(
+            proposal.text.contains("# at least 1 address seen, "),
+            "{}",
+            proposal.text
+        );
+    }
+}
+
+#[test]
+fn a_set_of_more_networks_than_a_rule_can_have_is_anyone() {
+    let nets: Vec<String> = (0..=Limits::MOST_NETS)
+        .map(|number| format!("10.{}.{}.0/28", 40 + number / 100, number % 100))
+        .collect();
+    let spec = format!("nets: [{}]", nets.join(", "));
+    let bench = Bench::new(&[object("GlobalNetworkSet", "scattered", &spec)]);
+    let observed = Observed {
+        stands_for_others: true,
+        ..bench.saw("in tcp 10.40.0.0 80")
+    };
+    let proposal = learn(&bench.snapshot, &bench.worlds, &question(), &[observed]).unwrap();
+    assert_eq!(words(&proposal.rules[0]), "tcp 80 from  over IPv4");
+    assert!(
+        proposal.warnings[0].contains("scattered") && proposal.warnings[0].contains("any IPv4 address"),
+        "{:?}",
+        proposal.warnings
+    );
+}

@@ -150,4 +150,71 @@ fn what_goes_through_the_host_is_allowed_between_its_ends_only() {
     let rule = &both.rules[0].rule;
     assert_eq!(rule.destination.nets, Some(vec!["10.5.5.5/32".parse().unwrap()]));
     assert_eq!(both.rules[1].rule.destination.nets, None);
+    assert!(
+        both.text.contains(
+            "# from db (10.0.0.2)\n  # 1 address seen, the selector stands for 2 addresses\n  # to 10.5.5.5\n  # 1 address seen, and no \
+             other is allowed\n"
+        ),
+        "{}",
+        both.text
+    );
+    // Of what is the endpoint's own, its end is no condition.
+    assert_eq!(both.text.matches("# to ").count(), 1, "{}", both.text);
+}
+
+#[test]
+fn the_excess_at_the_near_end_is_stated_too() {
+    let twin = |number: u32| {
+        let spec = format!("node: two, interfaceName: eth{number}, expectedIPs: [10.7.0.{number}]");
+        labelled("HostEndpoint", &format!("twin-{number}"), "kind: twin", &spec)
+    };
+    let bench = Bench::new(&[twin(1), twin(2)]);
+    let to = |near: &str| {
+        let mut observed = Observed {
+            part: Part::Through,
+            ..bench.saw("in tcp 10.0.0.2 80")
+        };
+        observed.packet.destination = near.parse().unwrap();
+        observed
+    };
+    let limits = Limits {
+        nets: 1,
+        ..Limits::default()
+    };
+    let ask = |observed: &[Observed]| {
+        let question = Question {
+            forward: true,
+            limits,
+            ..question()
+        };
+        learn(&bench.snapshot, &bench.worlds, &question, observed).unwrap()
+    };
+    let merged = ask(&[to("10.8.0.1"), to("10.8.0.6")]);
+    assert!(
+        merged
+            .text
+            .contains("# to 10.8.0.1, 10.8.0.6\n  # 2 addresses seen, 10.8.0.0/29 has 8 addresses"),
+        "{}",
+        merged.text
+    );
+    let named = ask(&[to("10.7.0.1")]);
+    assert!(
+        named
+            .text
+            .contains("the selector stands for 2 addresses; it also selects twin-2, which was not seen"),
+        "{}",
+        named.text
+    );
+    let anyone = ask(&[to("8.8.8.8"), to("9.9.9.9")]);
+    assert!(
+        anyone.text.contains("# 2 addresses seen, any is allowed"),
+        "{}",
+        anyone.text
+    );
+    assert!(
+        anyone.warnings[0].contains("was seen to 2 addresses so far apart")
+            && anyone.warnings[0].contains("allowed to any IPv4 address"),
+        "{:?}",
+        anyone.warnings
+    );
 }
