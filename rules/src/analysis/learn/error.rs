@@ -57,7 +57,7 @@ pub enum LearnError {
     },
     /// What the existing policy says was asked for again.
     #[error(
-        "{name} is staged already ({position}) and keeps its selector, tier and order: leave {option} out, or change it there"
+        "{name} is staged already ({position}) and keeps its selector, types, tier and order: leave {option} out, or change it there"
     )]
     Fixed {
         /// The policy.

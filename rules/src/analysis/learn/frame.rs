@@ -9,6 +9,7 @@ use crate::net::Direction;
 use crate::resource::{
     Action, DEFAULT_TIER, Order, Policy, PolicyId, PolicyKind, PolicyStage, PolicyTypes, Rule, StagedAction,
 };
+use crate::selector::Selector;
 use crate::snapshot::Snapshot;
 use crate::source::Position;
 use crate::world::{EndpointId, EndpointKind, Worlds};
@@ -21,6 +22,8 @@ pub(super) struct Frame {
     pub(super) replaces: Option<Position>,
     /// The local endpoints that it selects.
     pub(super) subjects: BTreeSet<EndpointId>,
+    /// Those of them that were not asked for, but that labels cannot tell from the one that was.
+    pub(super) siblings: Vec<EndpointId>,
     /// Endpoints elsewhere that it selects, of which nothing is observed here.
     pub(super) elsewhere: Vec<EndpointId>,
     /// Whether its types are those that observations are of.
@@ -41,6 +44,7 @@ pub(super) fn frame(snapshot: &Snapshot, worlds: &Worlds, question: &Question) -
         policy.id.kind == PolicyKind::GlobalNetworkPolicy && policy.id.name == question.name
     };
     let mut staged = snapshot.policies.iter().filter(|policy| policy.staged.is_some());
+    let mut asked_for = None;
     let (policy, replaces, types_as_observed) = if let Some(existing) = staged.find(of_this_name) {
         (
             completable(existing, question)?,
@@ -52,7 +56,9 @@ pub(super) fn frame(snapshot: &Snapshot, worlds: &Worlds, question: &Question) -
                     stagedAction: Learn to have it completed, or take another name";
         return Err(taken(enforced, help));
     } else {
-        let policy = fresh(snapshot, worlds, question)?;
+        let (selector, endpoint) = selector(worlds, &question.subject)?;
+        asked_for = endpoint;
+        let policy = fresh(snapshot, question, selector)?;
         (policy, None, question.directions == Directions::Observed)
     };
     let selected = |local: bool| {
@@ -70,9 +76,12 @@ pub(super) fn frame(snapshot: &Snapshot, worlds: &Worlds, question: &Question) -
             local: local(worlds),
         });
     }
+    let siblings = subjects.iter().copied();
+    let siblings = siblings.filter(|id| asked_for.is_some_and(|asked_for| asked_for != *id));
     Ok(Frame {
         policy,
         replaces,
+        siblings: siblings.collect(),
         subjects: subjects.into_iter().collect(),
         elsewhere,
         types_as_observed,
@@ -120,6 +129,7 @@ fn completable(existing: &Policy, question: &Question) -> Result<Policy, LearnEr
             !matches!(question.subject, Subject::Usual),
             "--endpoint and --selector",
         ),
+        (question.directions != Directions::Observed, "--direction"),
         (question.tier.is_some(), "--tier"),
         (question.order.is_some(), "--order"),
         (question.forward, "--forward"),
@@ -143,7 +153,17 @@ fn taken(existing: &Policy, help: &'static str) -> LearnError {
     }
 }
 
-fn fresh(snapshot: &Snapshot, worlds: &Worlds, question: &Question) -> Result<Policy, LearnError> {
+/// The selector that is asked for, and, where it is made for one endpoint, that endpoint.
+fn selector(worlds: &Worlds, subject: &Subject) -> Result<(Selector, Option<EndpointId>), LearnError> {
+    let endpoint = match subject {
+        Subject::Selector(selector) => return Ok((selector.clone(), None)),
+        Subject::Endpoint(name) => named(worlds, name)?,
+        Subject::Usual => only_host(worlds)?,
+    };
+    Ok((Picker::of_endpoints(worlds).subject(endpoint), Some(endpoint)))
+}
+
+fn fresh(snapshot: &Snapshot, question: &Question, selector: Selector) -> Result<Policy, LearnError> {
     let tier = question.tier.as_deref().unwrap_or(DEFAULT_TIER);
     if !snapshot.tiers.contains_key(tier) {
         return Err(LearnError::UnknownTier {
@@ -161,11 +181,7 @@ fn fresh(snapshot: &Snapshot, worlds: &Worlds, question: &Question) -> Result<Po
         staged: Some(StagedAction::Set),
         tier: tier.to_owned(),
         order: Some(Order::new(question.order.unwrap_or(DEFAULT_ORDER))),
-        selector: match &question.subject {
-            Subject::Selector(selector) => selector.clone(),
-            Subject::Endpoint(name) => Picker::of_endpoints(worlds).subject(named(worlds, name)?),
-            Subject::Usual => Picker::of_endpoints(worlds).subject(only_host(worlds)?),
-        },
+        selector,
         stage: PolicyStage::Normal {
             apply_on_forward: question.forward,
         },

@@ -1,8 +1,8 @@
 //! Which observations the policy is about, and which of them need a rule.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
+use super::evidence::few;
 use super::frame::Frame;
 use super::nets::is_writable;
 use super::proof::{bare, decide, with};
@@ -12,7 +12,7 @@ use crate::evaluate::{Outcome, Part, StepBy, Verdict};
 use crate::net::{Direction, Protocol};
 use crate::resource::{Action, PolicyStage};
 use crate::snapshot::Snapshot;
-use crate::world::{EndpointId, Stage, WorldKind, Worlds};
+use crate::world::{EndpointId, PolicyRef, Stage, WorldKind, Worlds};
 
 /// What becomes of the observations.
 #[derive(Default)]
@@ -27,10 +27,12 @@ pub(super) struct Scope<'o> {
     pub(super) left_out: BTreeMap<String, Count>,
     /// Those that another policy would deny, by what that is: the proposal speaks before it.
     pub(super) overrules: BTreeMap<String, Count>,
+    /// Local endpoints that the policy selects for want of labels, though they were not asked for.
+    siblings: Vec<EndpointId>,
     /// Endpoints elsewhere that the policy selects.
     elsewhere: Vec<EndpointId>,
-    /// Directions that it governs though nothing was observed.
-    blind: Vec<Direction>,
+    /// Where it governs though nothing was observed.
+    blind: BTreeMap<Direction, Vec<EndpointId>>,
 }
 
 /// How many observations, and connections in them.
@@ -68,6 +70,7 @@ pub(super) fn scope<'o>(
     observed: &'o [Observed],
 ) -> Result<Scope<'o>, LearnError> {
     let mut scope = Scope {
+        siblings: frame.siblings.clone(),
         elsewhere: frame.elsewhere.clone(),
         ..Scope::default()
     };
@@ -88,7 +91,10 @@ pub(super) fn scope<'o>(
         .collect();
     // Failsafes are no reason to govern a direction: neighbour discovery is in both on every host.
     let telling = judged.iter().filter(|(_, outcome)| !is_failsafe(outcome));
-    let directions: BTreeSet<Direction> = telling.map(|(observed, _)| observed.direction).collect();
+    let told: BTreeSet<(Direction, EndpointId)> = telling
+        .map(|(observed, _)| (observed.direction, observed.endpoint))
+        .collect();
+    let directions: BTreeSet<Direction> = told.iter().map(|(direction, _)| *direction).collect();
     if frame.types_as_observed && !directions.is_empty() {
         frame.policy.types.ingress &= directions.contains(&Direction::Ingress);
         frame.policy.types.egress &= directions.contains(&Direction::Egress);
@@ -111,9 +117,13 @@ pub(super) fn scope<'o>(
     let governed = Direction::BOTH
         .into_iter()
         .filter(|&direction| frame.policy.governs(direction));
-    scope.blind = governed
-        .filter(|direction| !directions.contains(direction))
-        .collect();
+    for direction in governed {
+        let untold = frame.subjects.iter().copied();
+        let untold: Vec<EndpointId> = untold.filter(|&id| !told.contains(&(direction, id))).collect();
+        if !untold.is_empty() {
+            scope.blind.insert(direction, untold);
+        }
+    }
     Ok(scope)
 }
 
@@ -230,10 +240,14 @@ fn allowed_by(framed: &Worlds, frame: &Frame, outcome: &Outcome) -> Option<Strin
 fn denied_by(worlds: &Worlds, frame: &Frame, observed: &Observed) -> Option<String> {
     let outcome = bare(decide(worlds, WorldKind::Pending, observed));
     let step = outcome.deciding().filter(|step| step.action == Action::Deny)?;
+    let own = &frame.policy;
+    let is_own = |policy: &PolicyRef| {
+        policy.kind == own.written_kind()
+            && policy.namespace == own.id.namespace
+            && policy.name == own.id.name
+    };
     match &step.by {
-        StepBy::Rule { policy, .. } if policy.name != frame.policy.id.name => {
-            Some(StepReport::new(worlds, step).phrase())
-        }
+        StepBy::Rule { policy, .. } if !is_own(policy) => Some(StepReport::new(worlds, step).phrase()),
         _ => None,
     }
 }
@@ -254,22 +268,28 @@ impl Scope<'_> {
     /// What to think about.
     pub(super) fn warnings(&self, worlds: &Worlds) -> Vec<String> {
         let mut warnings = Vec::new();
-        for direction in &self.blind {
+        let names = |ids: &[EndpointId]| {
+            let names: Vec<String> = ids.iter().map(|&id| worlds.endpoint(id).to_string()).collect();
+            few(&names)
+        };
+        for (direction, at) in &self.blind {
             warnings.push(format!(
-                "beyond failsafes no {direction} was observed, and the policy governs it: but for what other policies allow it denies \
-                 all {direction}"
+                "beyond failsafes and what is left out no {direction} was observed at {}, and the policy governs it: what neither its rules nor other policies \
+                 allow is denied there",
+                names(at)
+            ));
+        }
+        if !self.siblings.is_empty() {
+            warnings.push(format!(
+                "labels cannot tell the endpoint that was asked for from others of this host, and the policy is for them as well: {}",
+                names(&self.siblings)
             ));
         }
         if !self.elsewhere.is_empty() {
-            let mut text =
-                String::from("it also selects endpoints of other hosts, of which nothing is observed here: ");
-            let names: Vec<String> = self
-                .elsewhere
-                .iter()
-                .map(|&id| worlds.endpoint(id).to_string())
-                .collect();
-            let _ = write!(text, "{}", super::evidence::few(&names));
-            warnings.push(text);
+            warnings.push(format!(
+                "it also selects endpoints of other hosts, of which nothing is observed here: {}",
+                names(&self.elsewhere)
+            ));
         }
         for (by, count) in &self.overrules {
             warnings.push(format!(

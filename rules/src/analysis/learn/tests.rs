@@ -144,7 +144,7 @@ fn the_policy_is_for_the_endpoint_alone() {
     assert_eq!(learnt(&both), ("env == \"prod\"".to_owned(), true, true));
     let warnings = bench.learn_from(&both, &["in tcp 10.0.0.2 80"]).unwrap().warnings;
     assert!(
-        warnings[0].contains("beyond failsafes no egress was observed"),
+        warnings[0].contains("beyond failsafes and what is left out no egress was observed"),
         "{warnings:?}"
     );
     assert!(warnings[1].contains("of other hosts"), "{warnings:?}");

@@ -1,5 +1,5 @@
 use super::*;
-use crate::testing::{policy, safety_net, staged, tier};
+use crate::testing::{namespaced, policy, safety_net, staged, tier, workload};
 
 #[test]
 fn what_others_decide_needs_no_rule_and_what_is_denied_is_left_out() {
@@ -116,14 +116,25 @@ fn what_is_staged_by_the_name_is_completed() {
     let proposal = again.learn_from(&usual, &seen).unwrap();
     assert_eq!(proposal.rules, []);
     assert_eq!(proposal.replayed, 2);
-    let refused = bench.refused(
-        &Question {
-            order: Some(1.0),
-            ..usual
-        },
-        &seen,
-    );
-    assert!(refused.contains("leave --order out"), "{refused}");
+    for (question, option) in [
+        (
+            Question {
+                order: Some(1.0),
+                ..usual.clone()
+            },
+            "--order",
+        ),
+        (
+            Question {
+                directions: Directions::Both,
+                ..usual
+            },
+            "--direction",
+        ),
+    ] {
+        let refused = bench.refused(&question, &seen);
+        assert!(refused.contains(&format!("leave {option} out")), "{refused}");
+    }
 }
 
 #[test]
@@ -216,5 +227,76 @@ fn the_excess_at_the_near_end_is_stated_too() {
             && anyone.warnings[0].contains("allowed to any IPv4 address"),
         "{:?}",
         anyone.warnings
+    );
+}
+
+#[test]
+fn where_nothing_was_seen_is_named_by_endpoint_and_direction() {
+    let bench = Bench::new(&[]);
+    let here = Question {
+        subject: Subject::Selector(Selector::parse("role in {'web', 'bare'}").unwrap()),
+        include_denied: true,
+        ..question()
+    };
+    let learnt = |seen: &[Observed]| {
+        learn(&bench.snapshot, &bench.worlds, &here, seen)
+            .unwrap()
+            .warnings
+    };
+    let web = bench.saw("in tcp 10.0.0.2 80");
+    let warnings = learnt(std::slice::from_ref(&web));
+    assert!(
+        warnings[0].starts_with("beyond failsafes and what is left out no ingress was observed at bare, and"),
+        "{warnings:?}"
+    );
+    assert_eq!(warnings.len(), 1, "egress is not governed: {warnings:?}");
+    let mut bare = bench.saw_at("bare", "in tcp 10.0.0.2 80");
+    bare.packet.destination = "10.0.0.9".parse().unwrap();
+    assert_eq!(learnt(&[web, bare]), [""; 0]);
+}
+
+#[test]
+fn a_sibling_that_labels_cannot_tell_apart_is_named() {
+    let spec = "node: one, interfaceName: eth7, expectedIPs: [10.0.7.1]";
+    let bench = Bench::new(&[labelled("HostEndpoint", "double", "role: web, env: prod", spec)]);
+    let proposal = bench.learn_from(&question(), &["in tcp 10.0.0.2 80"]).unwrap();
+    assert!(
+        proposal
+            .warnings
+            .iter()
+            .any(|warning| warning.ends_with("the policy is for them as well: double")),
+        "{:?}",
+        proposal.warnings
+    );
+}
+
+#[test]
+fn another_kind_of_policy_by_the_name_is_another_policy() {
+    let pod = "interfaceName: cali1, ipNetworks: [10.1.0.7/32], profiles: [projectcalico-default-allow]";
+    let bench = Bench::new(&[
+        tier("first", "order: 1"),
+        workload("pod", "role: pod", pod),
+        namespaced(
+            "StagedNetworkPolicy",
+            "red",
+            "learnt",
+            "stagedAction: Set, order: 1, types: [Ingress], ingress: [{action: Deny, protocol: TCP, destination: {ports: [80]}}]",
+        ),
+    ]);
+    let question = Question {
+        subject: Subject::Endpoint("red/one-cni-pod-e".to_owned()),
+        tier: Some("first".to_owned()),
+        ..question()
+    };
+    let mut observed = bench.saw_at("one-cni-pod-e", "in tcp 10.0.0.2 80");
+    observed.packet.destination = "10.1.0.7".parse().unwrap();
+    let proposal = learn(&bench.snapshot, &bench.worlds, &question, &[observed]).unwrap();
+    let [warning] = proposal.warnings.as_slice() else {
+        panic!("{:?}", proposal.warnings);
+    };
+    assert!(
+        warning.starts_with("it speaks before")
+            && warning.contains("learnt (ingress rule 0), which would deny 1 flow"),
+        "{warning}"
     );
 }
