@@ -7,6 +7,7 @@ use palisade_rules::analysis::learn::{Directions, LearnError, Limits, Proposal, 
 use palisade_rules::net::Direction;
 use palisade_rules::selector::Selector;
 use serde::{Deserialize, Serialize};
+use time::{Duration, OffsetDateTime};
 
 use crate::exit::Exit;
 
@@ -119,6 +120,12 @@ pub struct LearntReport {
 }
 
 impl LearnRequest {
+    /// Since when connections are asked for; `None` is all of them, also where it is longer ago than there is time.
+    pub fn since(&self, now: OffsetDateTime) -> Option<OffsetDateTime> {
+        let ago = Duration::try_from(std::time::Duration::from_secs(self.since_seconds?)).ok()?;
+        now.checked_sub(ago)
+    }
+
     /// The question, with what there is to say about the observations.
     ///
     /// # Errors
@@ -228,6 +235,29 @@ impl From<Proposal> for ProposalReport {
             replayed: proposal.replayed,
             connections: proposal.connections,
             warnings: proposal.warnings,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn longer_ago_than_there_is_time_is_all() {
+        let since = |since_seconds| {
+            let request = LearnRequest {
+                since_seconds,
+                ..LearnRequest::default()
+            };
+            request
+                .since(OffsetDateTime::UNIX_EPOCH)
+                .map(OffsetDateTime::unix_timestamp)
+        };
+        assert_eq!(since(Some(60)), Some(-60));
+        assert_eq!(since(None), None);
+        for seconds in [u64::MAX, i64::MAX.unsigned_abs(), 400_000_000_000] {
+            assert_eq!(since(Some(seconds)), None, "{seconds}");
         }
     }
 }

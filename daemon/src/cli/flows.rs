@@ -1,6 +1,5 @@
 //! `palisade flows`: flow records, from the daemon or from files.
 
-mod files;
 mod filter;
 
 use std::collections::VecDeque;
@@ -15,11 +14,11 @@ use super::args::{FlowsArgs, Format};
 use super::fit::{Field, Layout};
 use super::show::moment;
 use super::staged::port;
-use super::{Failure, Outcome, fit, output};
+use super::{Failure, Outcome, fit, output, records};
 use crate::api::client::Client;
 use crate::api::types::FlowLine;
 use crate::exit::Exit;
-use crate::flows::record::FlowRecord;
+use crate::flows::record::{FlowRecord, Record};
 use crate::live::Owner;
 
 /// Records that are put into one piece of output: the first one says how wide the columns are.
@@ -68,21 +67,14 @@ async fn recent(client: &Client, filter: &Filter<'_>, printed: &mut Pieces) -> R
 /// The records of files, without the daemon.
 fn from_files(args: &FlowsArgs, filter: &Filter<'_>, printed: &mut Pieces) -> Result<usize, Failure> {
     let mut seen = 0;
-    for file in files::meant(&args.files)? {
-        let (said, flow) = files::read(&file, |record| {
-            if filter.wants(&record) {
-                printed.print(record)
-            } else {
-                Ok(ControlFlow::Continue(()))
-            }
+    for file in records::meant(&args.files)? {
+        let (said, flow) = records::read(&file, |record| match record {
+            Record::Flow(flow) if filter.wants(&flow) => printed.print(Arc::from(flow)),
+            _ => Ok(ControlFlow::Continue(())),
         })?;
         seen += said.flows;
-        if said.unreadable > 0 {
-            eprintln!(
-                "palisade: {} lines of {} are no records and were left out",
-                said.unreadable,
-                file.display()
-            );
+        if let Some(remark) = said.remark(&file) {
+            eprintln!("palisade: {remark}");
         }
         if flow.is_break() {
             break;

@@ -1,14 +1,15 @@
 //! `palisade learn`: a policy proposed from what was observed.
 
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
-use std::time::Duration;
 
 use palisade_rules::analysis::learn::learn;
 use time::OffsetDateTime;
 
 use super::args::{Format, LearnArgs};
-use super::{Failure, Outcome, offline, output};
+use super::since::moment;
+use super::{Failure, Outcome, offline, output, records};
 use crate::api::client::Client;
 use crate::api::learn::{LearnAnswer, LearnRequest, ProposalReport};
 use crate::exit::Exit;
@@ -22,7 +23,7 @@ pub(super) async fn run(client: &Client, args: &LearnArgs, format: Format) -> Ou
             "a policy is no list, and CSV is for lists: use -o json, or no -o for YAML",
         ));
     }
-    let request = request(args);
+    let request = request(args, OffsetDateTime::now_utc())?;
     let answer: LearnAnswer = match (&args.from, args.from_files.files.is_empty()) {
         (Some(records), _) => from_records(args, records, &request)?,
         (None, true) => client.post("/v1/learn", &request).await?,
@@ -50,13 +51,20 @@ pub(super) async fn run(client: &Client, args: &LearnArgs, format: Format) -> Ou
     Ok(Exit::Fine)
 }
 
-fn request(args: &LearnArgs) -> LearnRequest {
-    LearnRequest {
+fn request(args: &LearnArgs, now: OffsetDateTime) -> Result<LearnRequest, Failure> {
+    let since = args.since.as_deref().map(|text| moment(text, now)).transpose()?;
+    let seconds = |since: OffsetDateTime| {
+        let ago = now - since;
+        // A second that has begun is asked for whole.
+        let seconds = ago.whole_seconds() + i64::from(ago.subsec_nanoseconds() > 0);
+        seconds.max(0).unsigned_abs()
+    };
+    Ok(LearnRequest {
         name: args.name.clone(),
         endpoint: args.endpoint.clone(),
         selector: args.selector.clone(),
         direction: args.direction.clone(),
-        since_seconds: args.since.map(|since| since.as_secs()),
+        since_seconds: since.map(seconds),
         tier: args.tier.clone(),
         order: args.order,
         forward: args.forward,
@@ -64,39 +72,32 @@ fn request(args: &LearnArgs) -> LearnRequest {
         exclude: args.exclude.clone(),
         max_rules: Some(args.max_rules),
         max_nets: Some(args.max_nets),
-    }
+    })
 }
 
 /// Learns offline.
 fn from_records(args: &LearnArgs, path: &Path, request: &LearnRequest) -> Result<LearnAnswer, Failure> {
     let (snapshot, worlds) = offline::snapshot_and_worlds(&args.from_files)?;
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", path.display())))?;
-    let since = args
-        .since
-        .map(|since: Duration| OffsetDateTime::now_utc() - since);
+    let since = request.since(OffsetDateTime::now_utc());
+    let is_asked_for = |end: OffsetDateTime| since.is_none_or(|since| end >= since);
     let mut seen = FromRecords::default();
-    let count = text.lines().count();
-    for (number, line) in text
-        .lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty())
-    {
-        match serde_json::from_str(line) {
-            Ok(Record::Flow(record)) if since.is_none_or(|since| record.end_time >= since) => {
-                seen.add(&worlds, &record);
+    let mut flows = 0;
+    for file in records::meant(&[path.to_owned()])? {
+        let (said, _) = records::read(&file, |record| {
+            match record {
+                Record::Flow(flow) if is_asked_for(flow.end_time) => seen.add(&worlds, &flow),
+                Record::Interval(interval) if is_asked_for(interval.end_time) => seen.add_interval(&interval),
+                Record::Flow(_) | Record::Interval(_) | Record::Rule(_) => {}
             }
-            Ok(_) => {}
-            // The daemon may be in the middle of the last one.
-            Err(_) if number + 1 == count && !text.ends_with('\n') => {}
-            Err(error) => {
-                let place = format!("{}:{}", path.display(), number + 1);
-                return Err(Failure::new(
-                    Exit::Invalid,
-                    format!("{place}: this is no flow record: {error}"),
-                ));
-            }
+            Ok(ControlFlow::Continue(()))
+        })?;
+        flows += said.flows;
+        if let Some(remark) = said.remark(&file) {
+            seen.note(format!("WARNING: {remark}"));
         }
+    }
+    if flows == 0 {
+        seen.note(format!("there are no flow records in {}", path.display()));
     }
     let question = request
         .question(seen.remarks())

@@ -13,7 +13,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::attribute::is_beside_workload;
 use super::observe::{Connection, Missing, Tally};
-use super::record::FlowRecord;
+use super::record::{FlowRecord, IntervalRecord, LogStatus};
 use crate::apply::EndpointKey;
 use crate::live::Owner;
 
@@ -72,6 +72,15 @@ pub struct FromRecords {
     /// First packets of records that nothing can be learnt from, by the reason.
     unusable: BTreeMap<&'static str, u64>,
     assumed_echo: bool,
+    /// What each interval misses, by its beginning and its end: all its records say the same.
+    missing: BTreeMap<(OffsetDateTime, OffsetDateTime), Missing>,
+    /// First packets of records that the sink was not to have.
+    suppressed: u64,
+    /// Records that the sink has missed.
+    missed: u64,
+    /// Whether some packets were only sampled.
+    sampled: bool,
+    notes: Vec<String>,
 }
 
 /// What records say of a connection.
@@ -86,6 +95,8 @@ struct Known {
 impl FromRecords {
     /// Adds a record. Its ends are found by name in these worlds where it has no addresses.
     pub fn add(&mut self, worlds: &Worlds, record: &FlowRecord) {
+        self.misses(record.start_time, record.end_time, record.log_status);
+        self.sampled |= record.sampled;
         let connections = match connections(worlds, record) {
             Ok(connections) => connections,
             Err(reason) => {
@@ -120,6 +131,28 @@ impl FromRecords {
         }
     }
 
+    /// Adds what the record of an interval says is in no flow record.
+    pub fn add_interval(&mut self, record: &IntervalRecord) {
+        self.misses(record.start_time, record.end_time, record.log_status);
+        self.suppressed += record.suppressed_evaluated;
+        // It grows from interval to interval.
+        self.missed = self.missed.max(record.missed_total);
+    }
+
+    /// Adds something else that there is to say.
+    pub fn note(&mut self, note: String) {
+        self.notes.push(note);
+    }
+
+    fn misses(&mut self, start: OffsetDateTime, end: OffsetDateTime, status: LogStatus) {
+        // What was folded is in remainders, which are counted themselves.
+        let missing = Missing {
+            folded: 0,
+            ..status.missing
+        };
+        self.missing.insert((start, end), missing);
+    }
+
     /// The observations.
     pub fn observed(&self, worlds: &Worlds) -> Vec<Observed> {
         let seen = self.seen.iter();
@@ -142,6 +175,30 @@ impl FromRecords {
                 format!("WARNING: records of {packets} connections are not learnt from: {reason}")
             })
             .collect();
+        let mut missing = Missing::default();
+        for of_interval in self.missing.values() {
+            missing.add(*of_interval);
+        }
+        remarks.extend(self::remarks(missing));
+        if self.suppressed > 0 {
+            remarks.push(format!(
+                "WARNING: records of {} connections were left out when they were written (flows.records): they are not learnt from",
+                self.suppressed
+            ));
+        }
+        if self.missed > 0 {
+            remarks.push(format!(
+                "WARNING: up to {} records were never written, for the sink was too slow, failed, or had spent its budget",
+                self.missed
+            ));
+        }
+        if self.sampled {
+            remarks.push(
+                "WARNING: packets that conntrack does not track were sampled: not all of them are in records"
+                    .to_owned(),
+            );
+        }
+        remarks.extend(self.notes.iter().cloned());
         if self.assumed_echo {
             remarks.push("records do not name the types of ICMP: echo requests are assumed".to_owned());
         }
@@ -409,6 +466,35 @@ spec: {nets: [10.9.0.0/16]}
     }
 
     #[test]
+    fn what_records_say_is_missing_is_said_once_for_each_interval() {
+        let worlds = worlds();
+        let mut seen = FromRecords::default();
+        let status = json!({"complete": false, "lost": 3, "unreadable": 1, "folded": 0, "accounting": false, "ends_lost": 0, "ends_unknown": 0});
+        let fields = json!({"source_name": "lan", "source_type": "NetworkSet", "log_status": status});
+        seen.add(&worlds, &record(&fields));
+        seen.add(&worlds, &record(&fields));
+        let times = |minute: u8| [minute, minute + 1].map(|minute| format!("2026-01-01T00:0{minute}:00Z"));
+        for (minute, missed) in [(0, 4), (1, 6)] {
+            let [start, end] = times(minute);
+            let interval = json!({
+                "start_time": start, "end_time": end, "generation": 1, "flows": 2, "folded_flows": 0, "evaluated": 4, "sampled": 0,
+                "counted": 4, "evaluated_total": 4, "counted_total": 4, "suppressed": 1, "suppressed_evaluated": 5,
+                "missed_total": missed, "log_status": status,
+            });
+            seen.add_interval(&serde_json::from_value(interval).unwrap());
+        }
+        let remarks = seen.remarks();
+        for said in [
+            "6 packets were lost, 2 could not be read",
+            "records of 10 connections were left out",
+            "up to 6 records were never written",
+        ] {
+            let found = remarks.iter().filter(|remark| remark.contains(said)).count();
+            assert_eq!(found, 1, "{said} is not in {remarks:#?}");
+        }
+    }
+
+    #[test]
     fn of_a_set_without_addresses_all_is_allowed_and_not_the_one_that_stands_for_it() {
         let mut files = Files::default();
         let file = files.add("resources.yaml", RESOURCES);
@@ -422,6 +508,7 @@ spec: {nets: [10.9.0.0/16]}
         let request = crate::api::learn::LearnRequest {
             name: "learnt".to_owned(),
             endpoint: Some("web".to_owned()),
+            include_denied: true,
             ..Default::default()
         };
         let question = request.question(seen.remarks()).unwrap();

@@ -18,9 +18,7 @@ impl Daemon {
             Ok(question) => question,
             Err(error) => return LearnAnswer::refused(&error, Exit::Usage),
         };
-        let since = request
-            .since_seconds
-            .map(|seconds| OffsetDateTime::now_utc() - std::time::Duration::from_secs(seconds));
+        let since = request.since(OffsetDateTime::now_utc());
         let seen = kept
             .since(0)
             .filter(|(_, tally)| since.is_none_or(|since| tally.last_seen >= since));

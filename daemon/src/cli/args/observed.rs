@@ -143,9 +143,9 @@ pub(in crate::cli) struct LearnArgs {
     /// The directions it is to govern; those that were observed if not given
     #[arg(long, value_parser = ["ingress", "egress", "both"])]
     pub(in crate::cli) direction: Option<String>,
-    /// Only connections that were seen in this time, such as 24h
-    #[arg(long, value_name = "TIME", value_parser = seconds)]
-    pub(in crate::cli) since: Option<Duration>,
+    /// Only connections that were seen since then: 10m, 2h, 3d (so long ago), today, 2026-11-23, 2026-11-23T04:05:06Z
+    #[arg(long, value_name = "TIME")]
+    pub(in crate::cli) since: Option<String>,
     /// Its tier
     #[arg(long, value_name = "NAME")]
     pub(in crate::cli) tier: Option<String>,
@@ -169,8 +169,8 @@ pub(in crate::cli) struct LearnArgs {
     #[arg(long, value_name = "NUMBER", default_value_t = Limits::default().nets,
           value_parser = RangedU64ValueParser::<usize>::new().range(1..=Limits::MOST_NETS as u64))]
     pub(in crate::cli) max_nets: usize,
-    /// With -f: the flow records to learn from
-    #[arg(long, value_name = "FILE", requires = "files")]
+    /// With -f: the flow records to learn from, a file or a directory of them, compressed ones (.gz) among them
+    #[arg(long, value_name = "PATH", requires = "files")]
     pub(in crate::cli) from: Option<PathBuf>,
     /// Write the policy into this file, which must not exist
     #[arg(long, value_name = "FILE")]

@@ -11,13 +11,11 @@ use std::sync::Arc;
 
 use palisade_rules::analysis::{StepReport, Trigger};
 use serde_json::Value;
-use time::format_description::well_known::Rfc3339;
-use time::macros::format_description;
-use time::{Date, OffsetDateTime};
+use time::OffsetDateTime;
 
 use crate::cli::Failure;
 use crate::cli::args::{FlowsArgs, SafetyNetFilter};
-use crate::config::duration;
+use crate::cli::since::moment;
 use crate::exit::Exit;
 use crate::flows::observe::Missing;
 use crate::flows::record::{FlowRecord, LogStatus, SafetyNet, Traces};
@@ -375,31 +373,4 @@ fn full() -> FlowRecord {
             ends_unknown: 0,
         },
     }
-}
-
-/// A moment as it is typed: RFC 3339, a date, `today`, or so long ago. Days begin at midnight UTC.
-fn moment(text: &str, now: OffsetDateTime) -> Result<OffsetDateTime, Failure> {
-    let midnight = |date: Date| date.midnight().assume_utc();
-    if text == "today" {
-        return Ok(midnight(now.date()));
-    }
-    if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
-        return Ok(moment);
-    }
-    if let Ok(date) = Date::parse(text, format_description!("[year]-[month]-[day]")) {
-        return Ok(midnight(date));
-    }
-    let days = text.strip_suffix('d').and_then(|days| days.parse::<u32>().ok());
-    let ago = match days {
-        Some(days) => Some(time::Duration::days(days.into())),
-        None => duration(text).and_then(|ago| time::Duration::try_from(ago).ok()),
-    };
-    ago.and_then(|ago| now.checked_sub(ago)).ok_or_else(|| {
-        Failure::new(
-            Exit::Usage,
-            format!(
-                "{text:?} is no time: write 10m, 2h, 3d (so long ago), today, 2026-11-23, or 2026-11-23T04:05:06Z"
-            ),
-        )
-    })
 }

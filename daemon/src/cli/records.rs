@@ -5,14 +5,13 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::SystemTime;
 
 use flate2::read::MultiGzDecoder;
 
-use crate::cli::Failure;
+use super::Failure;
 use crate::exit::Exit;
-use crate::flows::record::{FlowRecord, Record};
+use crate::flows::record::Record;
 
 /// What a file said.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,6 +20,19 @@ pub(super) struct Said {
     pub(super) flows: usize,
     /// Lines that are no record.
     pub(super) unreadable: usize,
+}
+
+impl Said {
+    /// What of a file was left out, if anything was.
+    pub(super) fn remark(self, file: &Path) -> Option<String> {
+        (self.unreadable > 0).then(|| {
+            format!(
+                "{} lines of {} are no records and were left out",
+                self.unreadable,
+                file.display()
+            )
+        })
+    }
 }
 
 /// The files that are meant, oldest first: a directory stands for the files in it whose name has `.jsonl` in it.
@@ -53,11 +65,11 @@ pub(super) fn meant(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Failure> {
     Ok(files)
 }
 
-/// Hands out the flow records of a file, until it is told to stop. A line that cannot be read is counted; one without an
+/// Hands out the records of a file, until it is told to stop. A line that cannot be read is counted; one without an
 /// end is still being written.
 pub(super) fn read(
     path: &Path,
-    mut record: impl FnMut(Arc<FlowRecord>) -> Result<ControlFlow<()>, Failure>,
+    mut record: impl FnMut(Record) -> Result<ControlFlow<()>, Failure>,
 ) -> Result<(Said, ControlFlow<()>), Failure> {
     let mut lines = open(path).map_err(|error| unreadable(path, &error))?;
     let mut said = Said::default();
@@ -74,13 +86,12 @@ pub(super) fn read(
             continue;
         }
         match serde_json::from_slice(&line) {
-            Ok(Record::Flow(flow)) => {
-                said.flows += 1;
-                if record(Arc::from(flow))?.is_break() {
+            Ok(read) => {
+                said.flows += usize::from(matches!(read, Record::Flow(_)));
+                if record(read)?.is_break() {
                     return Ok((said, ControlFlow::Break(())));
                 }
             }
-            Ok(Record::Rule(_) | Record::Interval(_)) => {}
             Err(_) => said.unreadable += 1,
         }
     }
@@ -98,4 +109,58 @@ fn open(path: &Path) -> io::Result<Box<dyn BufRead>> {
 
 fn unreadable(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Exit::Usage, format!("cannot read {}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_directory_is_all_its_records_compressed_ones_among_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let status = json!({"complete": true, "lost": 0, "unreadable": 0, "folded": 0, "accounting": false, "ends_lost": 0, "ends_unknown": 0});
+        let interval = |generation: u64| {
+            let record = json!({
+                "type": "interval", "start_time": "2026-01-01T00:00:00Z", "end_time": "2026-01-01T00:01:00Z", "generation": generation,
+                "flows": 0, "folded_flows": 0, "evaluated": 0, "sampled": 0, "counted": 0, "evaluated_total": 0, "counted_total": 0,
+                "suppressed": 0, "suppressed_evaluated": 0, "missed_total": 0, "log_status": status,
+            });
+            format!("{record}\n")
+        };
+        let rotated = directory.path().join("flows.jsonl.1.gz");
+        let mut compressed = GzEncoder::new(File::create(&rotated).unwrap(), Compression::fast());
+        compressed.write_all(interval(1).as_bytes()).unwrap();
+        compressed.finish().unwrap();
+        let current = directory.path().join("flows.jsonl");
+        fs::write(&current, interval(2) + "no record\n" + "{\"type\": \"inter").unwrap();
+        fs::write(directory.path().join("other"), "not meant\n").unwrap();
+
+        let mut files = meant(&[directory.path().to_owned()]).unwrap();
+        files.sort();
+        assert_eq!(files, [current.clone(), rotated]);
+        let mut generations = Vec::new();
+        let mut remarks = Vec::new();
+        for file in &files {
+            let (said, _) = read(file, |record| {
+                if let Record::Interval(interval) = record {
+                    generations.push(interval.generation);
+                }
+                Ok(ControlFlow::Continue(()))
+            })
+            .unwrap();
+            remarks.extend(said.remark(file));
+        }
+        assert_eq!(generations, [2, 1]);
+        let remark = format!(
+            "1 lines of {} are no records and were left out",
+            current.display()
+        );
+        assert_eq!(remarks, [remark]);
+    }
 }
