@@ -68,6 +68,12 @@ pub(super) fn width() -> Option<usize> {
     std::env::var("COLUMNS").ok()?.parse().ok()
 }
 
+/// How wide and how high the screen is that is written to, as far as the terminal says.
+pub(super) fn screen() -> (usize, usize) {
+    let (columns, lines) = terminal::size().unwrap_or((80, 24));
+    (usize::from(columns), usize::from(lines))
+}
+
 /// Rows as a table with headings, ending in a line break.
 pub(super) fn table<T>(rows: &[T], fields: &[Field<T>], width: Option<usize>) -> String {
     let layout = Layout::new(rows, fields, width);

@@ -6,14 +6,13 @@ use std::ops::ControlFlow;
 use std::time::Duration;
 
 use serde::Serialize;
-use terminal_size::{Height, Width, terminal_size};
 use time::OffsetDateTime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::args::Format;
 use super::show::{action, moment};
-use super::{Failure, Outcome, output};
+use super::{Failure, Outcome, fit, output};
 use crate::api::client::Client;
 use crate::exit::Exit;
 use crate::flows::record::CounterRow;
@@ -40,6 +39,9 @@ struct Line<'s> {
 
 #[derive(Debug, Serialize)]
 struct Moved {
+    /// When: the line says it for all of them.
+    #[serde(skip)]
+    at: OffsetDateTime,
     #[serde(flatten)]
     row: CounterRow,
     packets_delta: u64,
@@ -102,12 +104,14 @@ impl Watch {
         }
         let (then, before) = before.unwrap_or((now, Totals::new()));
         let seconds = (now - then).as_secs_f64();
+        let at = OffsetDateTime::now_utc();
         let moved = |row: CounterRow| {
             // One that was not there before has counted nothing that was seen.
             let total = (row.packets_total, row.bytes_total);
             let (packets, bytes) = before.get(&row.counter).copied().unwrap_or(total);
             let packets_delta = total.0.saturating_sub(packets);
             Moved {
+                at,
                 packets_delta,
                 bytes_delta: total.1.saturating_sub(bytes),
                 packets_per_second: rate(packets_delta, seconds),
@@ -118,7 +122,7 @@ impl Watch {
         let mut counters: Vec<Moved> = rows.map(moved).collect();
         counters.sort_by_key(|moved| std::cmp::Reverse(moved.packets_delta));
         Some(Sample {
-            at: OffsetDateTime::now_utc(),
+            at,
             seconds,
             moving: counters.partition_point(|moved| moved.packets_delta > 0),
             counters,
@@ -147,13 +151,24 @@ const COLUMNS: [output::Column<Moved>; 6] = [
     ("COUNTED BY", |moved| counted_by(&moved.row)),
 ];
 
+/// Lines of CSV say when.
+const CSV: [output::Column<Moved>; 7] = [
+    ("TIME", |moved| moment(moved.at)),
+    COLUMNS[0],
+    COLUMNS[1],
+    COLUMNS[2],
+    COLUMNS[3],
+    COLUMNS[4],
+    COLUMNS[5],
+];
+
 /// As many counters as the terminal has lines for.
 fn screen(sample: &Sample, pause: Duration) -> String {
-    let (Width(width), Height(height)) = terminal_size().unwrap_or((Width(80), Height(24)));
+    let (width, height) = fit::screen();
     let Sample { counters, moving, .. } = sample;
     let total: f64 = counters.iter().map(|moved| moved.packets_per_second).sum();
     // The headline, an empty line and the headings are above them; the last line stays empty.
-    let shown = counters.len().min(usize::from(height).saturating_sub(4));
+    let shown = counters.len().min(height.saturating_sub(4));
     let text = format!(
         "{}  every {pause:?}: {moving} of {} move, {total:.1} packets/s; Ctrl-C ends\n\n{}",
         moment(sample.at),
@@ -163,7 +178,7 @@ fn screen(sample: &Sample, pause: Duration) -> String {
     // From the top, each line over the one before, and nothing of what was below.
     let mut screen = "\x1b[H".to_owned();
     for line in text.lines() {
-        screen.extend(line.chars().take(usize::from(width)));
+        screen += &fit::cut(&fit::clean(line), width);
         screen += "\x1b[K\n";
     }
     screen + "\x1b[J"
@@ -184,7 +199,7 @@ fn lines(sample: &Sample, format: Format, heading: bool) -> Result<String, Failu
             })? + "\n"
         }
         Format::Yaml => output::yaml(&[line])?,
-        Format::Csv => output::csv(moved, &COLUMNS, heading)?,
+        Format::Csv => output::csv(moved, &CSV, heading)?,
         Format::Table => {
             let heading =
                 heading.then(|| aligned(["TIME", "PACKETS/S", "NEW", "PACKETS", "ACTION", "COUNTED BY"]));
@@ -208,31 +223,9 @@ fn aligned([time, rate, new, total, action, by]: [&str; 6]) -> String {
     format!("{time:<23}  {rate:>9}  {new:>8}  {total:>10}  {action:<12}  {by}\n")
 }
 
-/// What counts, in a few words.
+/// What counts, and in which direction. Names are those of resources, which may hold anything that a name may.
 fn counted_by(row: &CounterRow) -> String {
-    let stage = if row.stage == "normal" {
-        String::new()
-    } else {
-        format!("{} ", row.stage)
-    };
-    let name = match &row.namespace {
-        Some(namespace) => format!("{namespace}/{}", row.name),
-        None => row.name.clone(),
-    };
-    let rule = match (&row.rule_name, row.rule_index) {
-        (Some(rule), _) => format!(" rule {rule}"),
-        (None, -1) => String::new(),
-        (None, index) => format!(" rule {index}"),
-    };
-    let what = match row.kind.as_str() {
-        "EndOfTier" => format!("end of tier {}", row.tier),
-        "Failsafe" => format!("failsafe {name}"),
-        "Invalid" => "invalid packets".to_owned(),
-        "Profile" if name.is_empty() => "no profile".to_owned(),
-        "Profile" => format!("profile {name}{rule}"),
-        _ => format!("{name}{rule}"),
-    };
-    format!("{} {stage}{what}", row.direction)
+    fit::clean(&format!("{} {}", row.direction, row.what()))
 }
 
 #[cfg(test)]
@@ -286,9 +279,27 @@ mod tests {
         let last = lines.lines().last().unwrap();
         assert_eq!(lines.lines().count(), 3, "{lines}");
         assert!(
-            last.ends_with("2           3  allow         ingress some rule 0"),
+            last.ends_with("2           3  allow         ingress some: rule 0"),
             "{lines}"
         );
+
+        let csv = super::lines(&sample, Format::Csv, true).unwrap();
+        let [heading, most, _] = csv.lines().collect::<Vec<_>>()[..] else {
+            panic!("{csv}");
+        };
+        assert_eq!(heading, "time,packets/s,new,new bytes,packets,action,counted by");
+        assert!(most.starts_with(&moment(sample.at)), "{csv}");
+        assert!(most.ends_with("8,800,9,allow,ingress most: rule 0"), "{csv}");
+    }
+
+    #[test]
+    fn nothing_on_the_screen_speaks_to_the_terminal_but_the_screen_itself() {
+        let mut watch = Watch::default();
+        let sample = watch
+            .sample(vec![row("\u{1b}]0;x\u{7}", 1)], false, true)
+            .unwrap();
+        let screen = screen(&sample, Duration::from_secs(1));
+        assert!(screen.contains("ingress ?]0;x?: rule 0"), "{screen:?}");
     }
 
     #[test]

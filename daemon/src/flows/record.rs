@@ -264,6 +264,32 @@ impl fmt::Display for Party {
 }
 
 impl CounterRow {
+    /// What counts, in a few words: `web: rule 0`, `forward end of tier default`. The direction is left to others.
+    pub fn what(&self) -> String {
+        let stage = match self.stage.as_str() {
+            "normal" => String::new(),
+            stage => format!("{stage} "),
+        };
+        let name = match &self.namespace {
+            Some(namespace) => format!("{namespace}/{}", self.name),
+            None => self.name.clone(),
+        };
+        let rule = match (&self.rule_name, self.rule_index) {
+            (Some(rule), _) => format!(": {rule}"),
+            (None, ..0) => String::new(),
+            (None, index) => format!(": rule {index}"),
+        };
+        let what = match self.kind.as_str() {
+            "EndOfTier" => format!("end of tier {}", self.tier),
+            "Failsafe" => format!("failsafe {name}"),
+            "Invalid" => "invalid packets".to_owned(),
+            "Profile" if name.is_empty() => "no profile".to_owned(),
+            "Profile" => format!("profile {name}{rule}"),
+            _ => format!("{name}{rule}"),
+        };
+        stage + &what
+    }
+
     /// The row of one counter.
     pub fn new(counter: &str, counted: &Counted, packets_total: u64, bytes_total: u64) -> Self {
         let mut row = CounterRow {

@@ -206,7 +206,7 @@ fn rules(frame: &mut Frame<'_>, state: &State, at: &mut TableState, area: Rect, 
         Row::new([
             Cell::from(rate.world().to_owned()),
             Cell::from(rate.row.direction.clone()),
-            Cell::from(rate.what()),
+            Cell::from(rate.row.what()),
             coloured(&rate.row.action.to_lowercase(), look),
             right(&per_second, 9),
             right(&rate.row.packets_total.to_string(), 12),

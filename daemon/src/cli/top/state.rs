@@ -116,26 +116,6 @@ pub(super) struct Rate {
 }
 
 impl Rate {
-    /// What counts, in a few words.
-    pub(super) fn what(&self) -> String {
-        let row = &self.row;
-        let name = match &row.namespace {
-            Some(namespace) => format!("{namespace}/{}", row.name),
-            None => row.name.clone(),
-        };
-        match row.kind.as_str() {
-            "EndOfTier" => format!("end of tier {}", row.tier),
-            "Failsafe" => format!("failsafe {name}"),
-            "Profile" if name.is_empty() => "no profile".to_owned(),
-            "Profile" => format!("profile {name}"),
-            "Invalid" => "invalid packets".to_owned(),
-            _ => match &row.rule_name {
-                Some(rule) => format!("{name}: {rule}"),
-                None => format!("{name}: rule {}", row.rule_index),
-            },
-        }
-    }
-
     /// `enforced`, `pending`, or `no net`: pending, after the safety net is removed.
     pub(super) fn world(&self) -> &str {
         if self.row.without_safety_net {
@@ -332,7 +312,14 @@ impl State {
         let wants = self.wants(Pane::Rules);
         let shown = self.shown().counters.iter();
         let mut rates: Vec<&Rate> = shown
-            .filter(|rate| wants(&[rate.world(), &rate.row.direction, &rate.what(), &rate.row.action]))
+            .filter(|rate| {
+                wants(&[
+                    rate.world(),
+                    &rate.row.direction,
+                    &rate.row.what(),
+                    &rate.row.action,
+                ])
+            })
             .collect();
         match self.order(Pane::Rules) {
             // Those that stand still by what they have counted.

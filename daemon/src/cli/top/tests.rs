@@ -242,7 +242,7 @@ fn rates_are_of_what_moved_since_the_counters_were_read_before() {
     let rates: Vec<_> = state
         .rules()
         .iter()
-        .map(|rate| (rate.what(), rate.per_second))
+        .map(|rate| (rate.row.what(), rate.per_second))
         .collect();
     assert_eq!(rates[0], ("web: rule 0".to_owned(), Some(12.5)));
     // A table made anew counts from zero.
