@@ -311,7 +311,7 @@ fn watching_shows_what_moves_until_it_is_interrupted() -> anyhow::Result<()> {
         ensure!(moved == 15, "{moved} packets are shown: {}", json.stdout());
         let text = text.stdout();
         ensure!(
-            text.contains("ingress watched rule 0") && text.contains(" 35 "),
+            text.contains("ingress watched: rule 0") && text.contains(" 35 "),
             "{text}"
         );
         ensure!(!text.contains('\x1b'), "no terminal: {text}");
