@@ -23,6 +23,7 @@ pub mod failsafe;
 pub mod net;
 pub mod print;
 pub mod resource;
+pub mod rewrite;
 pub mod ruleset;
 pub mod schema;
 pub mod selector;
