@@ -16,7 +16,7 @@ pub enum Exit {
     Unreachable = 4,
     /// The kernel refused; the previous generation is in force.
     ApplyFailed = 5,
-    /// Root, CAP_NET_ADMIN or, for the socket, the group palisade is missing.
+    /// Root, CAP_NET_ADMIN or, for the socket, the group palisade is missing; changing takes root.
     NoPrivilege = 77,
 }
 

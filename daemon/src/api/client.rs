@@ -39,6 +39,9 @@ pub enum ClientError {
     /// The daemon answered that it cannot.
     #[error("{0}")]
     Refused(String),
+    /// The daemon answers others, but not us.
+    #[error("{0}")]
+    Forbidden(String),
     /// The answer is of another version.
     #[error("palisaded's answer is not understood ({0}): are palisade and palisaded of one version?")]
     Garbled(#[from] serde_json::Error),
@@ -164,7 +167,10 @@ impl Client {
             |_| format!("palisaded answered {status}: {}", String::from_utf8_lossy(&bytes)),
             |failure| failure.error,
         );
-        Err(ClientError::Refused(failure))
+        Err(match status {
+            StatusCode::FORBIDDEN => ClientError::Forbidden(failure),
+            _ => ClientError::Refused(failure),
+        })
     }
 
     fn unreachable(&self, source: std::io::Error) -> ClientError {

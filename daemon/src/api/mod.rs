@@ -3,6 +3,7 @@
 pub mod client;
 pub mod learn;
 pub mod metrics;
+pub mod peer;
 pub mod server;
 mod streams;
 pub mod types;

@@ -9,7 +9,7 @@ use axum::extract::{DefaultBodyLimit, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::{Json, Router, middleware};
 use futures::StreamExt;
 use palisade_rules::analysis;
 use serde::Deserialize;
@@ -18,6 +18,7 @@ use tokio::sync::broadcast::error::RecvError;
 
 use super::learn::LearnRequest;
 use super::metrics;
+use super::peer::{self, Peer};
 use super::streams::{matrix, queries};
 use super::types::{DiffQuestion, Failure, FlowLine, PlanRequest, StagedQuestion, TestQuestion};
 use crate::flows::reader;
@@ -69,7 +70,7 @@ pub async fn listen(path: &Path) -> Result<UnixListener, ListenError> {
 
 /// Serves the API until the process ends.
 pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Result<()> {
-    let router = Router::new()
+    let questions = Router::new()
         .route(
             "/v1/status",
             get(async |State(daemon): State<Arc<Daemon>>| Json(daemon.status())),
@@ -110,13 +111,17 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
             get(async |State(daemon): State<Arc<Daemon>>| answer(daemon, Daemon::connections).await),
         )
         // Whole directories come in one request, from those who may read our own.
-        .route("/v1/plan", post(plan).layer(DefaultBodyLimit::disable()))
+        .route("/v1/plan", post(plan).layer(DefaultBodyLimit::disable()));
+    // Every way to change what is in force belongs here.
+    let changes = Router::new()
         .route(
             "/v1/reload",
             post(async |State(daemon): State<Arc<Daemon>>| Json(daemon.reload().await)),
         )
-        .with_state(daemon);
-    axum::serve(listener, router).await
+        .route_layer(middleware::from_fn(peer::only_who_may_change));
+    let router = questions.merge(changes).with_state(daemon);
+    let service = router.into_make_service_with_connect_info::<Peer>();
+    axum::serve(listener, service).await
 }
 
 async fn staged(State(daemon): State<Arc<Daemon>>, Query(question): Query<StagedQuestion>) -> Response {

@@ -62,6 +62,7 @@ impl From<ClientError> for Failure {
             ClientError::Unreachable { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
                 Exit::NoPrivilege
             }
+            ClientError::Forbidden(_) => Exit::NoPrivilege,
             ClientError::Unreachable { .. } | ClientError::Broken(_) | ClientError::Garbled(_) => {
                 Exit::Unreachable
             }
