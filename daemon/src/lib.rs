@@ -18,6 +18,7 @@ pub mod cli;
 pub mod config;
 pub mod exit;
 pub mod flows;
+pub mod guard;
 pub mod kernel;
 pub mod lab;
 pub mod live;

@@ -139,7 +139,7 @@ fn read(worlds: &Worlds, has_services: bool) -> Result<Read, ConntrackError> {
 }
 
 /// A connection as policies see it.
-fn as_tracked(entry: &Entry) -> Tracked {
+pub(crate) fn as_tracked(entry: &Entry) -> Tracked {
     let packet = |tuple: Tuple| Packet {
         source: tuple.source,
         destination: tuple.destination,
@@ -159,7 +159,8 @@ fn as_tracked(entry: &Entry) -> Tracked {
     }
 }
 
-fn has_services(worlds: &Worlds) -> bool {
+/// Whether there are endpoints of services, which are known by the cgroups of sockets.
+pub(crate) fn has_services(worlds: &Worlds) -> bool {
     let mut local = worlds.local();
     local.any(|(.., attachment)| matches!(attachment, Attachment::Cgroups(cgroups) if !cgroups.is_empty()))
 }
@@ -277,7 +278,7 @@ impl Ends {
 }
 
 /// Who holds these sockets, whoever holds most of them first.
-fn owners(
+pub(crate) fn owners(
     sockets: &[Socket],
     processes: &BTreeMap<u32, Process>,
     paths: &BTreeMap<u64, Arc<str>>,

@@ -45,6 +45,19 @@ pub struct Socket {
     pub cgroup: Option<u64>,
 }
 
+/// A socket and its ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// The number of its protocol: 6 or 17.
+    pub protocol: u8,
+    /// Its own end.
+    pub own: SocketAddr,
+    /// The far end; `None` where it is connected to nobody: of TCP, it listens.
+    pub far: Option<SocketAddr>,
+    /// The socket.
+    pub socket: Socket,
+}
+
 /// The sockets of a network namespace by protocol and ends.
 #[derive(Debug, Default)]
 pub struct Sockets {
@@ -76,6 +89,18 @@ impl Sockets {
             }
         }
         Ok(sockets)
+    }
+
+    /// Every socket with its ends.
+    pub fn iter(&self) -> impl Iterator<Item = Listed> {
+        self.by_ends
+            .iter()
+            .map(|(&(protocol, own, far), &socket)| Listed {
+                protocol,
+                own,
+                far,
+                socket,
+            })
     }
 
     /// The socket that has this end of a connection: connected to the far end, or taking what comes from anybody.
