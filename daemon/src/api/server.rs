@@ -20,9 +20,12 @@ use super::learn::LearnRequest;
 use super::metrics;
 use super::peer::{self, Peer};
 use super::streams::{matrix, queries};
-use super::types::{DiffQuestion, Failure, FlowLine, PlanRequest, StagedQuestion, TestQuestion};
+use super::types::{
+    DiffQuestion, Failure, FlowLine, PlanRequest, ReloadRequest, StagedQuestion, TestQuestion,
+};
 use crate::flows::reader;
 use crate::flows::traced::Traced;
+use crate::guard::Caller;
 use crate::kernel::KernelError;
 use crate::service::Daemon;
 
@@ -116,7 +119,15 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
     let changes = Router::new()
         .route(
             "/v1/reload",
-            post(async |State(daemon): State<Arc<Daemon>>| Json(daemon.reload().await)),
+            post(
+                async |State(daemon): State<Arc<Daemon>>, Json(request): Json<ReloadRequest>| {
+                    let caller = Caller {
+                        sessions: request.sessions,
+                        ..Caller::default()
+                    };
+                    Json(daemon.reload(caller, request.force).await)
+                },
+            ),
         )
         .route_layer(middleware::from_fn(peer::only_who_may_change));
     let router = questions.merge(changes).with_state(daemon);

@@ -14,6 +14,7 @@ use crate::flows::observe::Missing;
 use crate::flows::record::FlowRecord;
 use crate::flows::report::EVIDENCE;
 use crate::flows::sinks::SinkStatus;
+use crate::guard::{GuardReport, Session};
 use crate::live::LiveReport;
 
 /// `GET /v1/status`.
@@ -157,8 +158,22 @@ pub struct ReloadReport {
     pub warnings: String,
     /// What was wrong.
     pub error: Option<String>,
+    /// What the lockout guard has found, where it was asked.
+    #[serde(default)]
+    pub guard: Option<GuardReport>,
     /// How the command ends.
     pub exit: u8,
+}
+
+/// What `POST /v1/reload` is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReloadRequest {
+    /// The connections that the caller sits behind.
+    #[serde(default)]
+    pub sessions: Vec<Session>,
+    /// Whether the change goes on though the lockout guard refuses it.
+    #[serde(default)]
+    pub force: bool,
 }
 
 /// What `POST /v1/plan` is asked.
@@ -175,6 +190,9 @@ pub struct PlanRequest {
     /// Whether who reaches whom is left out.
     #[serde(default)]
     pub without_connectivity: bool,
+    /// The connections that the caller sits behind.
+    #[serde(default)]
+    pub sessions: Vec<Session>,
 }
 
 /// The query of `GET /v1/diff`; without generations, enforced against pending.
@@ -229,6 +247,9 @@ pub struct Plan {
     pub connectivity: Option<Difference>,
     /// What that does to the connections that are alive; `None` if they cannot be read.
     pub connections: Option<LiveReport>,
+    /// What the lockout guard says to it.
+    #[serde(default)]
+    pub guard: GuardReport,
     /// What is worth knowing of the resources.
     pub warnings: String,
 }

@@ -11,11 +11,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use palisade_nft::{Ledger, Nft, ReplaceError};
+use palisade_rules::analysis::Side;
 use palisade_rules::compile::{Compiled, FlowLog, Options, compile, safety_net_only};
 use palisade_rules::resource::{Policy, PolicyKind};
 use palisade_rules::ruleset::{Name, Ruleset};
 use palisade_rules::snapshot::Snapshot;
-use palisade_rules::world::{Host, Worlds, resolve};
+use palisade_rules::world::{Host, WorldKind, Worlds, resolve};
 use time::OffsetDateTime;
 use tracing::{info, warn};
 
@@ -29,6 +30,7 @@ use history::History;
 
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
+use crate::guard::{self, GuardReport, Guarding};
 use crate::kernel::KernelError;
 use crate::kernel::cgroups::{Cgroups, CgroupsError};
 use crate::source::{self, SourceError};
@@ -75,6 +77,8 @@ pub struct Applied {
     pub changes: usize,
     /// What is worth knowing about the resources, ready to be shown.
     pub warnings: String,
+    /// What the lockout guard has found, where it was asked.
+    pub guard: GuardReport,
 }
 
 /// Why a reload left everything as it was.
@@ -101,6 +105,9 @@ pub enum ReloadError {
     /// The state directory cannot be written.
     #[error(transparent)]
     State(#[from] StateError),
+    /// It would lock somebody out.
+    #[error("{}", .0.refused())]
+    Guard(Box<GuardReport>),
 }
 
 impl ReloadError {
@@ -109,6 +116,7 @@ impl ReloadError {
         match self {
             ReloadError::Config(_) | ReloadError::Source(_) | ReloadError::Resources(_) => Exit::Invalid,
             ReloadError::Kernel(error) if error.is_privilege() => Exit::NoPrivilege,
+            ReloadError::Guard(_) => Exit::Refused,
             ReloadError::Cgroups(_) | ReloadError::Kernel(_) | ReloadError::State(_) | ReloadError::Panic => {
                 Exit::ApplyFailed
             }
@@ -177,8 +185,9 @@ impl Engine {
         self.interfaces = interfaces;
     }
 
-    /// Reads the configuration and all resources anew and brings them into force, or changes nothing.
-    pub fn reload(&mut self) -> Result<Applied, ReloadError> {
+    /// Reads the configuration and all resources anew and brings them into force, or changes nothing. The guard is asked
+    /// unless there is nobody to ask it for.
+    pub fn reload(&mut self, guarding: Option<Guarding<'_>>) -> Result<Applied, ReloadError> {
         let config = self.fixed_at_start(Config::load(&self.config_path)?);
         let reading = source::read(std::slice::from_ref(&config.policy_dir))?;
         let rendered = reading.diagnostics.render(&reading.files, false);
@@ -189,15 +198,16 @@ impl Engine {
         let snapshot = Arc::new(snapshot);
         let in_force = self.host(&config, &snapshot).and_then(|host| {
             let config = &config;
-            self.bring_into_force(config, snapshot, host, Nft::replace)
+            self.bring_into_force(config, snapshot, host, Nft::replace, guarding)
         });
         // Other services may have been looked for than are in force, and the kernel may hold what is not.
-        let (number, changes) = in_force.inspect_err(|_| self.cgroups.look_again())?;
+        let (number, changes, guard) = in_force.inspect_err(|_| self.cgroups.look_again())?;
         self.config = config;
         Ok(Applied {
             generation: number,
             changes,
             warnings: rendered,
+            guard,
         })
     }
 
@@ -206,7 +216,7 @@ impl Engine {
     pub fn follow(&mut self, interfaces: Interfaces) -> Result<Option<Applied>, ReloadError> {
         self.set_interfaces(interfaces);
         let Some(current) = self.current().map(Arc::clone) else {
-            return self.reload().map(Some);
+            return self.reload(None).map(Some);
         };
         let config = self.config.clone();
         let host = self.host(&config, &current.snapshot)?;
@@ -214,11 +224,12 @@ impl Engine {
             return Ok(None);
         }
         let snapshot = Arc::clone(&current.snapshot);
-        let (number, changes) = self.bring_into_force(&config, snapshot, host, Nft::update)?;
+        let (number, changes, guard) = self.bring_into_force(&config, snapshot, host, Nft::update, None)?;
         Ok(Some(Applied {
             generation: number,
             changes,
             warnings: String::new(),
+            guard,
         }))
     }
 
@@ -291,20 +302,24 @@ impl Engine {
         }
     }
 
-    /// Gives the number of the generation then in force, and how many changes it took in the kernel.
+    /// Gives the number of the generation then in force, how many changes it took in the kernel, and what the guard has
+    /// found.
     fn bring_into_force(
         &mut self,
         config: &Config,
         snapshot: Arc<Snapshot>,
         host: Host,
         put: Put,
-    ) -> Result<(u64, usize), ReloadError> {
+        guarding: Option<Guarding<'_>>,
+    ) -> Result<(u64, usize, GuardReport), ReloadError> {
         // At a start there is nothing to fall back on: everything is made ready for the end of the panic.
         let panicked = self.panicked();
         if panicked && self.current().is_some() {
             return Err(ReloadError::Panic);
         }
         let worlds = resolve(&snapshot, host);
+        let guard = guarding.map(|guarding| self.ask_guard(&worlds, guarding));
+        let guard = guard.transpose()?.unwrap_or_default();
         let now = OffsetDateTime::now_utc();
         let (number, compiled, in_force_since) = self.compiled(config, &worlds, now);
         self.settled = false;
@@ -333,7 +348,23 @@ impl Engine {
         }
         self.generations.push_back(Arc::new(generation));
         self.forget();
-        Ok((number, changes))
+        Ok((number, changes, guard))
+    }
+
+    /// What bringing these worlds into force would cut.
+    fn ask_guard(&self, worlds: &Worlds, guarding: Guarding<'_>) -> Result<GuardReport, ReloadError> {
+        let Some(current) = self.current() else {
+            return Ok(GuardReport::default());
+        };
+        let side = |worlds| Side {
+            worlds,
+            world: WorldKind::Enforced,
+        };
+        let report = guard::judge(side(&current.worlds), side(worlds), guarding.caller);
+        if report.refusal.is_some() && !guarding.force {
+            return Err(ReloadError::Guard(Box::new(report)));
+        }
+        Ok(report)
     }
 
     /// The ruleset of these worlds and the number of its generation. Where that is in force already, since when; `now`

@@ -21,7 +21,8 @@ use crate::matrix::OneWorld;
     name = "palisade",
     version,
     after_help = "Exit codes: 0 fine, allowed, no findings; 1 findings (denied, would be denied); 2 usage; 3 invalid \
-                  configuration or resources; 4 daemon unreachable; 5 apply failed, previous generation kept; 77 missing \
+                  configuration or resources; 4 daemon unreachable; 5 apply failed, previous generation kept; 7 refused by the \
+                  lockout guard; 77 missing \
                   privilege."
 )]
 pub(super) struct Cli {
@@ -149,7 +150,7 @@ pub(super) enum Command {
     /// What a reload would do, to the kernel, to who reaches whom and to live connections; nothing is applied
     Plan(PlanArgs),
     /// Read everything anew and bring it into force, or change nothing and say why
-    Reload,
+    Reload(ReloadArgs),
     /// Remove all of palisade's rules, now, without the daemon
     Panic(PanicArgs),
     /// Take back a panic and bring the policies into force again
@@ -317,6 +318,13 @@ pub(super) struct PlanArgs {
     /// Leave out who reaches whom: with thousands of endpoints that takes its time
     #[arg(long)]
     pub(super) without_connectivity: bool,
+}
+
+#[derive(Debug, Default, Args)]
+pub(super) struct ReloadArgs {
+    /// Go on though the lockout guard refuses
+    #[arg(long)]
+    pub(super) force: bool,
 }
 
 #[derive(Debug, Args)]

@@ -24,6 +24,7 @@ mod records;
 mod reload;
 mod schema;
 mod selector;
+mod session;
 mod show;
 mod since;
 mod staged;
@@ -107,7 +108,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Test(args) => online(test::run(&client, &args, output)),
         Command::Connections => online(connections::run(&client, output.usual()?)),
         Command::Plan(args) => online(plan::run(&client, &args, output.usual()?)),
-        Command::Reload => online(reload::run(&client, output.usual()?)),
+        Command::Reload(args) => online(reload::run(&client, &args, output.usual()?)),
         Command::Panic(args) => output.none().and_then(|()| panic::run(&args)),
         Command::Resume(args) => output.none().and_then(|()| online(panic::resume(&client, &args))),
         Command::Compile(args) => output.none().and_then(|()| online(compile::run(&client, &args))),

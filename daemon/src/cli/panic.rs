@@ -5,7 +5,7 @@ use std::path::Path;
 
 use palisade_nft::Nft;
 
-use super::args::{Format, PanicArgs};
+use super::args::{Format, PanicArgs, ReloadArgs};
 use super::{Failure, Outcome, output, reload};
 use crate::api::client::Client;
 use crate::apply::{LastWords, Panic};
@@ -61,7 +61,7 @@ pub(super) async fn resume(client: &Client, args: &PanicArgs) -> Outcome {
         _ => Failure::new(Exit::ApplyFailed, format!("cannot end the panic: {error}")),
     })?;
     output::say("the panic is over\n")?;
-    reload::run(client, Format::Table)
+    reload::run(client, &ReloadArgs::default(), Format::Table)
         .await
         .map_err(|failure| match failure.exit {
             Exit::Unreachable => Failure::new(

@@ -3,7 +3,7 @@
 use palisade_rules::ruleset::changes::{Change, Changes};
 
 use super::args::{Format, PlanArgs};
-use super::{Failure, Outcome, connections, diff, output};
+use super::{Failure, Outcome, connections, diff, output, session};
 use crate::api::client::Client;
 use crate::api::types::{Plan, PlanReport, PlanRequest};
 use crate::exit::Exit;
@@ -15,6 +15,7 @@ pub(super) async fn run(client: &Client, args: &PlanArgs, format: Format) -> Out
         promote: args.promote.clone(),
         promote_all: args.promote_all,
         without_connectivity: args.without_connectivity,
+        sessions: session::own(),
     };
     let report: PlanReport = client.post("/v1/plan", &request).await?;
     let exit = exit(&report);
@@ -87,6 +88,18 @@ fn text(plan: &Plan) -> String {
     if let Some(report) = &plan.connections {
         text += "\n";
         text += &connections::text(report, "this is in force");
+    }
+    let guard = match &plan.guard.refusal {
+        Some(refusal) => format!(
+            "the lockout guard would refuse it: {}\n{}",
+            refusal.message,
+            plan.guard.text()
+        ),
+        None => plan.guard.text(),
+    };
+    if !guard.is_empty() {
+        text += "\n";
+        text += &guard;
     }
     text
 }

@@ -1,13 +1,17 @@
 //! `palisade reload`: as SIGHUP, but waits and reports.
 
-use super::args::Format;
-use super::{Failure, Outcome, output};
+use super::args::{Format, ReloadArgs};
+use super::{Failure, Outcome, output, session};
 use crate::api::client::Client;
-use crate::api::types::ReloadReport;
+use crate::api::types::{ReloadReport, ReloadRequest};
 use crate::exit::Exit;
 
-pub(super) async fn run(client: &Client, format: Format) -> Outcome {
-    let report: ReloadReport = client.post("/v1/reload", &()).await?;
+pub(super) async fn run(client: &Client, args: &ReloadArgs, format: Format) -> Outcome {
+    let request = ReloadRequest {
+        sessions: session::own(),
+        force: args.force,
+    };
+    let report: ReloadReport = client.post("/v1/reload", &request).await?;
     if matches!(format, Format::Json | Format::Yaml) {
         output::whole(format, &report)?;
         return Ok(exit(&report));
@@ -22,6 +26,9 @@ pub(super) async fn run(client: &Client, format: Format) -> Outcome {
         ));
     }
     eprint!("{}", report.warnings);
+    if let Some(guard) = &report.guard {
+        eprint!("{}", guard.text());
+    }
     output::say(&match report.changes {
         0 => format!("nothing changed: generation {} is in force\n", report.generation),
         changes => format!(
@@ -36,6 +43,7 @@ fn exit(report: &ReloadReport) -> Exit {
     match report.exit {
         0 => Exit::Fine,
         3 => Exit::Invalid,
+        7 => Exit::Refused,
         77 => Exit::NoPrivilege,
         _ => Exit::ApplyFailed,
     }

@@ -8,6 +8,17 @@ use super::{Cut, GuardReport, What, When};
 const SHOWN: usize = 20;
 
 impl GuardReport {
+    /// The refusal, what would be cut, and what to do.
+    pub fn refused(&self) -> String {
+        let why = self.refusal.as_ref().map(|refusal| refusal.message.as_str());
+        format!(
+            "refused by the lockout guard: {}\n{}help: change the policy so that it stays open, or say --force, best with \
+             --confirm-within",
+            why.unwrap_or("nothing is refused"),
+            self.text()
+        )
+    }
+
     /// The report in lines: what would be cut, then the notes; empty if there is nothing to say.
     pub fn text(&self) -> String {
         let mut text = String::new();

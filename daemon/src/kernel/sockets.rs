@@ -158,30 +158,20 @@ pub struct Process {
 /// looked into is passed over.
 pub fn holders(inodes: &BTreeSet<u32>) -> BTreeMap<u32, Process> {
     let mut holders = BTreeMap::new();
-    let mut pids: Vec<i32> = names(Path::new("/proc"))
+    let mut pids: Vec<u32> = names(Path::new("/proc"))
         .filter_map(|name| name.parse().ok())
         .collect();
     pids.sort_unstable();
     for pid in pids {
-        let directory = PathBuf::from(format!("/proc/{pid}"));
-        let descriptors = directory.join("fd");
-        let held: Vec<u32> = names(&descriptors)
-            .filter_map(|name| std::fs::read_link(descriptors.join(name)).ok())
-            .filter_map(|link| {
-                link.to_str()?
-                    .strip_prefix("socket:[")?
-                    .strip_suffix(']')?
-                    .parse()
-                    .ok()
-            })
+        let held: Vec<u32> = held_by(pid)
             .filter(|inode| inodes.contains(inode) && !holders.contains_key(inode))
             .collect();
         if held.is_empty() {
             continue;
         }
-        let comm = std::fs::read_to_string(directory.join("comm")).unwrap_or_default();
+        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         let process = Process {
-            pid,
+            pid: pid.cast_signed(),
             comm: comm.trim_end().to_owned(),
         };
         holders.extend(held.into_iter().map(|inode| (inode, process.clone())));
@@ -190,6 +180,17 @@ pub fn holders(inodes: &BTreeSet<u32>) -> BTreeMap<u32, Process> {
         }
     }
     holders
+}
+
+/// The inodes of the sockets that a process holds; none if it may not be looked into.
+pub fn held_by(pid: u32) -> impl Iterator<Item = u32> {
+    let descriptors = PathBuf::from(format!("/proc/{pid}/fd"));
+    let names: Vec<String> = names(&descriptors).collect();
+    names.into_iter().filter_map(move |name| {
+        let link = std::fs::read_link(descriptors.join(name)).ok()?;
+        let inode = link.to_str()?.strip_prefix("socket:[")?.strip_suffix(']')?;
+        inode.parse().ok()
+    })
 }
 
 /// The paths of these cgroups below the root of the hierarchy (v2), without a slash at either end; those that are gone,

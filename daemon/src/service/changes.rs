@@ -12,6 +12,7 @@ use super::{Daemon, lock};
 use crate::api::types::{DiffQuestion, KernelPlan, Plan, PlanReport, PlanRequest};
 use crate::apply::{Generation, PlanError, Promote, Proposal};
 use crate::exit::Exit;
+use crate::guard::{self, Caller};
 use crate::kernel::KernelError;
 use crate::live::{self, LiveReport};
 use crate::source::SourceFile;
@@ -120,6 +121,11 @@ impl Daemon {
         };
         let [before, after] = [&planned.current.worlds, &planned.worlds].map(side);
         let connectivity = (!request.without_connectivity).then(|| diff(before, after));
+        let caller = Caller {
+            sessions: request.sessions,
+            ..Caller::default()
+        };
+        let guard = guard::judge(before, after, &caller);
         let mut warnings = planned.warnings;
         let connections = live::look(before, after);
         let connections = connections
@@ -135,6 +141,7 @@ impl Daemon {
             },
             connectivity,
             connections,
+            guard,
             warnings,
         })
     }

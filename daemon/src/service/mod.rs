@@ -36,6 +36,7 @@ use crate::flows::owners::Owners;
 use crate::flows::record::{FlowRecord, IntervalRecord};
 use crate::flows::sinks::Sinks;
 use crate::flows::tracks::Tracked;
+use crate::guard::{Caller, Guarding};
 use crate::kernel::conntrack::Entry;
 use crate::live::Owner;
 
@@ -162,11 +163,19 @@ impl Daemon {
 
     /// Reads everything anew and brings it into force, or leaves everything as it is. Goes on to the end if the caller
     /// does not wait for it.
-    pub async fn reload(self: &Arc<Self>) -> ReloadReport {
+    ///
+    /// `caller` is who asks for it; nobody for a signal.
+    pub async fn reload(self: &Arc<Self>, caller: Caller, force: bool) -> ReloadReport {
         let daemon = Arc::clone(self);
         let reload = move || {
             let started = Instant::now();
-            let result = daemon.change(Engine::reload);
+            let result = daemon.change(|engine| {
+                let guarding = Guarding {
+                    caller: &caller,
+                    force,
+                };
+                engine.reload(Some(guarding))
+            });
             lock(&daemon.tallies).applied(started.elapsed(), result.is_ok());
             let report = daemon.report(result);
             systemd::show(&daemon.status());
@@ -240,6 +249,9 @@ impl Daemon {
                 if !applied.warnings.is_empty() {
                     warn!("{}", applied.warnings.trim_end());
                 }
+                if !applied.guard.cut.is_empty() {
+                    warn!("{}", applied.guard.text().trim_end());
+                }
                 *lock(&self.last_reload) = LastReload {
                     at: OffsetDateTime::now_utc(),
                     ok: true,
@@ -251,6 +263,7 @@ impl Daemon {
                     changes: applied.changes,
                     warnings: applied.warnings,
                     error: None,
+                    guard: Some(applied.guard),
                     exit: Exit::Fine as u8,
                 }
             }
@@ -261,7 +274,15 @@ impl Daemon {
                     self.generation().number,
                     text.trim_end()
                 );
-                self.refused(text, error.exit())
+                let exit = error.exit();
+                let guard = match error {
+                    ReloadError::Guard(report) => Some(*report),
+                    _ => None,
+                };
+                ReloadReport {
+                    guard,
+                    ..self.refused(text, exit)
+                }
             }
         }
     }
@@ -278,6 +299,7 @@ impl Daemon {
             changes: 0,
             warnings: String::new(),
             error: Some(error),
+            guard: None,
             exit: exit as u8,
         }
     }

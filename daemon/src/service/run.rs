@@ -20,6 +20,7 @@ use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
 use crate::flows::observe::Kept;
 use crate::flows::{ends, evidence, owners, reader};
+use crate::guard::Caller;
 use crate::kernel::KernelError;
 use crate::kernel::cgroups::Cgroups;
 use crate::kernel::links::{Links, LinksError};
@@ -87,7 +88,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     let mut engine = Engine::start(config_path, config.clone(), nft, Arc::clone(&cgroups))?;
     engine.set_interfaces(links.read().await?);
     let started = Instant::now();
-    let applied = engine.reload()?;
+    let applied = engine.reload(None)?;
     engine.keep();
     let took = started.elapsed();
     let generation = engine.current().cloned().ok_or_else(|| {
@@ -180,7 +181,8 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
 async fn reload_on_hangup(mut hangup: Signal, daemon: Arc<Daemon>) {
     while hangup.recv().await.is_some() {
         systemd::tell_reloading();
-        daemon.reload().await;
+        // A signal says neither who sent it nor whether it is meant in earnest.
+        daemon.reload(Caller::default(), false).await;
         systemd::tell(&[NotifyState::Ready]);
     }
 }
