@@ -5,6 +5,7 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::PathBuf;
 use std::process::Command;
 
+use anyhow::Context as _;
 use palisade_integration::{Daemon, Output, Setup, ThreeHosts, examples, palisade};
 
 /// A user and a group who own nothing here.
@@ -28,7 +29,7 @@ impl Scene {
         chown(&socket, None, Some(GROUP))?;
         assert_eq!(fs::metadata(&socket)?.permissions().mode() & 0o777, 0o660);
         // The directory is for root alone, and so may be the one that the program was built in.
-        let directory = socket.parent().unwrap();
+        let directory = socket.parent().context("the socket has no directory")?;
         fs::set_permissions(directory, Permissions::from_mode(0o755))?;
         let program = directory.join("palisade");
         fs::copy(palisade()?, &program)?;
@@ -58,7 +59,8 @@ impl Scene {
     }
 
     fn generation(&self) -> anyhow::Result<u64> {
-        Ok(self.backend.status()?["generation"].as_u64().unwrap())
+        let status = self.backend.status()?;
+        status["generation"].as_u64().context("no generation")
     }
 }
 

@@ -67,18 +67,13 @@ impl Objects {
 
 /// The objects of a document, a list or an item of one.
 fn collect(node: &Node, place: Place, found: &mut Vec<Object>) {
-    let list = match &node.value {
-        Value::Sequence(_) => node,
-        _ => match node.get("items").filter(|_| is_list(node)) {
-            Some(items) => items,
-            None => {
-                found.push(Object {
-                    node: node.clone(),
-                    place,
-                });
-                return;
-            }
-        },
+    let items = node.get("items").filter(|_| is_list(node));
+    let Some(list) = items.or(matches!(node.value, Value::Sequence(_)).then_some(node)) else {
+        found.push(Object {
+            node: node.clone(),
+            place,
+        });
+        return;
     };
     if let Value::Sequence(items) = &list.value {
         let spans: Vec<Span> = items.iter().map(|item| item.span).collect();

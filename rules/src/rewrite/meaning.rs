@@ -18,7 +18,9 @@ fn placeless(snapshot: &Snapshot) -> Snapshot {
         column: 0,
     };
     let forget_rules = |rules: &mut Vec<Rule>| {
-        rules.iter_mut().for_each(|rule| rule.position = nowhere.clone());
+        for rule in rules {
+            rule.position = nowhere.clone();
+        }
     };
     for policy in &mut snapshot.policies {
         policy.position = nowhere.clone();
