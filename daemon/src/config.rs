@@ -12,6 +12,8 @@ use palisade_rules::resource::Labels;
 use palisade_rules::source::{FileId, Files};
 use palisade_rules::yaml::{self, Documents, Node};
 
+use crate::source::SourceFile;
+
 mod flows;
 
 pub use flows::{FlowsConfig, OtlpConfig, RotateConfig, SinksConfig, Taken};
@@ -71,6 +73,20 @@ impl Config {
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
         let mut files = Files::default();
         let (config, diagnostics) = Config::read(&mut files, path)?;
+        config.ok_or_else(|| ConfigError::Invalid(diagnostics.render(&files, false).trim_end().to_owned()))
+    }
+
+    /// Decodes the configuration of a file that has been read; all problems are in the error.
+    pub fn of(file: &SourceFile) -> Result<Self, ConfigError> {
+        let mut files = Files::default();
+        let (config, diagnostics) = match yaml::add(&mut files, file.name.as_str(), &file.bytes) {
+            Ok(id) => Config::parse(&files, id),
+            Err(problem) => {
+                let mut diagnostics = Diagnostics::default();
+                diagnostics.push(*problem);
+                (None, diagnostics)
+            }
+        };
         config.ok_or_else(|| ConfigError::Invalid(diagnostics.render(&files, false).trim_end().to_owned()))
     }
 

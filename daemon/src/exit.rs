@@ -16,6 +16,8 @@ pub enum Exit {
     Unreachable = 4,
     /// The kernel refused; the previous generation is in force.
     ApplyFailed = 5,
+    /// A change was not confirmed: the previous generation is in force again.
+    RolledBack = 6,
     /// The lockout guard refused; `--force` overrides it.
     Refused = 7,
     /// Root, CAP_NET_ADMIN or, for the socket, the group palisade is missing; changing takes root.

@@ -4,6 +4,7 @@ pub mod client;
 pub mod learn;
 pub mod metrics;
 pub mod peer;
+pub mod rollout;
 pub mod server;
 mod streams;
 pub mod types;

@@ -19,13 +19,11 @@ use tokio::sync::broadcast::error::RecvError;
 use super::learn::LearnRequest;
 use super::metrics;
 use super::peer::{self, Peer};
+use super::rollout;
 use super::streams::{matrix, queries};
-use super::types::{
-    DiffQuestion, Failure, FlowLine, PlanRequest, ReloadRequest, StagedQuestion, TestQuestion,
-};
+use super::types::{DiffQuestion, Failure, FlowLine, PlanRequest, StagedQuestion, TestQuestion};
 use crate::flows::reader;
 use crate::flows::traced::Traced;
-use crate::guard::Caller;
 use crate::kernel::KernelError;
 use crate::service::Daemon;
 
@@ -116,21 +114,11 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
         // Whole directories come in one request, from those who may read our own.
         .route("/v1/plan", post(plan).layer(DefaultBodyLimit::disable()));
     // Every way to change what is in force belongs here.
-    let changes = Router::new()
-        .route(
-            "/v1/reload",
-            post(
-                async |State(daemon): State<Arc<Daemon>>, Json(request): Json<ReloadRequest>| {
-                    let caller = Caller {
-                        sessions: request.sessions,
-                        ..Caller::default()
-                    };
-                    Json(daemon.reload(caller, request.force).await)
-                },
-            ),
-        )
-        .route_layer(middleware::from_fn(peer::only_who_may_change));
-    let router = questions.merge(changes).with_state(daemon);
+    let changes = rollout::changes().route_layer(middleware::from_fn(peer::only_who_may_change));
+    let router = questions
+        .merge(rollout::questions())
+        .merge(changes)
+        .with_state(daemon);
     let service = router.into_make_service_with_connect_info::<Peer>();
     axum::serve(listener, service).await
 }
@@ -207,7 +195,7 @@ async fn plan(State(daemon): State<Arc<Daemon>>, Json(request): Json<PlanRequest
 }
 
 /// Answers away from the event loop: the engine may be busy, the kernel slow, and the evaluation long.
-async fn answer<T: serde::Serialize + Send + 'static>(
+pub(super) async fn answer<T: serde::Serialize + Send + 'static>(
     daemon: Arc<Daemon>,
     ask: impl FnOnce(&Daemon) -> Result<T, KernelError> + Send + 'static,
 ) -> Response {

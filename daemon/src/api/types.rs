@@ -10,6 +10,8 @@ use palisade_rules::ruleset::changes::Changes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::rollout::Unconfirmed;
+use crate::apply::RolledBack;
 use crate::flows::observe::Missing;
 use crate::flows::record::FlowRecord;
 use crate::flows::report::EVIDENCE;
@@ -36,6 +38,12 @@ pub struct Status {
     pub last_reload: LastReload,
     /// Whether `palisade panic` keeps everything out of force.
     pub panic: bool,
+    /// The generation that is not confirmed yet, if there is one.
+    #[serde(default)]
+    pub unconfirmed: Option<Unconfirmed>,
+    /// What was rolled back last.
+    #[serde(default)]
+    pub rolled_back: Option<RolledBack>,
     /// Endpoints on this host.
     pub endpoints: usize,
     /// The same by kind.
@@ -161,6 +169,9 @@ pub struct ReloadReport {
     /// What the lockout guard has found, where it was asked.
     #[serde(default)]
     pub guard: Option<GuardReport>,
+    /// Until when it has to be confirmed; `None` if it need not be.
+    #[serde(default)]
+    pub unconfirmed: Option<Unconfirmed>,
     /// How the command ends.
     pub exit: u8,
 }
@@ -174,6 +185,9 @@ pub struct ReloadRequest {
     /// Whether the change goes on though the lockout guard refuses it.
     #[serde(default)]
     pub force: bool,
+    /// How long there is to confirm it, in milliseconds; if not given, it need not be.
+    #[serde(default)]
+    pub confirm_within_ms: Option<u64>,
 }
 
 /// What `POST /v1/plan` is asked.
@@ -245,6 +259,10 @@ pub struct Plan {
     pub kernel: KernelPlan,
     /// What is allowed in force after it and not before, and the other way round; `None` if nobody wants to know.
     pub connectivity: Option<Difference>,
+    /// Of a promotion of some staged policies: where what is then in force differs from the world in which all of them are
+    /// promoted, of which the preview is. `None` if nobody wants to know.
+    #[serde(default)]
+    pub pending: Option<Difference>,
     /// What that does to the connections that are alive; `None` if they cannot be read.
     pub connections: Option<LiveReport>,
     /// What the lockout guard says to it.

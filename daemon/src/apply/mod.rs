@@ -4,7 +4,11 @@ mod generation;
 mod history;
 mod panic;
 mod plan;
+mod rollout;
+mod sources;
 mod state;
+mod store;
+mod way_back;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
@@ -24,16 +28,22 @@ pub use generation::{EndpointKey, Generation, StagedSince, Way, concerned, is_st
 pub use history::{LastWords, Total, Unwritten};
 pub use panic::Panic;
 pub use plan::{PlanError, Planned, Promote, Proposal};
+pub use rollout::{Canary, ConfirmError, RolledBack, Terms, Window};
+pub use sources::Sources;
 pub use state::{State, StateError};
+pub use store::{Entry, Standing, StoreError, Who};
+pub use way_back::WayBackError;
 
 use history::History;
+use rollout::{Made, Rollout};
+use store::Store;
 
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
 use crate::guard::{self, GuardReport, Guarding};
 use crate::kernel::KernelError;
 use crate::kernel::cgroups::{Cgroups, CgroupsError};
-use crate::source::{self, SourceError};
+use crate::source::SourceError;
 
 /// The name of the safety net that the daemon adds by itself.
 pub const SAFETY_NET: &str = "zzz-final-allow-everything";
@@ -66,6 +76,8 @@ pub struct Engine {
     described: Vec<Arc<Generation>>,
     /// Whether the generation in force is to be kept on disk.
     unrecorded: bool,
+    store: Store,
+    rollout: Rollout,
 }
 
 /// What a reload did.
@@ -79,6 +91,8 @@ pub struct Applied {
     pub warnings: String,
     /// What the lockout guard has found, where it was asked.
     pub guard: GuardReport,
+    /// Until when it has to be confirmed; `None` if it need not be.
+    pub window: Option<Window>,
 }
 
 /// Why a reload left everything as it was.
@@ -108,6 +122,36 @@ pub enum ReloadError {
     /// It would lock somebody out.
     #[error("{}", .0.refused())]
     Guard(Box<GuardReport>),
+    /// Another change is not confirmed yet.
+    #[error(
+        "generation {generation} ({why}) is not confirmed yet: `palisade confirm` keeps it, `palisade rollback` goes back \
+         to generation {previous}; then try again"
+    )]
+    Unconfirmed {
+        /// The unconfirmed generation.
+        generation: u64,
+        /// What made it.
+        why: String,
+        /// What it goes back to.
+        previous: u64,
+    },
+    /// A rolled back generation's files are still there.
+    #[error(
+        "generation {generation} was rolled back, but its files could not be: {why}; put that right, then type: palisade \
+         rollback"
+    )]
+    Unfinished {
+        /// The generation.
+        generation: u64,
+        /// What is in the way.
+        why: String,
+    },
+    /// Generations cannot be kept, or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Files cannot be changed, or could not be changed back.
+    #[error("{0}; nothing was changed")]
+    WayBack(#[from] WayBackError),
 }
 
 impl ReloadError {
@@ -117,9 +161,15 @@ impl ReloadError {
             ReloadError::Config(_) | ReloadError::Source(_) | ReloadError::Resources(_) => Exit::Invalid,
             ReloadError::Kernel(error) if error.is_privilege() => Exit::NoPrivilege,
             ReloadError::Guard(_) => Exit::Refused,
-            ReloadError::Cgroups(_) | ReloadError::Kernel(_) | ReloadError::State(_) | ReloadError::Panic => {
-                Exit::ApplyFailed
-            }
+            ReloadError::Store(StoreError::Unknown { .. }) => Exit::Usage,
+            ReloadError::Cgroups(_)
+            | ReloadError::Kernel(_)
+            | ReloadError::State(_)
+            | ReloadError::Store(_)
+            | ReloadError::WayBack(_)
+            | ReloadError::Unconfirmed { .. }
+            | ReloadError::Unfinished { .. }
+            | ReloadError::Panic => Exit::ApplyFailed,
         }
     }
 }
@@ -135,6 +185,7 @@ impl Engine {
         cgroups: Arc<Cgroups>,
     ) -> Result<Self, ReloadError> {
         let state = State::open(&config.state_dir)?;
+        let store = Store::open(&config.state_dir);
         let history = History::open(&config.state_dir);
         let mut engine = Engine {
             config_path,
@@ -148,7 +199,10 @@ impl Engine {
             generations: VecDeque::new(),
             described: Vec::new(),
             unrecorded: false,
+            store,
+            rollout: Rollout::default(),
         };
+        engine.undo_unconfirmed()?;
         if !engine.panicked() {
             if let Some(table) = engine.nft.dump().map_err(KernelError::from)? {
                 info!("the table inet palisade is there: it stays in force until the policies are read");
@@ -185,30 +239,17 @@ impl Engine {
         self.interfaces = interfaces;
     }
 
-    /// Reads the configuration and all resources anew and brings them into force, or changes nothing. The guard is asked
-    /// unless there is nobody to ask it for.
-    pub fn reload(&mut self, guarding: Option<Guarding<'_>>) -> Result<Applied, ReloadError> {
-        let config = self.fixed_at_start(Config::load(&self.config_path)?);
-        let reading = source::read(std::slice::from_ref(&config.policy_dir))?;
-        let rendered = reading.diagnostics.render(&reading.files, false);
-        let Some(mut snapshot) = reading.snapshot else {
-            return Err(ReloadError::Resources(rendered));
+    /// Reads the configuration and all resources anew and brings them into force, or changes nothing.
+    pub fn reload(&mut self, terms: &Terms<'_>) -> Result<Applied, ReloadError> {
+        self.refuse_while_unconfirmed()?;
+        let (sources, config) = self.read()?;
+        let next = self.next(config, sources)?;
+        let why = if self.current().is_some() {
+            "reload"
+        } else {
+            "start"
         };
-        add_safety_net(&config, &mut snapshot);
-        let snapshot = Arc::new(snapshot);
-        let in_force = self.host(&config, &snapshot).and_then(|host| {
-            let config = &config;
-            self.bring_into_force(config, snapshot, host, Nft::replace, guarding)
-        });
-        // Other services may have been looked for than are in force, and the kernel may hold what is not.
-        let (number, changes, guard) = in_force.inspect_err(|_| self.cgroups.look_again())?;
-        self.config = config;
-        Ok(Applied {
-            generation: number,
-            changes,
-            warnings: rendered,
-            guard,
-        })
+        self.bring_into_force(next, terms, why.to_owned())
     }
 
     /// Brings the same resources into force for the host as it is now; `None` if it is as it was, or if a panic keeps
@@ -216,26 +257,33 @@ impl Engine {
     pub fn follow(&mut self, interfaces: Interfaces) -> Result<Option<Applied>, ReloadError> {
         self.set_interfaces(interfaces);
         let Some(current) = self.current().map(Arc::clone) else {
-            return self.reload(None).map(Some);
+            return self.reload(&Terms::at_once(None)).map(Some);
         };
+        if self.rollout.window().is_some() {
+            return self.follow_unconfirmed();
+        }
         let config = self.config.clone();
-        let host = self.host(&config, &current.snapshot)?;
+        let host = self.host(&config, &[&current.snapshot])?;
         if self.settled && current.worlds.host == host || self.panicked() {
             return Ok(None);
         }
         let snapshot = Arc::clone(&current.snapshot);
-        let (number, changes, guard) = self.bring_into_force(&config, snapshot, host, Nft::update, None)?;
+        let made = self.made(&config, snapshot, host, OffsetDateTime::now_utc());
+        let (number, changes) = self.put_and_adopt(made, Nft::update)?;
         Ok(Some(Applied {
             generation: number,
             changes,
             warnings: String::new(),
-            guard,
+            guard: GuardReport::default(),
+            window: None,
         }))
     }
 
     /// The host as it is now, as far as these resources look at it.
-    fn host(&self, config: &Config, snapshot: &Snapshot) -> Result<Host, ReloadError> {
-        let here = snapshot.service_endpoints.values();
+    fn host(&self, config: &Config, snapshots: &[&Snapshot]) -> Result<Host, ReloadError> {
+        let here = snapshots
+            .iter()
+            .flat_map(|snapshot| snapshot.service_endpoints.values());
         let services = here
             .filter(|endpoint| endpoint.node == config.node)
             .map(|endpoint| endpoint.unit.clone())
@@ -302,53 +350,69 @@ impl Engine {
         }
     }
 
-    /// Gives the number of the generation then in force, how many changes it took in the kernel, and what the guard has
-    /// found.
-    fn bring_into_force(
-        &mut self,
-        config: &Config,
-        snapshot: Arc<Snapshot>,
-        host: Host,
-        put: Put,
-        guarding: Option<Guarding<'_>>,
-    ) -> Result<(u64, usize, GuardReport), ReloadError> {
-        // At a start there is nothing to fall back on: everything is made ready for the end of the panic.
+    /// Makes the kernel hold a generation and nothing beside it. Gives its number, and how many changes that took.
+    fn put_and_adopt(&mut self, made: Made, put: Put) -> Result<(u64, usize), ReloadError> {
         let panicked = self.panicked();
-        if panicked && self.current().is_some() {
-            return Err(ReloadError::Panic);
-        }
-        let worlds = resolve(&snapshot, host);
-        let guard = guarding.map(|guarding| self.ask_guard(&worlds, guarding));
-        let guard = guard.transpose()?.unwrap_or_default();
-        let now = OffsetDateTime::now_utc();
-        let (number, compiled, in_force_since) = self.compiled(config, &worlds, now);
         self.settled = false;
         let changes = if panicked {
             0
         } else {
-            self.put(&compiled.ruleset, put)?
+            self.put(&made.compiled.ruleset, put)?
         };
         self.settled = !panicked;
-        // What had to be put back was not in force all the time.
-        let at = in_force_since.filter(|_| changes == 0).unwrap_or(now);
-        let same = self.current();
-        let same = same.filter(|current| Arc::ptr_eq(&current.snapshot, &snapshot));
-        let known = match same {
-            Some(current) => current.staged_since.clone(),
-            None => self.state.staged_since(snapshot.policies.iter()),
-        };
-        let generation = Generation::new(number, at, now, snapshot, worlds, compiled, &known);
+        let number = made.number;
+        let generation = self.generation_of(made, changes);
         if !panicked {
             let counters = generation.compiled.counters.keys();
-            self.history.in_force(counters.map(Name::as_str), now);
+            self.history
+                .in_force(counters.map(Name::as_str), OffsetDateTime::now_utc());
             self.unrecorded = true;
         }
-        if self.current().is_some_and(|current| current.number == number) {
-            self.generations.pop_back();
-        }
-        self.generations.push_back(Arc::new(generation));
+        self.make_current(generation);
+        Ok((number, changes))
+    }
+
+    /// The generation that was made, which takes so many changes to be in force.
+    fn generation_of(&self, made: Made, changes: usize) -> Arc<Generation> {
+        // What had to be put back was not in force all the time.
+        let at = made.in_force_since.filter(|_| changes == 0).unwrap_or(made.now);
+        let mut same = self.generations.iter().rev();
+        let same = same.find(|known| Arc::ptr_eq(&known.snapshot, &made.snapshot));
+        let known = match same {
+            Some(known) => known.staged_since.clone(),
+            None => self.state.staged_since(made.snapshot.policies.iter()),
+        };
+        Arc::new(Generation::new(
+            made.number,
+            at,
+            made.now,
+            made.snapshot,
+            made.worlds,
+            made.compiled,
+            &known,
+        ))
+    }
+
+    /// This generation is the one in force from now on.
+    fn make_current(&mut self, generation: Arc<Generation>) {
+        self.generations.retain(|known| known.number != generation.number);
+        self.generations.push_back(generation);
         self.forget();
-        Ok((number, changes, guard))
+    }
+
+    /// What these resources make of a host, and the number of its generation.
+    fn made(&mut self, config: &Config, snapshot: Arc<Snapshot>, host: Host, now: OffsetDateTime) -> Made {
+        let worlds = resolve(&snapshot, host);
+        let current = self.current().cloned();
+        let (number, compiled, in_force_since) = self.compiled(config, &worlds, current.as_deref(), now);
+        Made {
+            now,
+            number,
+            snapshot,
+            worlds,
+            compiled,
+            in_force_since,
+        }
     }
 
     /// What bringing these worlds into force would cut.
@@ -367,17 +431,16 @@ impl Engine {
         Ok(report)
     }
 
-    /// The ruleset of these worlds and the number of its generation. Where that is in force already, since when; `now`
-    /// counts where nobody knows.
+    /// The ruleset of these worlds and the number of its generation: that of `like` if it has the same, which is then said
+    /// to be in force since when it is; `now` counts where nobody knows.
     fn compiled(
         &mut self,
         config: &Config,
         worlds: &Worlds,
+        like: Option<&Generation>,
         now: OffsetDateTime,
     ) -> (u64, Compiled, Option<OffsetDateTime>) {
-        let number = self
-            .current()
-            .map_or(self.state.generation(), |current| current.number);
+        let number = like.map_or(self.state.generation(), |like| like.number);
         let options = Options {
             deny: config.deny_action,
             flow_log: Some(FlowLog {
@@ -386,17 +449,18 @@ impl Engine {
             }),
         };
         let compiled = compile(worlds, &options);
-        let in_force_since = match self.generations.back() {
-            Some(current) => (current.compiled == compiled).then_some(current.at),
+        let in_force_since = match like {
+            Some(like) => (like.compiled == compiled).then_some(like.at),
             None if number > 0 && self.nft.verify(&compiled.ruleset).is_ok() => {
                 Some(self.state.generation_at().unwrap_or(now))
             }
             None => None,
         };
-        if in_force_since.is_some() {
+        if in_force_since.is_some() || like.is_none() && self.rollout.comes_back() {
             (number, compiled, in_force_since)
         } else {
-            (number + 1, compiled.renumbered(number + 1), None)
+            let number = self.state.used() + 1;
+            (number, compiled.renumbered(number), None)
         }
     }
 
@@ -431,6 +495,7 @@ impl Engine {
             // The rules are in force; a full disk must not undo them.
             warn!(%error, "the generation is in force, but its number could not be kept");
         }
+        self.keep_files();
         if let Some(unwritten) = self.history.urgent() {
             unwritten.write();
         }

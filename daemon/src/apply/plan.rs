@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use palisade_rules::resource::{Policy, PolicyId};
+use palisade_rules::rewrite::RewriteError;
 use palisade_rules::ruleset::changes::Changes;
 use palisade_rules::snapshot::Snapshot;
 use palisade_rules::world::{Worlds, resolve};
@@ -69,6 +70,27 @@ pub enum PlanError {
         /// What is.
         staged: String,
     },
+    /// There is nothing to promote.
+    #[error("nothing is staged")]
+    NothingStaged,
+    /// The files are not what is in force.
+    #[error(
+        "{files} changed since the generation in force was read: `palisade plan` shows what that would do; reload, then \
+         promote"
+    )]
+    Edited {
+        /// The files.
+        files: String,
+    },
+    /// A canary of other policies is running.
+    #[error("a canary of {running} is running: promote these, or end it first with `palisade rollback`")]
+    Canary {
+        /// The policies.
+        running: String,
+    },
+    /// The files cannot be rewritten.
+    #[error(transparent)]
+    Rewrite(#[from] RewriteError),
     /// Several policies have the name.
     #[error("{name:?} is the name of {policies}: say which, as namespace/name")]
     Clash {
@@ -84,7 +106,8 @@ impl PlanError {
     pub fn exit(&self) -> Exit {
         match self {
             PlanError::Reload(error) => error.exit(),
-            PlanError::NotStaged { .. } | PlanError::Clash { .. } => Exit::Usage,
+            PlanError::NotStaged { .. } | PlanError::NothingStaged | PlanError::Clash { .. } => Exit::Usage,
+            PlanError::Edited { .. } | PlanError::Canary { .. } | PlanError::Rewrite(_) => Exit::ApplyFailed,
         }
     }
 }
@@ -111,11 +134,12 @@ impl Engine {
         };
         let (mut snapshot, promoted) = proposal.promote.apply(&snapshot)?;
         add_safety_net(&config, &mut snapshot);
-        let host = self.host(&config, &snapshot);
+        let host = self.host(&config, &[&snapshot]);
         // The services that were looked for may not be those in force.
         self.cgroups.look_again();
         let worlds = resolve(&snapshot, host?);
-        let (number, compiled, _) = self.compiled(&config, &worlds, OffsetDateTime::now_utc());
+        let (number, compiled, _) =
+            self.compiled(&config, &worlds, Some(&current), OffsetDateTime::now_utc());
         let table = self
             .nft
             .dump()
@@ -126,7 +150,7 @@ impl Engine {
             operations: palisade_nft::diff(&compiled.ruleset, table.as_ref(), &self.history).len(),
             current,
             worlds,
-            promoted,
+            promoted: promoted.iter().map(PolicyId::to_string).collect(),
             warnings,
         })
     }
@@ -134,7 +158,7 @@ impl Engine {
 
 impl Promote {
     /// The resources after promotion, and what is promoted.
-    fn apply(&self, snapshot: &Snapshot) -> Result<(Snapshot, Vec<String>), PlanError> {
+    pub(super) fn apply(&self, snapshot: &Snapshot) -> Result<(Snapshot, Vec<PolicyId>), PlanError> {
         let staged: BTreeMap<&PolicyId, &Policy> = snapshot
             .policies
             .iter()
@@ -150,7 +174,7 @@ impl Promote {
                 .collect::<Result<_, _>>()?,
         };
         let promoted = snapshot.promoted(|policy| chosen.contains(&&policy.id));
-        Ok((promoted, chosen.into_iter().map(PolicyId::to_string).collect()))
+        Ok((promoted, chosen.into_iter().cloned().collect()))
     }
 }
 

@@ -30,6 +30,9 @@ struct Last {
     generation: u64,
     #[serde(with = "time::serde::rfc3339::option")]
     at: Option<OffsetDateTime>,
+    /// The highest number that any generation has had: one that was rolled back has one too.
+    #[serde(default)]
+    used: u64,
     #[serde(default)]
     staged: Vec<Staged>,
 }
@@ -81,9 +84,27 @@ impl State {
         })
     }
 
+    /// The directory.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
     /// The number of the last generation; 0 before the first.
     pub fn generation(&self) -> u64 {
         self.last.generation
+    }
+
+    /// The highest number that any generation has had; the next has a higher one.
+    pub fn used(&self) -> u64 {
+        self.last.used.max(self.last.generation)
+    }
+
+    /// No other generation gets this number. It is kept on disk with the next that is recorded.
+    pub fn use_up(&mut self, number: u64) {
+        if number > self.used() {
+            self.last.used = number;
+            self.is_kept = false;
+        }
     }
 
     /// When the last generation came into force.
@@ -120,6 +141,7 @@ impl State {
         let last = Last {
             generation: generation.number,
             at: Some(generation.at),
+            used: self.used().max(generation.number),
             staged: self.staged(generation),
         };
         if self.last != last {

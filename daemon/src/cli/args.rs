@@ -1,6 +1,7 @@
 //! What can be typed.
 
 mod observed;
+mod rollout;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,6 +10,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use palisade_rules::schema::Kind;
 
 pub(super) use observed::{CountersArgs, FlowsArgs, LearnArgs, SafetyNetFilter, StagedArgs, TopArgs};
+
+pub(super) use rollout::{PromoteArgs, RollbackArgs, WaitArgs};
 
 use super::{Failure, lint, schema};
 use crate::config::{DEFAULT_PATH, DEFAULT_SOCKET, duration};
@@ -21,7 +24,8 @@ use crate::matrix::OneWorld;
     name = "palisade",
     version,
     after_help = "Exit codes: 0 fine, allowed, no findings; 1 findings (denied, would be denied); 2 usage; 3 invalid \
-                  configuration or resources; 4 daemon unreachable; 5 apply failed, previous generation kept; 7 refused by the \
+                  configuration or resources; 4 daemon unreachable; 5 apply failed, previous generation kept; 6 \
+                  rolled back; 7 refused by the \
                   lockout guard; 77 missing \
                   privilege."
 )]
@@ -151,6 +155,14 @@ pub(super) enum Command {
     Plan(PlanArgs),
     /// Read everything anew and bring it into force, or change nothing and say why
     Reload(ReloadArgs),
+    /// Enforce staged policies, in their files and in the kernel, and go back unless it is confirmed
+    Promote(PromoteArgs),
+    /// Keep what is not confirmed yet
+    Confirm,
+    /// Go back from what is not confirmed yet, or to a stored generation
+    Rollback(RollbackArgs),
+    /// The generations that can be gone back to: what made them, who, and what became of them
+    History,
     /// Remove all of palisade's rules, now, without the daemon
     Panic(PanicArgs),
     /// Take back a panic and bring the policies into force again
@@ -322,9 +334,14 @@ pub(super) struct PlanArgs {
 
 #[derive(Debug, Default, Args)]
 pub(super) struct ReloadArgs {
+    /// Go back unless `palisade confirm` is typed within this time: 60s, 5m
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(super) confirm_within: Option<Duration>,
     /// Go on though the lockout guard refuses
     #[arg(long)]
     pub(super) force: bool,
+    #[command(flatten)]
+    pub(super) waiting: WaitArgs,
 }
 
 #[derive(Debug, Args)]

@@ -19,9 +19,11 @@ mod output;
 mod panic;
 mod plan;
 mod progress;
+mod promote;
 mod queries;
 mod records;
 mod reload;
+mod rollout;
 mod schema;
 mod selector;
 mod session;
@@ -109,6 +111,10 @@ fn run(cli: Cli) -> Outcome {
         Command::Connections => online(connections::run(&client, output.usual()?)),
         Command::Plan(args) => online(plan::run(&client, &args, output.usual()?)),
         Command::Reload(args) => online(reload::run(&client, &args, output.usual()?)),
+        Command::Promote(args) => online(promote::run(&client, &args, output.usual()?)),
+        Command::Confirm => online(rollout::confirm(&client, output.usual()?)),
+        Command::Rollback(args) => online(rollout::rollback(&client, &args, output.usual()?)),
+        Command::History => online(rollout::history(&client, output.usual()?)),
         Command::Panic(args) => output.none().and_then(|()| panic::run(&args)),
         Command::Resume(args) => output.none().and_then(|()| online(panic::resume(&client, &args))),
         Command::Compile(args) => output.none().and_then(|()| online(compile::run(&client, &args))),

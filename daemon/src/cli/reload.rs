@@ -1,7 +1,7 @@
 //! `palisade reload`: as SIGHUP, but waits and reports.
 
 use super::args::{Format, ReloadArgs};
-use super::{Failure, Outcome, output, session};
+use super::{Failure, Outcome, output, rollout, session};
 use crate::api::client::Client;
 use crate::api::types::{ReloadReport, ReloadRequest};
 use crate::exit::Exit;
@@ -10,11 +10,12 @@ pub(super) async fn run(client: &Client, args: &ReloadArgs, format: Format) -> O
     let request = ReloadRequest {
         sessions: session::own(),
         force: args.force,
+        confirm_within_ms: args.confirm_within.map(rollout::milliseconds),
     };
     let report: ReloadReport = client.post("/v1/reload", &request).await?;
     if matches!(format, Format::Json | Format::Yaml) {
         output::whole(format, &report)?;
-        return Ok(exit(&report));
+        return rollout::wait(client, &report, args.waiting, format).await;
     }
     if let Some(error) = &report.error {
         return Err(Failure::new(
@@ -36,13 +37,15 @@ pub(super) async fn run(client: &Client, args: &ReloadArgs, format: Format) -> O
             report.generation
         ),
     })?;
-    Ok(Exit::Fine)
+    rollout::wait(client, &report, args.waiting, format).await
 }
 
-fn exit(report: &ReloadReport) -> Exit {
+pub(super) fn exit(report: &ReloadReport) -> Exit {
     match report.exit {
         0 => Exit::Fine,
+        2 => Exit::Usage,
         3 => Exit::Invalid,
+        6 => Exit::RolledBack,
         7 => Exit::Refused,
         77 => Exit::NoPrivilege,
         _ => Exit::ApplyFailed,

@@ -53,6 +53,25 @@ pub(super) async fn run(client: &Client, args: &StagedArgs, format: Format) -> O
     })
 }
 
+/// Whether a policy may be promoted and why not, in short.
+pub(super) fn summary(report: &StagedReport, width: Option<usize>) -> String {
+    let mut text = format!("{} {}\n", report.kind, fit::clean(&report.name));
+    text += &fit::wrap("  ", &sentence(report), width);
+    text += &judgement("to promote it", &report.judgement, &[], width);
+    for said in evaluations(report) {
+        text += &fit::wrap("  ", &said, width);
+    }
+    let missing = report.missing;
+    if !missing.is_nothing() {
+        let lost = format!(
+            "incomplete: {} packets lost, {} unreadable, {} folded together; the counters are exact",
+            missing.lost, missing.unreadable, missing.folded
+        );
+        text += &fit::wrap("  ", &lost, width);
+    }
+    text
+}
+
 /// A report for reading: first whether it may be promoted and why not, then what that rests on.
 fn text(report: &StagedReport, width: Option<usize>) -> String {
     let line = |text: &str| fit::wrap("  ", text, width);

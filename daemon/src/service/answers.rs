@@ -40,6 +40,8 @@ impl Daemon {
             generation_at: generation.at,
             last_reload: lock(&self.last_reload).clone(),
             panic: self.panic.is_set(),
+            unconfirmed: self.unconfirmed(),
+            rolled_back: self.rolled_back(),
             endpoints: generation.worlds.local().count(),
             endpoints_by_kind: endpoints_by_kind(&generation.worlds),
             enforced_policies: generation.worlds.enforced.policies.len(),

@@ -121,6 +121,13 @@ impl Daemon {
         };
         let [before, after] = [&planned.current.worlds, &planned.worlds].map(side);
         let connectivity = (!request.without_connectivity).then(|| diff(before, after));
+        let pending = (!request.without_connectivity && !planned.promoted.is_empty()).then(|| {
+            let pending = Side {
+                worlds: &planned.current.worlds,
+                world: WorldKind::Pending,
+            };
+            diff(pending, after)
+        });
         let caller = Caller {
             sessions: request.sessions,
             ..Caller::default()
@@ -140,6 +147,7 @@ impl Daemon {
                 changes: planned.changes,
             },
             connectivity,
+            pending,
             connections,
             guard,
             warnings,

@@ -7,6 +7,7 @@ mod changes;
 mod intervals;
 mod learn;
 mod questions;
+mod rollout;
 mod run;
 mod systemd;
 mod tallies;
@@ -17,16 +18,16 @@ use std::time::Instant;
 
 use time::OffsetDateTime;
 use tokio::sync::{Notify, broadcast};
-use tracing::{error, info, warn};
+use tracing::info;
 
 pub use answers::{endpoint_rows, policy_rows};
+pub use rollout::Asker;
 pub use run::{RunError, run};
 pub use tallies::{APPLY_SECONDS, Decider, Tallies};
 
 use crate::api::types::{LastReload, ReloadReport};
-use crate::apply::{Applied, Engine, Generation, Interfaces, Panic, ReloadError};
+use crate::apply::{Engine, Generation, Interfaces, Panic, ReloadError, RolledBack, Terms, Window};
 use crate::config::FlowsConfig;
-use crate::exit::Exit;
 use crate::flows::arrivals::Arrival;
 use crate::flows::batch::Noted;
 use crate::flows::interval::{self, Reckoning};
@@ -36,7 +37,6 @@ use crate::flows::owners::Owners;
 use crate::flows::record::{FlowRecord, IntervalRecord};
 use crate::flows::sinks::Sinks;
 use crate::flows::tracks::Tracked;
-use crate::guard::{Caller, Guarding};
 use crate::kernel::conntrack::Entry;
 use crate::live::Owner;
 
@@ -74,12 +74,16 @@ pub struct Daemon {
     tallies: Mutex<Tallies>,
     /// Told of each generation that comes into force.
     new_generation: Notify,
+    /// Told when there is another unconfirmed generation, or none any more.
+    new_window: Notify,
 }
 
 /// The engine's generations, for those who must not wait for it.
 struct Known {
     current: Arc<Generation>,
     all: Vec<Arc<Generation>>,
+    window: Option<Window>,
+    rolled_back: Option<Arc<RolledBack>>,
 }
 
 struct Flows {
@@ -105,11 +109,13 @@ impl Daemon {
             started_at: now,
             flows_config: config.flows.clone(),
             panic: Panic::new(&config.state_dir),
-            engine: Mutex::new(engine),
             known: Mutex::new(Known {
                 all: vec![Arc::clone(&generation)],
                 current: generation,
+                window: None,
+                rolled_back: engine.rolled_back(),
             }),
+            engine: Mutex::new(engine),
             last_reload: Mutex::new(LastReload {
                 at: now,
                 ok: true,
@@ -126,6 +132,7 @@ impl Daemon {
             sinks,
             tallies: Mutex::new(Tallies::default()),
             new_generation: Notify::new(),
+            new_window: Notify::new(),
         }
     }
 
@@ -163,32 +170,9 @@ impl Daemon {
 
     /// Reads everything anew and brings it into force, or leaves everything as it is. Goes on to the end if the caller
     /// does not wait for it.
-    ///
-    /// `caller` is who asks for it; nobody for a signal.
-    pub async fn reload(self: &Arc<Self>, caller: Caller, force: bool) -> ReloadReport {
-        let daemon = Arc::clone(self);
-        let reload = move || {
-            let started = Instant::now();
-            let result = daemon.change(|engine| {
-                let guarding = Guarding {
-                    caller: &caller,
-                    force,
-                };
-                engine.reload(Some(guarding))
-            });
-            lock(&daemon.tallies).applied(started.elapsed(), result.is_ok());
-            let report = daemon.report(result);
-            systemd::show(&daemon.status());
-            report
-        };
-        match tokio::task::spawn_blocking(reload).await {
-            Ok(report) => report,
-            Err(panic) => {
-                let error = format!("a bug in palisaded: {panic}");
-                error!("the reload ended in a bug; the previous generation is in force: {panic}");
-                self.refused(error, Exit::ApplyFailed)
-            }
-        }
+    pub async fn reload(self: &Arc<Self>, asker: Asker) -> ReloadReport {
+        let reload = move |engine: &mut Engine, terms: &Terms<'_>| engine.reload(terms);
+        self.bring(asker, reload).await
     }
 
     /// Follows the host's interfaces and addresses, and the cgroups of its services.
@@ -226,82 +210,24 @@ impl Daemon {
         let all: Vec<_> = engine.generations().cloned().collect();
         if let Some(current) = all.last().cloned() {
             let number = current.number;
-            let before = std::mem::replace(&mut *lock(&self.known), Known { current, all });
+            let known = Known {
+                current,
+                all,
+                window: engine.window(),
+                rolled_back: engine.rolled_back(),
+            };
+            let window = known.window.clone();
+            let before = std::mem::replace(&mut *lock(&self.known), known);
             if before.current.number != number {
                 self.new_generation.notify_one();
+            }
+            if before.window != window {
+                self.new_window.notify_one();
             }
         }
         // Nobody waits for the disk who only wants to know what is in force.
         engine.keep();
         result
-    }
-
-    fn report(&self, result: Result<Applied, ReloadError>) -> ReloadReport {
-        match result {
-            Ok(applied) => {
-                info!(
-                    generation = applied.generation,
-                    changes = applied.changes,
-                    "generation {} is in force: {} changes in the kernel",
-                    applied.generation,
-                    applied.changes
-                );
-                if !applied.warnings.is_empty() {
-                    warn!("{}", applied.warnings.trim_end());
-                }
-                if !applied.guard.cut.is_empty() {
-                    warn!("{}", applied.guard.text().trim_end());
-                }
-                *lock(&self.last_reload) = LastReload {
-                    at: OffsetDateTime::now_utc(),
-                    ok: true,
-                    error: None,
-                };
-                ReloadReport {
-                    ok: true,
-                    generation: applied.generation,
-                    changes: applied.changes,
-                    warnings: applied.warnings,
-                    error: None,
-                    guard: Some(applied.guard),
-                    exit: Exit::Fine as u8,
-                }
-            }
-            Err(error) => {
-                let text = error.to_string();
-                error!(
-                    "reload refused, nothing was changed (generation {}):\n{}",
-                    self.generation().number,
-                    text.trim_end()
-                );
-                let exit = error.exit();
-                let guard = match error {
-                    ReloadError::Guard(report) => Some(*report),
-                    _ => None,
-                };
-                ReloadReport {
-                    guard,
-                    ..self.refused(text, exit)
-                }
-            }
-        }
-    }
-
-    fn refused(&self, error: String, exit: Exit) -> ReloadReport {
-        *lock(&self.last_reload) = LastReload {
-            at: OffsetDateTime::now_utc(),
-            ok: false,
-            error: Some(error.clone()),
-        };
-        ReloadReport {
-            ok: false,
-            generation: self.generation().number,
-            changes: 0,
-            warnings: String::new(),
-            error: Some(error),
-            guard: None,
-            exit: exit as u8,
-        }
     }
 
     /// Ends an interval: its records go to those who follow, and come back to be written.

@@ -13,14 +13,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::intervals::Intervals;
-use super::{Daemon, changes, lock, systemd};
+use super::{Asker, Daemon, changes, lock, rollout, systemd};
 use crate::api::{metrics, server};
-use crate::apply::{Engine, ReloadError};
+use crate::apply::{Engine, ReloadError, Terms};
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
 use crate::flows::observe::Kept;
 use crate::flows::{ends, evidence, owners, reader};
-use crate::guard::Caller;
 use crate::kernel::KernelError;
 use crate::kernel::cgroups::Cgroups;
 use crate::kernel::links::{Links, LinksError};
@@ -88,7 +87,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     let mut engine = Engine::start(config_path, config.clone(), nft, Arc::clone(&cgroups))?;
     engine.set_interfaces(links.read().await?);
     let started = Instant::now();
-    let applied = engine.reload(None)?;
+    let applied = engine.reload(&Terms::at_once(None))?;
     engine.keep();
     let took = started.elapsed();
     let generation = engine.current().cloned().ok_or_else(|| {
@@ -116,6 +115,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     tokio::spawn(reload_on_hangup(hangup, Arc::clone(&daemon)));
     tokio::spawn(feed_watchdog(Arc::clone(&daemon)));
     tokio::spawn(changes::sweep_each_generation(Arc::clone(&daemon)));
+    tokio::spawn(rollout::end_windows(Arc::clone(&daemon)));
     reader::start(Arc::clone(&daemon), config.flows.nflog_group);
     if config.flows.accounting {
         ends::start(Arc::clone(&daemon));
@@ -158,6 +158,14 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
         _ = interrupt.recv() => {}
     }
     systemd::tell(&[NotifyState::Stopping]);
+    // Nobody is there any more to be told that it is confirmed.
+    if daemon.unconfirmed().is_some() {
+        let back = daemon.roll_back(|_| "palisaded was stopped".to_owned());
+        within_last_words("the way back from what is unconfirmed", async {
+            back.await;
+        })
+        .await;
+    }
     api.abort();
     writing.abort();
     // The kernel collects copies before it hands them over: the last ones are still to come.
@@ -181,8 +189,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
 async fn reload_on_hangup(mut hangup: Signal, daemon: Arc<Daemon>) {
     while hangup.recv().await.is_some() {
         systemd::tell_reloading();
-        // A signal says neither who sent it nor whether it is meant in earnest.
-        daemon.reload(Caller::default(), false).await;
+        daemon.reload(Asker::signal()).await;
         systemd::tell(&[NotifyState::Ready]);
     }
 }

@@ -1,0 +1,495 @@
+//! The generations that can be gone back to: `generations/N/` of the state directory, with the exact bytes that each was
+//! made of.
+//!
+//! A generation that only follows the host (an address, a service that was started) is made of the same bytes as the one
+//! before it, and has no directory of its own: that one says up to which number it goes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
+use tracing::warn;
+
+use super::sources::{Sources, sha256};
+use super::state::replace_file;
+use crate::source::SourceFile;
+
+/// Generations that are kept.
+const KEPT: usize = 20;
+
+const DIRECTORY: &str = "generations";
+const ENTRY: &str = "generation.json";
+const CONFIG: &str = "palisade.yaml";
+const FILES: &str = "policy.d";
+
+/// What is known of a generation that is stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Its number.
+    pub number: u64,
+    /// Its number after the host's last change: the same resources, for other addresses or services.
+    pub last: u64,
+    /// When it came into force.
+    #[serde(with = "time::serde::rfc3339")]
+    pub at: OffsetDateTime,
+    /// What made it: `start`, `reload`, `promote web`, `canary 10 % web`, `rollback to 9`, ...
+    pub why: String,
+    /// Who asked for it.
+    pub who: Who,
+    /// What became of it.
+    pub state: Standing,
+    /// Why it was rolled back.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rolled_back: Option<String>,
+    /// The configuration.
+    pub config: StoredFile,
+    /// The resource files.
+    pub files: Vec<StoredFile>,
+}
+
+/// A file of a stored generation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredFile {
+    /// Where it was read.
+    pub path: String,
+    /// The SHA-256 of its bytes.
+    pub sha256: String,
+}
+
+/// Whether a generation may be gone back to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Standing {
+    /// It is, or was, in force without a timer.
+    Confirmed,
+    /// It is in force until its window ends.
+    Unconfirmed,
+    /// It was unconfirmed, and another is in force again.
+    RolledBack,
+    /// It was a canary, whose time is over.
+    Ended,
+}
+
+impl Standing {
+    /// The word for it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Standing::Confirmed => "confirmed",
+            Standing::Unconfirmed => "unconfirmed",
+            Standing::RolledBack => "rolled back",
+            Standing::Ended => "ended",
+        }
+    }
+}
+
+/// Who asked for a change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "by", rename_all = "kebab-case")]
+pub enum Who {
+    /// The daemon itself.
+    #[default]
+    Daemon,
+    /// SIGHUP: nobody knows who sent it.
+    Signal,
+    /// A process at the API's socket, as far as it is known.
+    Process {
+        /// Its process id.
+        pid: Option<i32>,
+        /// Its name.
+        comm: Option<String>,
+        /// Its user.
+        uid: Option<u32>,
+        /// The user's name.
+        user: Option<String>,
+    },
+}
+
+impl std::fmt::Display for Who {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Who::Daemon => f.write_str("palisaded"),
+            Who::Signal => f.write_str("SIGHUP"),
+            Who::Process { pid, comm, uid, user } => {
+                match (user, uid) {
+                    (Some(user), _) => f.write_str(user)?,
+                    (None, Some(uid)) => write!(f, "uid {uid}")?,
+                    (None, None) => f.write_str("somebody")?,
+                }
+                match (comm, pid) {
+                    (Some(comm), Some(pid)) => write!(f, ", {comm}[{pid}]"),
+                    (None, Some(pid)) => write!(f, ", pid {pid}"),
+                    _ => Ok(()),
+                }
+            }
+        }
+    }
+}
+
+/// Why generations cannot be kept, or one cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The disk will not take it.
+    #[error("generation {number} cannot be kept in {directory}: {source}")]
+    Write {
+        /// Which.
+        number: u64,
+        /// Where.
+        directory: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The disk does not give it back.
+    #[error("generation {number} cannot be read: {path}: {source}")]
+    Read {
+        /// Which.
+        number: u64,
+        /// What of it.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file is not what was stored.
+    #[error("generation {number} is damaged: {path} is not what was stored; it cannot be gone back to")]
+    Damaged {
+        /// Which.
+        number: u64,
+        /// What of it.
+        path: PathBuf,
+    },
+    /// There is no such generation.
+    #[error("generation {number} is not kept: there are {}", list(.kept))]
+    Unknown {
+        /// What was asked for.
+        number: u64,
+        /// What there is.
+        kept: Vec<u64>,
+    },
+}
+
+fn list(numbers: &[u64]) -> String {
+    if numbers.is_empty() {
+        return "none".to_owned();
+    }
+    numbers.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// The generations of a state directory.
+#[derive(Debug)]
+pub(super) struct Store {
+    directory: PathBuf,
+    entries: BTreeMap<u64, Entry>,
+}
+
+impl Store {
+    /// Finds those that are there; one that is damaged is passed over, and the log says so.
+    pub(super) fn open(state_dir: &Path) -> Self {
+        let directory = state_dir.join(DIRECTORY);
+        let mut entries = BTreeMap::new();
+        for found in fs::read_dir(&directory).into_iter().flatten().flatten() {
+            let path = found.path();
+            let number = found
+                .file_name()
+                .to_str()
+                .and_then(|name| name.parse::<u64>().ok());
+            let Some(number) = number else {
+                // What a daemon that was killed has left half written.
+                if found.file_name().as_encoded_bytes().starts_with(b".") {
+                    let _ = fs::remove_dir_all(&path);
+                }
+                continue;
+            };
+            let entry = fs::read(path.join(ENTRY))
+                .and_then(|bytes| serde_json::from_slice::<Entry>(&bytes).map_err(io::Error::from));
+            match entry {
+                Ok(entry) if entry.number == number => {
+                    entries.insert(number, entry);
+                }
+                Ok(_) => warn!(directory = %path.display(), "not generation {number}: passed over"),
+                Err(error) => {
+                    warn!(%error, directory = %path.display(), "generation {number} is damaged: passed over")
+                }
+            }
+        }
+        Store { directory, entries }
+    }
+
+    /// All of them, the oldest first.
+    pub(super) fn entries(&self) -> impl DoubleEndedIterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// The stored generation of a number: that itself, or that whose resources it had.
+    pub(super) fn find(&self, number: u64) -> Result<&Entry, StoreError> {
+        let before = self.entries.range(..=number).next_back();
+        let found = before.filter(|(_, entry)| entry.number == number || number <= entry.last);
+        found.map(|(_, entry)| entry).ok_or_else(|| StoreError::Unknown {
+            number,
+            kept: self.entries.keys().copied().collect(),
+        })
+    }
+
+    /// The newest that is made of these bytes and was confirmed, if no other was confirmed since.
+    pub(super) fn latest(&self, sources: &Sources) -> Option<&Entry> {
+        let mut confirmed = self.entries.values().rev();
+        let latest = confirmed.find(|entry| entry.state == Standing::Confirmed)?;
+        latest.is_of(sources).then_some(latest)
+    }
+
+    /// The bytes that a generation was made of.
+    pub(super) fn sources(&self, number: u64) -> Result<Sources, StoreError> {
+        let entry = self.find(number)?;
+        let directory = self.directory.join(entry.number.to_string());
+        let read = |stored: &StoredFile, place: PathBuf| {
+            let bytes = fs::read(&place).map_err(|source| StoreError::Read {
+                number,
+                path: place.clone(),
+                source,
+            })?;
+            if sha256(&bytes) != stored.sha256 {
+                return Err(StoreError::Damaged { number, path: place });
+            }
+            Ok(SourceFile {
+                name: stored.path.clone(),
+                bytes,
+            })
+        };
+        let files = entry.files.iter();
+        Ok(Sources {
+            config: read(&entry.config, directory.join(CONFIG))?,
+            files: files
+                .map(|stored| read(stored, directory.join(FILES).join(file_name(&stored.path))))
+                .collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Keeps a generation, on disk when this returns; one of its number is replaced. Files that the one before has as well
+    /// take no room.
+    pub(super) fn keep(&mut self, entry: Entry, sources: &Sources) -> Result<(), StoreError> {
+        let written = self.write(&entry, sources);
+        written.map_err(|source| StoreError::Write {
+            number: entry.number,
+            directory: self.directory.clone(),
+            source,
+        })?;
+        self.entries.insert(entry.number, entry);
+        self.forget();
+        Ok(())
+    }
+
+    /// Notes what became of a generation.
+    pub(super) fn note(&mut self, number: u64, change: impl FnOnce(&mut Entry)) {
+        let Some(entry) = self.entries.get_mut(&number) else {
+            return;
+        };
+        let before = entry.clone();
+        change(entry);
+        if *entry == before {
+            return;
+        }
+        let directory = self.directory.join(number.to_string());
+        let written = serde_json::to_vec_pretty(entry)
+            .map_err(io::Error::from)
+            .and_then(|bytes| replace_file(&directory, ENTRY, &bytes));
+        if let Err(error) = written {
+            warn!(%error, "what became of generation {number} could not be noted; `palisade history` knows it until the next restart");
+        }
+    }
+
+    /// Forgets a generation that never came into force.
+    pub(super) fn remove(&mut self, number: u64) {
+        if self.entries.remove(&number).is_some() {
+            let _ = fs::remove_dir_all(self.directory.join(number.to_string()));
+        }
+    }
+
+    fn write(&self, entry: &Entry, sources: &Sources) -> io::Result<()> {
+        fs::create_dir_all(&self.directory)?;
+        let whole = tempfile::Builder::new().prefix(".").tempdir_in(&self.directory)?;
+        fs::create_dir(whole.path().join(FILES))?;
+        let older: Vec<&Entry> = self.entries.values().rev().take(2).collect();
+        self.write_file(whole.path(), Path::new(CONFIG), &sources.config, &older)?;
+        for file in &sources.files {
+            let place = Path::new(FILES).join(file_name(&file.name));
+            self.write_file(whole.path(), &place, file, &older)?;
+        }
+        write_synced(&whole.path().join(ENTRY), &serde_json::to_vec_pretty(entry)?)?;
+        File::open(whole.path().join(FILES))?.sync_all()?;
+        File::open(whole.path())?.sync_all()?;
+        let place = self.directory.join(entry.number.to_string());
+        if place.exists() {
+            fs::remove_dir_all(&place)?;
+        }
+        fs::rename(whole.path(), &place)?;
+        // It has another name now.
+        let _ = whole.keep();
+        File::open(&self.directory)?.sync_all()
+    }
+
+    fn write_file(&self, whole: &Path, place: &Path, file: &SourceFile, older: &[&Entry]) -> io::Result<()> {
+        let sum = sha256(&file.bytes);
+        let stored = |entry: &&&Entry| {
+            let mut all = std::iter::once(&entry.config).chain(&entry.files);
+            all.any(|stored| stored.path == file.name && stored.sha256 == sum)
+        };
+        if let Some(same) = older.iter().find(stored) {
+            let same = self.directory.join(same.number.to_string()).join(place);
+            // Only what is still as it was stored is worth a link.
+            if fs::read(&same).is_ok_and(|bytes| bytes == file.bytes)
+                && fs::hard_link(&same, whole.join(place)).is_ok()
+            {
+                return Ok(());
+            }
+        }
+        write_synced(&whole.join(place), &file.bytes)
+    }
+
+    /// Forgets the oldest, as far as there are too many, but not what every window goes back to: the last that was
+    /// confirmed.
+    fn forget(&mut self) {
+        let mut confirmed = self.entries.values().rev();
+        let confirmed = confirmed.find(|entry| entry.state == Standing::Confirmed);
+        let confirmed = confirmed.map(|entry| entry.number);
+        while self.entries.len() > KEPT {
+            let mut oldest = self.entries.keys().copied();
+            let Some(number) = oldest.find(|number| Some(*number) != confirmed) else {
+                break;
+            };
+            self.entries.remove(&number);
+            if let Err(error) = fs::remove_dir_all(self.directory.join(number.to_string())) {
+                warn!(%error, "generation {number} is forgotten, but its directory stays");
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// An entry of these bytes.
+    pub(super) fn new(
+        number: u64,
+        at: OffsetDateTime,
+        why: String,
+        who: Who,
+        state: Standing,
+        sources: &Sources,
+    ) -> Self {
+        let stored = |file: &SourceFile| StoredFile {
+            path: file.name.clone(),
+            sha256: sha256(&file.bytes),
+        };
+        Entry {
+            number,
+            last: number,
+            at,
+            why,
+            who,
+            state,
+            rolled_back: None,
+            config: stored(&sources.config),
+            files: sources.files.iter().map(stored).collect(),
+        }
+    }
+
+    /// Whether it is made of these bytes.
+    pub(super) fn is_of(&self, sources: &Sources) -> bool {
+        let stored = std::iter::once(&self.config).chain(&self.files);
+        self.files.len() == sources.files.len()
+            && stored
+                .zip(sources.all())
+                .all(|(stored, file)| stored.path == file.name && stored.sha256 == sha256(&file.bytes))
+    }
+}
+
+/// Resource files are of one directory: their names tell them apart.
+fn file_name(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create_new(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn sources(files: &[(&str, &str)]) -> Sources {
+        let file = |(name, text): &(&str, &str)| SourceFile {
+            name: format!("/etc/palisade/policy.d/{name}"),
+            bytes: text.as_bytes().to_vec(),
+        };
+        Sources {
+            config: SourceFile {
+                name: "/etc/palisade/palisade.yaml".to_owned(),
+                bytes: Vec::new(),
+            },
+            files: files.iter().map(file).collect(),
+        }
+    }
+
+    fn entry(number: u64, sources: &Sources) -> Entry {
+        let at = OffsetDateTime::UNIX_EPOCH;
+        Entry::new(
+            number,
+            at,
+            "reload".to_owned(),
+            Who::Signal,
+            Standing::Confirmed,
+            sources,
+        )
+    }
+
+    #[test]
+    fn what_is_kept_is_found_again_and_equal_files_take_no_room() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path());
+        let one = sources(&[("a.yaml", "a\n"), ("b.yaml", "b\r\n")]);
+        let two = sources(&[("a.yaml", "a\n"), ("b.yaml", "other")]);
+        store.keep(entry(3, &one), &one).unwrap();
+        store.keep(entry(4, &two), &two).unwrap();
+        store.note(4, |entry| entry.last = 6);
+        let store = Store::open(directory.path());
+        assert_eq!(store.sources(3).unwrap(), one);
+        assert_eq!(store.sources(6).unwrap(), two);
+        assert_eq!(store.latest(&two).map(|entry| entry.number), Some(4));
+        assert!(store.latest(&one).is_none(), "another was confirmed since");
+        assert!(matches!(store.find(7), Err(StoreError::Unknown { .. })));
+        let inode = |place: &str| fs::metadata(directory.path().join(place)).unwrap().ino();
+        assert_eq!(
+            inode("generations/3/policy.d/a.yaml"),
+            inode("generations/4/policy.d/a.yaml")
+        );
+    }
+
+    #[test]
+    fn a_damaged_file_is_not_gone_back_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path());
+        let one = sources(&[("a.yaml", "a\n")]);
+        store.keep(entry(1, &one), &one).unwrap();
+        fs::write(directory.path().join("generations/1/policy.d/a.yaml"), "b\n").unwrap();
+        assert!(matches!(store.sources(1), Err(StoreError::Damaged { .. })));
+        fs::write(directory.path().join("generations/1/generation.json"), "{").unwrap();
+        assert_eq!(Store::open(directory.path()).entries().count(), 0);
+    }
+
+    #[test]
+    fn the_last_twenty_are_kept() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path());
+        for number in 1..=25 {
+            let text = number.to_string();
+            let of = sources(&[("a.yaml", &text)]);
+            store.keep(entry(number, &of), &of).unwrap();
+        }
+        let store = Store::open(directory.path());
+        let kept: Vec<u64> = store.entries().map(|entry| entry.number).collect();
+        assert_eq!(kept, (6..=25).collect::<Vec<_>>());
+    }
+}

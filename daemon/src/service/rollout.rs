@@ -1,0 +1,336 @@
+//! Changes that somebody asks for, and the end of those that nobody confirms.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use time::OffsetDateTime;
+use tracing::{error, info, warn};
+
+use super::{Daemon, lock, systemd};
+use crate::api::rollout::{HistoryRow, PromoteRequest, Unconfirmed};
+use crate::api::types::{LastReload, ReloadReport};
+use crate::apply::{Applied, ConfirmError, Engine, PlanError, ReloadError, RolledBack, Terms, Who, Window};
+use crate::exit::Exit;
+use crate::guard::{Caller, Guarding};
+
+/// How long there is to confirm a promotion if nobody says.
+const CONFIRM_WITHIN: Duration = Duration::from_mins(1);
+
+/// How long a canary governs its share if nobody says.
+const CANARY: Duration = Duration::from_mins(10);
+
+/// The shortest and the longest window: nobody types faster, and what is unconfirmed for a day was forgotten.
+const WINDOWS: [Duration; 2] = [Duration::from_secs(1), Duration::from_hours(24)];
+
+/// How long to wait before going back is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// Who asks for a change, and how.
+#[derive(Clone, Debug)]
+pub struct Asker {
+    /// For whom the guard looks.
+    pub caller: Caller,
+    /// The same for the records.
+    pub who: Who,
+    /// Whether the change goes on though the guard refuses it.
+    pub force: bool,
+    /// How long there is to confirm it.
+    pub confirm_within: Option<Duration>,
+}
+
+impl Asker {
+    /// A signal: it says neither who sent it nor whether it is meant in earnest.
+    pub fn signal() -> Self {
+        Asker {
+            caller: Caller::default(),
+            who: Who::Signal,
+            force: false,
+            confirm_within: None,
+        }
+    }
+}
+
+impl Daemon {
+    /// The generation that is not confirmed yet.
+    pub fn unconfirmed(&self) -> Option<Unconfirmed> {
+        lock(&self.known).window.as_ref().map(Unconfirmed::from)
+    }
+
+    /// What was rolled back last.
+    pub fn rolled_back(&self) -> Option<RolledBack> {
+        lock(&self.known).rolled_back.as_deref().cloned()
+    }
+
+    /// The generations that can be gone back to, the newest first.
+    pub fn history(&self) -> Vec<HistoryRow> {
+        let engine = lock(&self.engine);
+        let in_force = engine.entry_in_force();
+        let entries = engine.stored();
+        drop(engine);
+        let rows = entries.iter().rev();
+        rows.map(|entry| HistoryRow::new(entry, entry.number == in_force))
+            .collect()
+    }
+
+    /// Promotes staged policies.
+    pub async fn promote(self: &Arc<Self>, request: PromoteRequest, mut asker: Asker) -> ReloadReport {
+        let usual = if request.canary.is_some() {
+            CANARY
+        } else {
+            CONFIRM_WITHIN
+        };
+        asker.confirm_within = asker.confirm_within.or(Some(usual));
+        self.bring(asker, move |engine, terms| {
+            engine.promote(&request.promote(), request.canary, terms)
+        })
+        .await
+    }
+
+    /// Goes back: from what is unconfirmed, or to a stored generation.
+    pub async fn rollback(self: &Arc<Self>, to: Option<u64>, asker: Asker) -> ReloadReport {
+        let Some(number) = to else {
+            return self.roll_back(|_| "palisade rollback".to_owned()).await;
+        };
+        self.bring(asker, move |engine, terms| engine.go_back_to(number, terms))
+            .await
+    }
+
+    /// The unconfirmed generation stays.
+    pub async fn confirm(self: &Arc<Self>) -> ReloadReport {
+        let result = self.blocking(|daemon| daemon.change(Engine::confirm)).await;
+        match result {
+            Ok(Ok(generation)) => {
+                info!(generation, "generation {generation} is confirmed");
+                self.fine(generation)
+            }
+            Ok(Err(error)) => {
+                let exit = match &error {
+                    ConfirmError::Reload(error) => error.exit(),
+                    error => error.exit(),
+                };
+                self.failed(error.to_string(), exit)
+            }
+            Err(bug) => self.failed(bug, Exit::ApplyFailed),
+        }
+    }
+
+    /// Makes a change on the terms of who asks for it, whether or not they wait for it.
+    pub(super) async fn bring<E>(
+        self: &Arc<Self>,
+        asker: Asker,
+        change: impl FnOnce(&mut Engine, &Terms<'_>) -> Result<Applied, E> + Send + 'static,
+    ) -> ReloadReport
+    where
+        PlanError: From<E>,
+    {
+        if let Some(window) = asker.confirm_within
+            && !(WINDOWS[0]..=WINDOWS[1]).contains(&window)
+        {
+            let error = format!("a change can be confirmed within 1 s to 24 h, and not within {window:?}");
+            return self.failed(error, Exit::Usage);
+        }
+        let result = self.blocking(move |daemon| {
+            let started = Instant::now();
+            let result = daemon.change(|engine| {
+                let terms = Terms {
+                    guarding: Some(Guarding {
+                        caller: &asker.caller,
+                        force: asker.force,
+                    }),
+                    confirm_within: asker.confirm_within,
+                    who: asker.who.clone(),
+                };
+                change(engine, &terms)
+            });
+            lock(&daemon.tallies).applied(started.elapsed(), result.is_ok());
+            daemon.report(result.map_err(PlanError::from))
+        });
+        let report = result.await.unwrap_or_else(|bug| {
+            error!("the change ended in a bug; the previous generation is in force: {bug}");
+            self.refused(bug, Exit::ApplyFailed)
+        });
+        systemd::show(&self.status());
+        report
+    }
+
+    /// Goes back from what is unconfirmed.
+    pub(super) async fn roll_back(
+        self: &Arc<Self>,
+        why: impl FnOnce(&Window) -> String + Send + 'static,
+    ) -> ReloadReport {
+        let back = self.blocking(move |daemon| {
+            daemon.change(|engine| {
+                let why = engine.window().as_ref().map(why).unwrap_or_default();
+                engine.roll_back(&why)
+            })
+        });
+        let result = back.await;
+        systemd::show(&self.status());
+        match result {
+            Ok(Ok(Some(back))) => {
+                if back.canary {
+                    info!(
+                        generation = back.generation,
+                        "canary generation {} ({}) has ended: {}", back.generation, back.change, back.why
+                    );
+                } else {
+                    error!(
+                        generation = back.generation,
+                        "generation {} ({}) was rolled back: {}; generation {} is in force again",
+                        back.generation,
+                        back.change,
+                        back.why,
+                        back.previous
+                    );
+                }
+                ReloadReport {
+                    warnings: back.notes.iter().map(|note| format!("{note}\n")).collect(),
+                    ..self.fine(back.previous)
+                }
+            }
+            Ok(Ok(None)) => {
+                let generation = self.generation().number;
+                self.failed(
+                    format!(
+                        "nothing is unconfirmed: generation {generation} is in force; `palisade history` lists what `palisade \
+                         rollback N` can go back to"
+                    ),
+                    Exit::Usage,
+                )
+            }
+            Ok(Err(error)) => {
+                error!(%error, "going back failed, and is tried again; the kernel goes back by itself when the time is over");
+                self.failed(error.to_string(), error.exit())
+            }
+            Err(bug) => self.failed(bug, Exit::ApplyFailed),
+        }
+    }
+
+    async fn blocking<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Arc<Self>) -> T + Send + 'static,
+    ) -> Result<T, String> {
+        let daemon = Arc::clone(self);
+        let done = tokio::task::spawn_blocking(move || work(&daemon));
+        done.await.map_err(|bug| format!("a bug in palisaded: {bug}"))
+    }
+
+    fn report(&self, result: Result<Applied, PlanError>) -> ReloadReport {
+        match result {
+            Ok(applied) => {
+                info!(
+                    generation = applied.generation,
+                    changes = applied.changes,
+                    "generation {} is in force: {} changes in the kernel",
+                    applied.generation,
+                    applied.changes
+                );
+                if !applied.warnings.is_empty() {
+                    warn!("{}", applied.warnings.trim_end());
+                }
+                if !applied.guard.cut.is_empty() {
+                    warn!("{}", applied.guard.text().trim_end());
+                }
+                let unconfirmed = applied.window.as_ref().map(Unconfirmed::from);
+                if let Some(unconfirmed) = &unconfirmed {
+                    warn!("{}", unconfirmed.sentence());
+                }
+                *lock(&self.last_reload) = LastReload {
+                    at: OffsetDateTime::now_utc(),
+                    ok: true,
+                    error: None,
+                };
+                ReloadReport {
+                    changes: applied.changes,
+                    warnings: applied.warnings,
+                    guard: Some(applied.guard),
+                    unconfirmed,
+                    ..self.fine(applied.generation)
+                }
+            }
+            Err(error) => {
+                let text = error.to_string();
+                error!(
+                    "refused, nothing was changed (generation {}):\n{}",
+                    self.generation().number,
+                    text.trim_end()
+                );
+                let exit = error.exit();
+                let guard = match error {
+                    PlanError::Reload(ReloadError::Guard(report)) => Some(*report),
+                    // What was asked for is wrong, and not what is there.
+                    PlanError::Reload(_) => None,
+                    _ => return self.failed(text, exit),
+                };
+                ReloadReport {
+                    guard,
+                    ..self.refused(text, exit)
+                }
+            }
+        }
+    }
+
+    /// A reload that left everything as it was.
+    fn refused(&self, error: String, exit: Exit) -> ReloadReport {
+        *lock(&self.last_reload) = LastReload {
+            at: OffsetDateTime::now_utc(),
+            ok: false,
+            error: Some(error.clone()),
+        };
+        self.failed(error, exit)
+    }
+
+    fn failed(&self, error: String, exit: Exit) -> ReloadReport {
+        ReloadReport {
+            ok: false,
+            error: Some(error),
+            exit: exit as u8,
+            ..self.fine(self.generation().number)
+        }
+    }
+
+    fn fine(&self, generation: u64) -> ReloadReport {
+        ReloadReport {
+            ok: true,
+            generation,
+            changes: 0,
+            warnings: String::new(),
+            error: None,
+            guard: None,
+            unconfirmed: None,
+            exit: Exit::Fine as u8,
+        }
+    }
+}
+
+/// Goes back from every generation that nobody confirms in time.
+pub(super) async fn end_windows(daemon: Arc<Daemon>) {
+    loop {
+        let window = lock(&daemon.known).window.clone();
+        let Some(window) = window else {
+            daemon.new_window.notified().await;
+            continue;
+        };
+        tokio::select! {
+            () = daemon.new_window.notified() => continue,
+            () = tokio::time::sleep_until(window.ends.into()) => {}
+        }
+        // Confirmed, or made longer, in this very moment.
+        let is_over = |window: &Window| window.remaining().is_zero();
+        if !lock(&daemon.known).window.as_ref().is_some_and(is_over) {
+            continue;
+        }
+        let report = daemon.roll_back(too_late).await;
+        if !report.ok {
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+/// Why a window that is over ends.
+fn too_late(window: &Window) -> String {
+    match window.canary {
+        Some(_) => "its time is over".to_owned(),
+        None => format!("nobody confirmed it within {:?}", window.length),
+    }
+}
