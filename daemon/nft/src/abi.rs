@@ -78,7 +78,9 @@ pub(crate) mod set {
     pub(crate) const USERDATA: u16 = 13;
     pub(crate) const F_ANONYMOUS: u32 = 1;
     pub(crate) const F_INTERVAL: u32 = 4;
+    pub(crate) const F_TIMEOUT: u32 = 16;
     /// nft's numbers of data types, which the kernel only stores.
+    pub(crate) const TYPE_NF_PROTO: u32 = 2;
     pub(crate) const TYPE_IPV4_ADDR: u32 = 7;
     pub(crate) const TYPE_IPV6_ADDR: u32 = 8;
     pub(crate) const TYPE_INET_PROTO: u32 = 12;
@@ -94,6 +96,8 @@ pub(crate) mod elem {
     pub(crate) const LIST_ELEM: u16 = 1;
     pub(crate) const KEY: u16 = 1;
     pub(crate) const FLAGS: u16 = 3;
+    pub(crate) const TIMEOUT: u16 = 4;
+    pub(crate) const EXPIRATION: u16 = 5;
     pub(crate) const USERDATA: u16 = 6;
     pub(crate) const PAD: u16 = 8;
     pub(crate) const F_INTERVAL_END: u32 = 1;
@@ -164,6 +168,24 @@ pub(crate) mod expr {
     pub(crate) const BITWISE_MASK: u16 = 4;
     pub(crate) const BITWISE_XOR: u16 = 5;
     pub(crate) const BITWISE_OP: u16 = 6;
+
+    pub(crate) const HASH_SREG: u16 = 1;
+    pub(crate) const HASH_DREG: u16 = 2;
+    pub(crate) const HASH_LEN: u16 = 3;
+    pub(crate) const HASH_MODULUS: u16 = 4;
+    pub(crate) const HASH_SEED: u16 = 5;
+    pub(crate) const HASH_OFFSET: u16 = 6;
+    pub(crate) const HASH_TYPE: u16 = 7;
+    pub(crate) const HASH_JENKINS: u32 = 0;
+
+    pub(crate) const BYTEORDER_SREG: u16 = 1;
+    pub(crate) const BYTEORDER_DREG: u16 = 2;
+    pub(crate) const BYTEORDER_OP: u16 = 3;
+    pub(crate) const BYTEORDER_LEN: u16 = 4;
+    pub(crate) const BYTEORDER_SIZE: u16 = 5;
+    pub(crate) const BYTEORDER_HTON: u32 = 1;
+    /// Bytes of a number.
+    pub(crate) const WORD: u32 = 4;
 
     pub(crate) const RANGE_SREG: u16 = 1;
     pub(crate) const RANGE_OP: u16 = 2;

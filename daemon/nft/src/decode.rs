@@ -25,6 +25,8 @@ fn instruction(expression: &Attributes<'_>) -> Instruction {
         "payload" => payload(&data),
         "cmp" => compare(&data),
         "bitwise" => bitwise(&data),
+        "hash" => hash(&data),
+        "byteorder" => byteorder(&data),
         "range" => range(&data),
         "lookup" => lookup(&data),
         "immediate" => immediate(&data),
@@ -86,6 +88,32 @@ fn bitwise(data: &Attributes<'_>) -> Option<Instruction> {
         mask: value(data, expr::BITWISE_MASK)?,
         xor: value(data, expr::BITWISE_XOR)?,
     })
+}
+
+fn hash(data: &Attributes<'_>) -> Option<Instruction> {
+    let is_jenkins = data.get(expr::HASH_TYPE)?.u32() == expr::HASH_JENKINS;
+    let is_plain = data.get(expr::HASH_OFFSET).is_none_or(|offset| offset.u32() == 0);
+    (is_jenkins && is_plain && is_register_1(data, expr::HASH_DREG)).then_some(())?;
+    Some(Instruction::Hash {
+        from: register(data, expr::HASH_SREG)?,
+        length: data.get(expr::HASH_LEN)?.u32(),
+        modulus: data.get(expr::HASH_MODULUS)?.u32(),
+        // Without one the kernel has made it up.
+        seed: data.get(expr::HASH_SEED)?.u32(),
+    })
+}
+
+fn byteorder(data: &Attributes<'_>) -> Option<Instruction> {
+    let is_in_place = is_register_1(data, expr::BYTEORDER_SREG) && is_register_1(data, expr::BYTEORDER_DREG);
+    let numbers = [
+        (expr::BYTEORDER_OP, expr::BYTEORDER_HTON),
+        (expr::BYTEORDER_LEN, expr::WORD),
+        (expr::BYTEORDER_SIZE, expr::WORD),
+    ];
+    let mut numbers = numbers.into_iter();
+    let is_of_a_word =
+        numbers.all(|(attribute, number)| data.get(attribute).is_some_and(|found| found.u32() == number));
+    (is_in_place && is_of_a_word).then_some(Instruction::ToNetworkOrder)
 }
 
 fn range(data: &Attributes<'_>) -> Option<Instruction> {
@@ -219,7 +247,7 @@ mod tests {
         fn any_expression_decodes(
             name in prop::sample::select(vec![
                 "meta", "ct", "payload", "cmp", "bitwise", "range", "lookup", "immediate", "reject", "objref", "socket",
-                "limit", "notrack", "log",
+                "limit", "notrack", "log", "hash", "byteorder",
             ]),
             data in proptest::collection::vec(any::<u8>(), 0..128),
         ) {

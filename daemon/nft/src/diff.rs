@@ -114,6 +114,11 @@ pub(crate) fn element_changes(have: &Elements, want: &Elements) -> (Elements, El
         (Elements::Ipv6NamedPorts(have), Elements::Ipv6NamedPorts(want)) => {
             split(have, want, Elements::Ipv6NamedPorts)
         }
+        // What the kernel has taken away by itself is not given back: that would begin the time anew.
+        (Elements::Families(..), Elements::Families(_, timeout)) => {
+            let none = Elements::Families(Vec::new(), *timeout);
+            (none.clone(), none)
+        }
         // Sets of different kinds have nothing in common.
         (have, want) => (have.clone(), want.clone()),
     }
@@ -332,7 +337,12 @@ fn add_sets(
             }
             Some(KernelSet { elements: None, .. }) => {
                 operations.push(Operation::FlushSet(name.to_string()));
-                (None, set.elements.clone())
+                let missing = match &set.elements {
+                    // Somebody made the time endless. It is over.
+                    Elements::Families(_, timeout) => Elements::Families(Vec::new(), *timeout),
+                    elements => elements.clone(),
+                };
+                (None, missing)
             }
             Some(KernelSet {
                 elements: Some(elements),

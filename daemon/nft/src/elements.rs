@@ -5,13 +5,15 @@
 //! a million elements, so the attributes are written directly: libnftnl would hold each element on the heap.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use ipnet::{Ipv4Net, Ipv6Net};
-use palisade_rules::net::{PortRange, Protocol};
-use palisade_rules::ruleset::Elements;
+use palisade_rules::net::{Family, PortRange, Protocol};
+use palisade_rules::ruleset::{Elements, MIN_TIMEOUT};
 
 use crate::abi::{elem, expr};
 use crate::attribute::Attribute;
+use crate::lower::nfproto;
 use crate::message::{nest, put};
 use crate::transaction::SetKind;
 
@@ -60,6 +62,11 @@ pub(crate) fn encode(elements: &Elements) -> Vec<Vec<u8>> {
                 chunks.push(&concatenation::<16, 24>(address.octets(), *protocol, *port), None);
             }
         }
+        Elements::Families(families, timeout) => {
+            for family in families {
+                chunks.push_until(&[nfproto(*family)], *timeout);
+            }
+        }
     }
     chunks.finished
 }
@@ -86,24 +93,45 @@ struct Chunks {
 impl Chunks {
     /// Adds a value, or an interval with the value after its last unless it has no end.
     fn push<const N: usize>(&mut self, first: &[u8; N], end: Option<[u8; N]>) {
-        let full = self.finished.last().is_none_or(|chunk| chunk.len() >= CHUNK);
-        if full {
+        let chunk = self.chunk();
+        element(chunk, first, None);
+        if let Some(end) = end {
+            element(
+                chunk,
+                &end,
+                Some((elem::FLAGS, &elem::F_INTERVAL_END.to_be_bytes())),
+            );
+        }
+    }
+
+    /// Adds a value that goes by itself after a time.
+    fn push_until(&mut self, key: &[u8], timeout: Duration) {
+        // Zero would be for ever.
+        let milliseconds = timeout.max(MIN_TIMEOUT).as_millis();
+        let milliseconds = u64::try_from(milliseconds).unwrap_or(u64::MAX);
+        element(
+            self.chunk(),
+            key,
+            Some((elem::TIMEOUT, &milliseconds.to_be_bytes())),
+        );
+    }
+
+    /// The last chunk, or the next if it is full.
+    fn chunk(&mut self) -> &mut Vec<u8> {
+        if self.finished.last().is_none_or(|chunk| chunk.len() >= CHUNK) {
             self.finished.push(Vec::new());
         }
-        if let Some(chunk) = self.finished.last_mut() {
-            element(chunk, first, false);
-            if let Some(end) = end {
-                element(chunk, &end, true);
-            }
-        }
+        let last = self.finished.len() - 1;
+        &mut self.finished[last]
     }
 }
 
-fn element(buffer: &mut Vec<u8>, key: &[u8], is_end: bool) {
+/// An element of this key, with one attribute more.
+fn element(buffer: &mut Vec<u8>, key: &[u8], more: Option<(u16, &[u8])>) {
     nest(buffer, elem::LIST_ELEM, |buffer| {
         nest(buffer, elem::KEY, |buffer| put(buffer, expr::DATA_VALUE, key));
-        if is_end {
-            put(buffer, elem::FLAGS, &elem::F_INTERVAL_END.to_be_bytes());
+        if let Some((kind, payload)) = more {
+            put(buffer, kind, payload);
         }
     });
 }
@@ -117,26 +145,30 @@ pub(crate) struct RawElement {
     service: (u8, u16),
     /// Whether an interval starts here; otherwise it ends before here.
     is_start: bool,
+    /// Milliseconds from when it came to when it goes; 0 for ever.
+    timeout: u64,
 }
 
 /// Reads one entry of `NFTA_SET_ELEM_LIST_ELEMENTS`; `None` if it has what palisade never puts there (data, a
-/// timeout, a concatenated range, an expression).
+/// concatenated range, an expression), or a timeout where the set has none, or none where it has.
 pub(crate) fn decode(element: Attribute<'_>, kind: SetKind) -> Option<RawElement> {
     let mut key = None;
-    let mut flags = 0;
+    let (mut flags, mut timeout) = (0, 0);
     for attribute in element.nested() {
         match attribute.kind {
             elem::KEY => key = attribute.nested().get(expr::DATA_VALUE),
             elem::FLAGS => flags = attribute.u32(),
-            // Comments, and marks that nft leaves for itself, change nothing.
-            elem::USERDATA | elem::PAD => {}
+            elem::TIMEOUT => timeout = attribute.u64(),
+            // Comments, marks that nft leaves for itself, and how much of a timeout is left change nothing.
+            elem::USERDATA | elem::PAD | elem::EXPIRATION => {}
             _ => return None,
         }
     }
     let key = key?.payload;
-    if u32::try_from(key.len()) != Ok(kind.key_length()) || flags & !elem::F_INTERVAL_END != 0 {
-        return None;
-    }
+    let is_of_kind = u32::try_from(key.len()) == Ok(kind.key_length())
+        && flags & !elem::F_INTERVAL_END == 0
+        && (timeout > 0) == (kind == SetKind::Families);
+    is_of_kind.then_some(())?;
     let (key, service) = match kind {
         SetKind::Ipv4NamedPorts | SetKind::Ipv6NamedPorts => {
             let (address, [protocol, _, _, _, high, low, _, _]) = key.split_last_chunk()?;
@@ -148,6 +180,7 @@ pub(crate) fn decode(element: Attribute<'_>, kind: SetKind) -> Option<RawElement
         key: key.iter().fold(0, |number, &byte| number << 8 | u128::from(byte)),
         service,
         is_start: flags & elem::F_INTERVAL_END == 0,
+        timeout,
     })
 }
 
@@ -200,6 +233,16 @@ pub(crate) fn collect(kind: SetKind, mut raw: Vec<RawElement>) -> Option<Element
                 })
                 .collect(),
         )),
+        SetKind::Families => {
+            let timeout = raw.iter().map(|element| element.timeout).max().unwrap_or(0);
+            raw.iter()
+                .map(|element| {
+                    let mut families = Family::BOTH.into_iter();
+                    families.find(|&family| u128::from(nfproto(family)) == element.key)
+                })
+                .collect::<Option<_>>()
+                .map(|families| Elements::Families(families, Duration::from_millis(timeout)))
+        }
     }
 }
 
@@ -286,6 +329,8 @@ mod tests {
             Elements::Ports(vec![]),
             Elements::Ipv4Addresses((0..20_000).map(Ipv4Addr::from_bits).collect()),
             Elements::Ipv6Addresses((0..20_000).map(Ipv6Addr::from_bits).collect()),
+            Elements::Families(vec![Family::V4, Family::V6], Duration::from_millis(61_234)),
+            Elements::Families(vec![], Duration::ZERO),
             Elements::Ipv4NamedPorts(vec![
                 (Ipv4Addr::UNSPECIFIED, Protocol::TCP, 0),
                 (Ipv4Addr::LOCALHOST, Protocol::TCP, 80),
@@ -309,6 +354,33 @@ mod tests {
     }
 
     #[test]
+    fn an_element_stays_for_ever_only_where_all_do() {
+        let decoded = |elements: &Elements, kind| {
+            let chunks = encode(elements);
+            let mut attributes = Attributes::new(&chunks[0]);
+            decode(attributes.next().unwrap(), kind)
+        };
+        // Nothing that is asked for lasts for ever.
+        let shortest = decoded(
+            &Elements::Families(vec![Family::V4], Duration::ZERO),
+            SetKind::Families,
+        );
+        assert_eq!(shortest.map(|element| element.timeout), Some(100));
+        let mut for_ever = Vec::new();
+        element(&mut for_ever, &[nfproto(Family::V4)], None);
+        let for_ever = Attributes::new(&for_ever).next().unwrap();
+        assert_eq!(decode(for_ever, SetKind::Families), None);
+        let mut ticking = Vec::new();
+        element(
+            &mut ticking,
+            &[10, 0, 0, 1],
+            Some((elem::TIMEOUT, &1000u64.to_be_bytes())),
+        );
+        let ticking = Attributes::new(&ticking).next().unwrap();
+        assert_eq!(decode(ticking, SetKind::Ipv4Addresses), None);
+    }
+
+    #[test]
     fn no_chunk_outgrows_an_attribute() {
         let many = Elements::Ipv6Nets(
             (0..5000u128)
@@ -325,6 +397,7 @@ mod tests {
             key,
             service: (0, 0),
             is_start,
+            timeout: 0,
         };
         assert_eq!(
             collect(SetKind::Ipv4Nets, vec![raw(1, true), raw(4, false)]),

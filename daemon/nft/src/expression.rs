@@ -72,6 +72,30 @@ impl Expression {
                 expression.set_data(sys::NFTNL_EXPR_BITWISE_XOR, xor);
                 Ok(expression)
             }
+            Instruction::Hash {
+                from,
+                length,
+                modulus,
+                seed,
+            } => {
+                let mut expression = Expression::alloc(c"hash");
+                expression.set_u32(sys::NFTNL_EXPR_HASH_SREG, from.number());
+                expression.set_u32(sys::NFTNL_EXPR_HASH_DREG, expr::REG_1);
+                expression.set_u32(sys::NFTNL_EXPR_HASH_LEN, *length);
+                expression.set_u32(sys::NFTNL_EXPR_HASH_MODULUS, *modulus);
+                expression.set_u32(sys::NFTNL_EXPR_HASH_SEED, *seed);
+                expression.set_u32(sys::NFTNL_EXPR_HASH_TYPE, expr::HASH_JENKINS);
+                Ok(expression)
+            }
+            Instruction::ToNetworkOrder => {
+                let mut expression = Expression::alloc(c"byteorder");
+                expression.set_u32(sys::NFTNL_EXPR_BYTEORDER_SREG, expr::REG_1);
+                expression.set_u32(sys::NFTNL_EXPR_BYTEORDER_DREG, expr::REG_1);
+                expression.set_u32(sys::NFTNL_EXPR_BYTEORDER_OP, expr::BYTEORDER_HTON);
+                expression.set_u32(sys::NFTNL_EXPR_BYTEORDER_LEN, expr::WORD);
+                expression.set_u32(sys::NFTNL_EXPR_BYTEORDER_SIZE, expr::WORD);
+                Ok(expression)
+            }
             Instruction::OutsideRange(first, last) => {
                 let mut expression = Expression::alloc(c"range");
                 expression.set_u32(sys::NFTNL_EXPR_RANGE_SREG, expr::REG_1);

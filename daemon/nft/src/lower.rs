@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use palisade_rules::net::Family;
-use palisade_rules::ruleset::{CtState, Match, Op, Rule, Side, Statement};
+use palisade_rules::ruleset::{CtState, Match, Op, Rule, SHARE_SEED, Side, Statement};
 
 use crate::abi::expr;
 use crate::program::{CompareOp, Data, Instruction, MetaKey, PayloadBase, Register, Verdict};
@@ -48,6 +48,11 @@ fn lower_match(condition: &Match, program: &mut Vec<Instruction>) {
         Match::Family(family) => {
             compare_meta(MetaKey::Family, Op::Is, Data::of([nfproto(family)]), program);
         }
+        Match::FamilySet(op, ref set) => {
+            program.push(Instruction::MetaLoad(MetaKey::Family, Register::FIRST));
+            program.push(lookup(op, set.as_str()));
+        }
+        Match::OutsideShare(family, share) => lower_share(family, share, program),
         Match::Protocol(op, protocol) => {
             compare_meta(MetaKey::Protocol, op, Data::of([protocol.0]), program);
         }
@@ -171,6 +176,25 @@ fn lower_address(side: Side, op: Op, net: IpNet, program: &mut Vec<Instruction>)
     }
 }
 
+/// The parts of the key stand behind the first register, which the hash goes into: as nft has it.
+fn lower_share(family: Family, share: u8, program: &mut Vec<Instruction>) {
+    let words = u32::from(family.bits()) / 32;
+    let from = Register::word(4);
+    program.extend([
+        address_into(Side::Source, family, from),
+        load_port(Side::Source, Register::word(4 + words)),
+        Instruction::Hash {
+            from,
+            // The port has a word of its own.
+            length: 4 * (words + 1),
+            modulus: 100,
+            seed: SHARE_SEED,
+        },
+        Instruction::ToNetworkOrder,
+        Instruction::Compare(CompareOp::AtLeast, Data::of(u32::from(share).to_be_bytes())),
+    ]);
+}
+
 fn octets_v6(address: IpAddr) -> Data {
     match address {
         IpAddr::V4(address) => Data::of(address.to_ipv6_mapped().octets()),
@@ -200,6 +224,10 @@ fn compare_range(op: Op, first: Data, last: Data, program: &mut Vec<Instruction>
 }
 
 fn load_address(side: Side, family: Family) -> Instruction {
+    address_into(side, family, Register::FIRST)
+}
+
+fn address_into(side: Side, family: Family, register: Register) -> Instruction {
     let (offset, length) = match (family, side) {
         (Family::V4, Side::Source) => (12, 4),
         (Family::V4, Side::Destination) => (16, 4),
@@ -210,7 +238,7 @@ fn load_address(side: Side, family: Family) -> Instruction {
         base: PayloadBase::Network,
         offset,
         length,
-        register: Register::FIRST,
+        register,
     }
 }
 
@@ -254,7 +282,7 @@ fn interface(name: &str) -> Data {
 }
 
 /// `NFPROTO_IPV4`, `NFPROTO_IPV6`.
-fn nfproto(family: Family) -> u8 {
+pub(crate) fn nfproto(family: Family) -> u8 {
     match family {
         Family::V4 => 2,
         Family::V6 => 10,

@@ -42,6 +42,19 @@ pub enum Instruction {
         /// The bits that flip then.
         xor: Data,
     },
+    /// Bytes from a register on, hashed with a seed into a number below the modulus, into the first register: Jenkins' hash.
+    Hash {
+        /// Where they start.
+        from: Register,
+        /// How many bytes.
+        length: u32,
+        /// The number of different results.
+        modulus: u32,
+        /// The seed.
+        seed: u32,
+    },
+    /// The four-byte number in the register from the host's order to that of the network, in which comparisons count.
+    ToNetworkOrder,
     /// Goes on if the register is outside the inclusive range.
     OutsideRange(Data, Data),
     /// Goes on if the register is in the set, or is not.

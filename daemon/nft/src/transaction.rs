@@ -210,11 +210,13 @@ pub enum SetKind {
     Ipv4NamedPorts,
     /// `type ipv6_addr . inet_proto . inet_service`.
     Ipv6NamedPorts,
+    /// `type nf_proto; flags timeout`.
+    Families,
 }
 
 impl SetKind {
     /// All of them.
-    pub(crate) const ALL: [SetKind; 7] = [
+    pub(crate) const ALL: [SetKind; 8] = [
         SetKind::Ipv4Addresses,
         SetKind::Ipv6Addresses,
         SetKind::Ipv4Nets,
@@ -222,6 +224,7 @@ impl SetKind {
         SetKind::Ports,
         SetKind::Ipv4NamedPorts,
         SetKind::Ipv6NamedPorts,
+        SetKind::Families,
     ];
 
     /// The kind of set that holds these.
@@ -234,6 +237,7 @@ impl SetKind {
             Elements::Ports(_) => SetKind::Ports,
             Elements::Ipv4NamedPorts(_) => SetKind::Ipv4NamedPorts,
             Elements::Ipv6NamedPorts(_) => SetKind::Ipv6NamedPorts,
+            Elements::Families(..) => SetKind::Families,
         }
     }
 
@@ -245,6 +249,7 @@ impl SetKind {
             SetKind::Ports => abi::set::TYPE_INET_SERVICE,
             SetKind::Ipv4NamedPorts => named_port_type(abi::set::TYPE_IPV4_ADDR),
             SetKind::Ipv6NamedPorts => named_port_type(abi::set::TYPE_IPV6_ADDR),
+            SetKind::Families => abi::set::TYPE_NF_PROTO,
         }
     }
 
@@ -257,6 +262,7 @@ impl SetKind {
             // Each part of a concatenation is padded to four bytes.
             SetKind::Ipv4NamedPorts => 4 + 4 + 4,
             SetKind::Ipv6NamedPorts => 16 + 4 + 4,
+            SetKind::Families => 1,
         }
     }
 
@@ -268,6 +274,7 @@ impl SetKind {
             | SetKind::Ipv4NamedPorts
             | SetKind::Ipv6NamedPorts => 0,
             SetKind::Ipv4Nets | SetKind::Ipv6Nets | SetKind::Ports => abi::set::F_INTERVAL,
+            SetKind::Families => abi::set::F_TIMEOUT,
         }
     }
 }

@@ -83,6 +83,7 @@ impl SetInterner {
             Elements::Ports(_) => "ports",
             Elements::Ipv4NamedPorts(_) => "named4",
             Elements::Ipv6NamedPorts(_) => "named6",
+            Elements::Families(..) => "families",
         };
         let identity = format!("{kind} {text}");
         if let Some(name) = self.by_identity.get(&identity) {

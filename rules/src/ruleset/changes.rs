@@ -120,7 +120,7 @@ fn chain_change(old: Option<&Chain>, new: Option<&Chain>) -> Option<ChainChange>
 }
 
 fn set_change(name: &Name, old: Option<&Set>, new: Option<&Set>) -> Option<SetChange> {
-    if old == new {
+    if old == new || old.is_some_and(|old| new.is_some_and(|new| is_ticking(old, new))) {
         return None;
     }
     let elements = |set: Option<&Set>| set.map(|set| elements(&set.elements)).unwrap_or_default();
@@ -131,6 +131,12 @@ fn set_change(name: &Name, old: Option<&Set>, new: Option<&Set>) -> Option<SetCh
         elements_added: has.difference(&had).count(),
         elements_removed: had.difference(&has).count(),
     })
+}
+
+/// Whether the two differ by what the kernel takes away by itself, and nothing else: the set stays as it is.
+fn is_ticking(old: &Set, new: &Set) -> bool {
+    let has_timeout = |set: &Set| matches!(set.elements, Elements::Families(..));
+    has_timeout(old) && has_timeout(new) && old.comment == new.comment
 }
 
 fn change<T>(old: Option<&T>, new: Option<&T>) -> Change {
@@ -177,6 +183,7 @@ fn elements(elements: &Elements) -> BTreeSet<String> {
         Elements::Ports(elements) => each(elements),
         Elements::Ipv4NamedPorts(elements) => named(elements),
         Elements::Ipv6NamedPorts(elements) => named(elements),
+        Elements::Families(elements, _) => each(elements),
     }
 }
 

@@ -5,10 +5,12 @@
 
 pub mod changes;
 pub mod text;
+pub mod unconfirmed;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -139,7 +141,15 @@ pub enum Elements {
     Ipv4NamedPorts(Vec<(Ipv4Addr, Protocol, u16)>),
     /// `type ipv6_addr . inet_proto . inet_service` (hash).
     Ipv6NamedPorts(Vec<(Ipv6Addr, Protocol, u16)>),
+    /// `type nf_proto; flags timeout` (hash): each goes by itself this long after the set was made, at least
+    /// [`MIN_TIMEOUT`]. What is left of them later, and of their time, is the kernel's own business: it is no part of what
+    /// the ruleset asks for, and a set that stays is never filled again. To have it filled anew, give it another comment.
+    Families(Vec<Family>, Duration),
 }
+
+/// The shortest timeout of an element. The kernel counts in ticks of up to 10 ms, and what rounds to none of them never
+/// ends.
+pub const MIN_TIMEOUT: Duration = Duration::from_millis(100);
 
 impl Elements {
     /// Whether the kernel's set has the interval flag.
@@ -160,6 +170,7 @@ impl Elements {
             Elements::Ports(elements) => elements.len(),
             Elements::Ipv4NamedPorts(elements) => elements.len(),
             Elements::Ipv6NamedPorts(elements) => elements.len(),
+            Elements::Families(elements, _) => elements.len(),
         }
     }
 
@@ -244,6 +255,13 @@ pub enum Match {
     CtState(&'static [CtState]),
     /// `meta nfproto`.
     Family(Family),
+    /// `meta nfproto @set`.
+    FamilySet(Op, Name),
+    /// `jhash ip saddr . th sport mod 100 ... >= N`: the packet's sender falls outside the first N of 100 equal shares.
+    /// Its address and the first two bytes behind the IP header decide, with a seed that is always [`SHARE_SEED`]: every
+    /// packet of a connection in one direction falls into one share, in every hook, on every host. Stands behind a
+    /// [`Match::Family`]. A packet that ends before those two bytes does not match.
+    OutsideShare(Family, u8),
     /// `meta l4proto`.
     Protocol(Op, Protocol),
     /// `ip saddr` and the like, against one prefix. Stands behind a [`Match::Family`] of the same family.
@@ -287,6 +305,33 @@ pub enum Match {
         path: String,
     },
 }
+
+impl Match {
+    /// The named set that the condition looks into.
+    pub fn set(&self) -> Option<&Name> {
+        match self {
+            Match::AddressSet(.., set)
+            | Match::PortSet(.., set)
+            | Match::NamedPortSet(.., set)
+            | Match::FamilySet(_, set) => Some(set),
+            _ => None,
+        }
+    }
+
+    /// See [`Match::set`].
+    fn set_mut(&mut self) -> Option<&mut Name> {
+        match self {
+            Match::AddressSet(.., set)
+            | Match::PortSet(.., set)
+            | Match::NamedPortSet(.., set)
+            | Match::FamilySet(_, set) => Some(set),
+            _ => None,
+        }
+    }
+}
+
+/// The seed of [`Match::OutsideShare`]: a larger share holds all of a smaller one.
+pub const SHARE_SEED: u32 = 0x7061_6c69;
 
 /// A conntrack state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,12 +10,13 @@ mod tests;
 
 use std::fmt::{self, Display, Formatter, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::time::Duration;
 
 use ipnet::IpNet;
 
 use super::{
-    Chain, Comment, CtState, Elements, Hook, HookPoint, Match, Name, Op, Rule, Ruleset, Set, Side, Statement,
-    TABLE, TABLE_COMMENT,
+    Chain, Comment, CtState, Elements, Hook, HookPoint, Match, Name, Op, Rule, Ruleset, SHARE_SEED, Set,
+    Side, Statement, TABLE, TABLE_COMMENT,
 };
 use crate::net::{Family, Protocol};
 
@@ -125,10 +126,14 @@ fn write_set(f: &mut Formatter<'_>, name: &Name, set: &Set) -> fmt::Result {
         Elements::Ports(_) => "inet_service",
         Elements::Ipv4NamedPorts(_) => "ipv4_addr . inet_proto . inet_service",
         Elements::Ipv6NamedPorts(_) => "ipv6_addr . inet_proto . inet_service",
+        Elements::Families(..) => "nf_proto",
     };
     writeln!(f, "\tset {name} {{\n\t\ttype {kind}")?;
     if set.elements.is_interval() {
         f.write_str("\t\tflags interval\n")?;
+    }
+    if let Elements::Families(..) = set.elements {
+        f.write_str("\t\tflags timeout\n")?;
     }
     write_comment_line(f, &set.comment)?;
     if !set.elements.is_empty() {
@@ -151,6 +156,11 @@ fn write_set(f: &mut Formatter<'_>, name: &Name, set: &Set) -> fmt::Result {
                     .iter()
                     .map(|&(a, protocol, port)| (a.octets(), Ipv6(a), protocol, port)),
             ),
+            Elements::Families(families, timeout) => {
+                let timeout = Time(*timeout);
+                let element = |family: &Family| format!("{} timeout {timeout}", nfproto(*family));
+                write_elements(f, 2, families.iter().map(element))
+            }
         }?;
         f.write_str(" }\n")?;
     }
@@ -238,6 +248,7 @@ fn implies(later: &Match, earlier: &Match) -> bool {
             Match::Family(family),
             Match::AddressSet(_, _, other, _)
             | Match::NamedPortSet(_, _, other, _)
+            | Match::OutsideShare(other, _)
             | Match::IcmpType(other, ..)
             | Match::IcmpCode(other, ..),
         ) => other == family,
@@ -259,8 +270,13 @@ fn write_match(f: &mut Formatter<'_>, condition: &Match, before: &[Match]) -> fm
         Match::InputInterface(op, name) => write!(f, "iifname {}\"{name}\"", not(*op)),
         Match::OutputInterface(op, name) => write!(f, "oifname {}\"{name}\"", not(*op)),
         Match::CtState(states) => write_ct_state(f, states),
-        Match::Family(Family::V4) => f.write_str("meta nfproto ipv4"),
-        Match::Family(Family::V6) => f.write_str("meta nfproto ipv6"),
+        Match::Family(family) => write!(f, "meta nfproto {}", nfproto(*family)),
+        Match::FamilySet(op, set) => write!(f, "meta nfproto {}@{set}", not(*op)),
+        Match::OutsideShare(family, share) => write!(
+            f,
+            "jhash {} saddr . th sport mod 100 seed {SHARE_SEED:#x} >= {share}",
+            ip(*family)
+        ),
         Match::Protocol(op, Protocol(number)) => match names::protocol(*number) {
             Some(name) => write!(f, "meta l4proto {}{name}", not(*op)),
             None => write!(f, "meta l4proto {}{number}", not(*op)),
@@ -382,6 +398,13 @@ fn ip(family: Family) -> &'static str {
     }
 }
 
+fn nfproto(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ipv4",
+        Family::V6 => "ipv6",
+    }
+}
+
 fn addr(side: Side) -> &'static str {
     match side {
         Side::Source => "saddr",
@@ -402,6 +425,29 @@ impl Display for Net {
             return Ok(());
         }
         write!(f, "/{}", self.0.prefix_len())
+    }
+}
+
+/// A time in nft's form, `1h30m`: its parts from days to milliseconds that are not zero. Less than a millisecond is cut off.
+struct Time(Duration);
+
+impl Display for Time {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        const UNITS: [(u128, &str); 5] = [
+            (86_400_000, "d"),
+            (3_600_000, "h"),
+            (60_000, "m"),
+            (1_000, "s"),
+            (1, "ms"),
+        ];
+        let mut left = self.0.as_millis();
+        for (unit, name) in UNITS {
+            if left >= unit {
+                write!(f, "{}{name}", left / unit)?;
+                left %= unit;
+            }
+        }
+        Ok(())
     }
 }
 

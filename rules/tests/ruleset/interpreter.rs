@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use palisade_cases::{Journey, Way};
+use palisade_rules::evaluate::Packet;
 use palisade_rules::net::{Family, PortRange, Protocol};
 use palisade_rules::ruleset::{
-    Chain, CtState, Elements, Hook, HookPoint, Match, Op, Rule, Ruleset, Side, Statement,
+    Chain, CtState, Elements, Hook, HookPoint, Match, Op, Rule, Ruleset, Side, Statement, fnv1a,
 };
 
 /// Conntrack's priority: what comes before it at prerouting and output knows no state, and can still refuse tracking.
@@ -175,6 +176,17 @@ impl Machine<'_> {
                 (Op::Is, states.contains(self.state))
             }
             Match::Family(family) => (Op::Is, packet.family() == *family),
+            Match::FamilySet(op, name) => (
+                *op,
+                self.is_in(name, |elements| match elements {
+                    Elements::Families(families, _) => families.contains(&packet.family()),
+                    _ => panic!("{elements:?} cannot hold a family"),
+                }),
+            ),
+            Match::OutsideShare(family, share) => {
+                assert!(before.contains(&Match::Family(*family)));
+                (Op::Is, share_of(packet) >= *share)
+            }
             Match::Protocol(op, protocol) => (*op, packet.protocol == *protocol),
             Match::Address(side, op, net) => {
                 assert!(before.contains(&Match::Family(Family::of_net(*net))));
@@ -249,6 +261,16 @@ impl Machine<'_> {
     fn is_in(&self, name: &palisade_rules::ruleset::Name, has: impl Fn(&Elements) -> bool) -> bool {
         has(&self.ruleset.sets[name].elements)
     }
+}
+
+/// Into which of 100 shares a packet falls. The kernel has another hash, of the same parts of a packet.
+pub(crate) fn share_of(packet: &Packet) -> u8 {
+    let behind_ip = if packet.protocol.has_ports() {
+        packet.source_port.to_be_bytes()
+    } else {
+        [packet.icmp_type, packet.icmp_code]
+    };
+    u8::try_from(fnv1a(&format!("{} {behind_ip:?}", packet.source)) % 100).unwrap()
 }
 
 fn has_address(elements: &Elements, address: IpAddr) -> bool {

@@ -14,3 +14,4 @@ mod matrix;
 mod questions;
 mod routes;
 mod shape;
+mod unconfirmed;

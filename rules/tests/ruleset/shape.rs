@@ -291,6 +291,7 @@ fn assert_set(name: &Name, set: &Set) {
         }
         Elements::Ipv4NamedPorts(named) => ascending(name, named),
         Elements::Ipv6NamedPorts(named) => ascending(name, named),
+        Elements::Families(families, _) => ascending(name, families),
     }
     assert!(!set.comment.as_str().is_empty(), "{name} has no comment");
 }
