@@ -128,6 +128,14 @@ pub fn beside(candidate: &Ruleset, previous: &Ruleset, terms: &Terms, numbers: (
     ruleset
 }
 
+/// The candidate alone, with the names that it has beside the previous generation.
+///
+/// It is what the candidate itself is, and little changes in the kernel when it comes: no policy moves. So it is what to
+/// put there on confirmation, before the time runs out. The candidate with its own names may follow at leisure.
+pub fn confirmed(candidate: &Ruleset, previous: &Ruleset) -> Ruleset {
+    Shared::new(candidate, previous).candidate_alone()
+}
+
 /// What stands at the head of base chains.
 struct Doors {
     share: Option<Percent>,

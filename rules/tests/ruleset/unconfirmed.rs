@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use palisade_cases::{Case, Journey, case, without_safety_nets, without_staged};
 use palisade_rules::compile::{FlowLog, Options, compile};
-use palisade_rules::ruleset::unconfirmed::{Percent, SET, Terms, beside};
+use palisade_rules::ruleset::unconfirmed::{Percent, SET, Terms, beside, confirmed};
 use palisade_rules::ruleset::{Chain, Elements, MAX_COMMENT, Name, Ruleset, Statement};
 use palisade_rules::snapshot::Snapshot;
 use palisade_rules::world::resolve;
@@ -33,11 +33,14 @@ proptest! {
         let open = beside(&candidate, &previous, &terms, NUMBERS);
         assert_well_formed(&open);
         let over = expired(&open);
+        let alone = confirmed(&candidate, &previous);
+        assert_well_formed(&alone);
         for journey in &case.journeys {
             let is_chosen = share.is_none_or(|share| share_of(&journey.packet) < share.get());
             let governs = if is_chosen { &candidate } else { &previous };
             prop_assert_eq!(ends(&open, journey), ends(governs, journey), "{}\n{:?}", &open, journey);
             prop_assert_eq!(ends(&over, journey), ends(&previous, journey), "{}\n{:?}", &over, journey);
+            prop_assert_eq!(ends(&alone, journey), ends(&candidate, journey), "{}\n{:?}", &alone, journey);
         }
     }
 
@@ -45,6 +48,7 @@ proptest! {
     fn a_generation_beside_itself_is_itself(case in case(1)) {
         let (candidate, _) = generations(&case, true, false);
         let terms = Terms { window: Duration::from_mins(1), share: None };
+        prop_assert_eq!(&confirmed(&candidate, &candidate), &candidate);
         let mut both = beside(&candidate, &candidate, &terms, NUMBERS);
         both.sets.remove(&Name::new(SET));
         prop_assert_eq!(both, candidate);

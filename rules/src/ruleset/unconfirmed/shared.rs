@@ -65,6 +65,31 @@ impl<'a> Shared<'a> {
         }
     }
 
+    /// The candidate with the names, and in the order, that it has here.
+    pub(super) fn candidate_alone(&self) -> Ruleset {
+        let mut places: BTreeMap<&Name, usize> = BTreeMap::new();
+        for (place, chain) in self.previous.chains.iter().enumerate() {
+            places.insert(&chain.name, place);
+        }
+        let mut chains: Vec<Chain> = self
+            .candidate
+            .chains
+            .iter()
+            .map(|chain| self.of_candidate(chain))
+            .collect();
+        // What the previous generation has no name for stays behind, in order.
+        chains.sort_by_key(|chain| {
+            (
+                chain.hook.is_none(),
+                places.get(&chain.name).copied().unwrap_or(usize::MAX),
+            )
+        });
+        Ruleset {
+            chains,
+            ..self.candidate.clone()
+        }
+    }
+
     /// The sets of both.
     pub(super) fn sets(&self) -> BTreeMap<Name, Set> {
         let of_previous = self.previous.sets.iter();

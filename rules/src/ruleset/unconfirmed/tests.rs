@@ -125,6 +125,25 @@ fn a_policy_in_the_middle_moves_none_of_the_others() {
 }
 
 #[test]
+fn what_is_confirmed_keeps_its_names_and_its_order() {
+    let previous = policies(&[("a", Statement::Return), ("c", Statement::Drop)]);
+    let candidate = policies(&[
+        ("a", Statement::Return),
+        ("b", Statement::Accept),
+        ("c", Statement::Drop),
+    ]);
+    assert_eq!(
+        chains(&confirmed(&candidate, &previous)),
+        [
+            "input: jump in/001-a; jump in/002-b; jump in/002-c",
+            "in/001-a: return",
+            "in/002-c: drop",
+            "in/002-b: accept",
+        ]
+    );
+}
+
+#[test]
 fn a_name_that_means_another_chain_in_the_candidate_is_not_taken_over() {
     // What both call in/001-a are two chains, and each has the other's under another name.
     let previous = policies(&[("a", Statement::Return), ("a", Statement::Drop)]);
