@@ -15,8 +15,10 @@ use palisade_rules::yaml::{self, Documents, Node};
 use crate::source::SourceFile;
 
 mod flows;
+mod rollout;
 
 pub use flows::{FlowsConfig, OtlpConfig, RotateConfig, SinksConfig, Taken};
+pub use rollout::{Check, Probe, RolloutConfig};
 
 /// The configuration file's place if none is given.
 pub const DEFAULT_PATH: &str = "/etc/palisade/palisade.yaml";
@@ -50,6 +52,8 @@ pub struct Config {
     pub failsafes: Failsafes,
     /// `flows`.
     pub flows: FlowsConfig,
+    /// `rollout`.
+    pub rollout: RolloutConfig,
 }
 
 /// Why a configuration could not be used.
@@ -144,6 +148,7 @@ impl Config {
         let deny_action = fields.optional("denyAction");
         let failsafes = fields.optional("failsafes");
         let flows = fields.optional("flows");
+        let rollout = fields.optional("rollout");
         fields.finish(context);
 
         set(&mut self.node, node, |node| decode::node(context, node));
@@ -166,6 +171,9 @@ impl Config {
         }
         if let Some(flows) = flows {
             self.flows.read(context, flows);
+        }
+        if let Some(rollout) = rollout {
+            self.rollout.read(context, rollout);
         }
     }
 
@@ -230,6 +238,7 @@ impl Default for Config {
             deny_action: DenyAction::Drop,
             failsafes: Failsafes::default(),
             flows: FlowsConfig::default(),
+            rollout: RolloutConfig::default(),
         }
     }
 }

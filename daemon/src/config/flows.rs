@@ -339,7 +339,7 @@ fn bytes(text: &str) -> Option<u64> {
 }
 
 /// A duration with its unit, within bounds.
-fn ranged(
+pub(super) fn ranged(
     context: &mut Context<'_>,
     node: &Node,
     what: &str,

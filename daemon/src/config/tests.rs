@@ -336,3 +336,77 @@ fn the_shipped_configuration_is_valid() {
     assert_eq!(config.failsafes, default.failsafes);
     assert_eq!(config.flows, default.flows);
 }
+
+#[test]
+fn rollout_is_read() {
+    let config = good(
+        "\
+rollout:
+  confirmWithin: 5m
+  probes:
+    - {name: database, tcp: 'db-1:5432'}
+    - {name: six, tcp: '[fd00::1]:53', timeout: 500ms}
+    - {name: web, command: [/usr/bin/curl, -f, 'http://localhost/']}
+",
+    );
+    assert_eq!(config.rollout.confirm_within, Duration::from_mins(5));
+    let shown: Vec<String> = config
+        .rollout
+        .probes
+        .iter()
+        .map(|probe| probe.check.to_string())
+        .collect();
+    assert_eq!(
+        shown,
+        [
+            "tcp db-1:5432",
+            "tcp [fd00::1]:53",
+            "/usr/bin/curl -f http://localhost/"
+        ]
+    );
+    let timeouts: Vec<Duration> = config.rollout.probes.iter().map(|probe| probe.timeout).collect();
+    assert_eq!(
+        timeouts,
+        [
+            Duration::from_secs(5),
+            Duration::from_millis(500),
+            Duration::from_secs(5)
+        ]
+    );
+    assert_eq!(good("").rollout.confirm_within, Duration::from_mins(1));
+}
+
+#[test]
+fn a_rollout_that_means_nothing_is_refused() {
+    for (rollout, message) in [
+        ("{confirmWithin: 0s}", "`0s` is not a time to confirm"),
+        ("{probes: [{name: a}]}", "a probe does one thing"),
+        (
+            "{probes: [{name: a, tcp: 'b:1', command: [/c]}]}",
+            "a probe does one thing",
+        ),
+        ("{probes: [{tcp: 'b:1'}]}", "`name` of a probe is missing"),
+        (
+            "{probes: [{name: a, tcp: 'fd00::1:53'}]}",
+            "is not a host and a port",
+        ),
+        ("{probes: [{name: a, tcp: 'b:0'}]}", "is not a host and a port"),
+        (
+            "{probes: [{name: a, command: [curl]}]}",
+            "the command has no absolute path",
+        ),
+        (
+            "{probes: [{name: a, command: []}]}",
+            "the command has no absolute path",
+        ),
+        (
+            "{probes: [{name: a, tcp: 'b:1'}, {name: a, tcp: 'c:1'}]}",
+            "there are two probes called `a`",
+        ),
+        ("{confirm: 1s}", "confirm"),
+    ] {
+        let (config, diagnostics, files) = parse(&format!("rollout: {rollout}"));
+        let said = diagnostics.render(&files, false);
+        assert!(config.is_none() && said.contains(message), "{rollout}: {said}");
+    }
+}

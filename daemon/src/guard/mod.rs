@@ -7,6 +7,7 @@ mod assess;
 mod cuts;
 mod early;
 mod nearby;
+mod probe;
 mod seen;
 #[cfg(test)]
 mod tests;
@@ -17,6 +18,7 @@ use std::net::SocketAddr;
 use palisade_rules::analysis::{Side, StepReport};
 use serde::{Deserialize, Serialize};
 
+pub use self::probe::{ProbeFailure, probe};
 use self::seen::Seen;
 use crate::live::Owner;
 

@@ -313,7 +313,7 @@ fn the_report_reads_as_sentences() {
     );
     assert_eq!(
         report.text(),
-        "would be cut:\n  \
+        "what it cuts:\n  \
          your own session, tcp 2222 from 10.9.0.7, if opened again: shut (end of tier default) denies it (policies.yaml:4:18)\n  \
          1 connection, tcp 80 from 10.9.0.8, if opened again: shut (end of tier default) denies it (policies.yaml:4:18)\n"
     );

@@ -8,14 +8,19 @@ use super::{Cut, GuardReport, What, When};
 const SHOWN: usize = 20;
 
 impl GuardReport {
-    /// The refusal, what would be cut, and what to do.
+    /// The refusal, what else would be cut, and what to do.
     pub fn refused(&self) -> String {
         let why = self.refusal.as_ref().map(|refusal| refusal.message.as_str());
-        format!(
-            "refused by the lockout guard: {}\n{}help: change the policy so that it stays open, or say --force, best with \
-             --confirm-within",
-            why.unwrap_or("nothing is refused"),
+        // One cut is the one that the refusal is about.
+        let all = if self.cut.len() > 1 {
             self.text()
+        } else {
+            String::new()
+        };
+        format!(
+            "refused by the lockout guard: {}\n{all}help: change the policy so that this stays open, or say --force, best \
+             with --confirm-within 60s",
+            why.unwrap_or("nothing is refused"),
         )
     }
 
@@ -23,7 +28,7 @@ impl GuardReport {
     pub fn text(&self) -> String {
         let mut text = String::new();
         if !self.cut.is_empty() {
-            text += "would be cut:\n";
+            text += "what it cuts:\n";
         }
         for cut in self.cut.iter().take(SHOWN) {
             // Writing into a string does not fail.
