@@ -47,13 +47,16 @@ AS_ROOT := $(if $(SUDO),--config 'target."cfg(unix)".runner = "sudo -E"')
 BUILD_PACKAGES := gcc libc6-dev libmnl-dev libnftnl-dev make pkg-config
 # netbase: without /etc/protocols nft lists tcp as 6.
 RUN_PACKAGES := iproute2 netbase nftables
-TEST_PACKAGES := debootstrap systemd-container util-linux
+# libwrap0: what the SSH server links, which openssh-client does not.
+TEST_PACKAGES := debootstrap libwrap0 openssh-client systemd-container util-linux
 
 # A cargo-deny that is installed is used; else the pinned one is, from TOOLS.
 DENY_VERSION := 0.20.2
 DENY := $(or $(shell command -v cargo-deny),$(TOOLS)/bin/cargo-deny)
 # A promtool that is installed is used; else the one of Debian's package is, from TOOLS.
 PROMTOOL := $(or $(shell command -v promtool),$(TOOLS)/bin/promtool)
+# An SSH server likewise.
+SSHD := $(or $(shell command -v sshd || command -v /usr/sbin/sshd),$(TOOLS)/openssh/usr/sbin/sshd)
 PYTHON_PACKAGES := $(if $(filter $(TOOLS)/%,$(DENY)),$(shell python3 -c 'import ensurepip, venv' 2>&- || echo python3-venv))
 
 .PHONY: build
@@ -65,7 +68,7 @@ run: need-root run-deps build
 	$(SUDO) $(TARGET)/release/palisade demo
 
 .PHONY: test
-test: need-root deps $(PROMTOOL) static
+test: need-root deps $(PROMTOOL) $(SSHD) static
 	cargo build --workspace --locked
 	cargo test --workspace --locked --doc
 	cargo test --workspace --locked --all-targets $(AS_ROOT)
@@ -154,6 +157,14 @@ $(TOOLS)/bin/promtool:
 	chmod 755 $@.part
 	mv $@.part $@
 	rm -rf $(TOOLS)/prometheus
+
+# Out of the package, for that would start a server that everybody can reach.
+$(TOOLS)/openssh/usr/sbin/sshd:
+	@command -v apt-get >/dev/null || { echo "not a Debian system: install the SSH server of OpenSSH"; exit 1; }
+	mkdir -p $(TOOLS)/openssh
+	cd $(TOOLS)/openssh; apt-get download --quiet=2 openssh-server || { $(SUDO) apt-get update --quiet=2; apt-get download --quiet=2 openssh-server; }
+	dpkg-deb --extract $(TOOLS)/openssh/openssh-server_*.deb $(TOOLS)/openssh
+	rm $(TOOLS)/openssh/openssh-server_*.deb
 
 # $(call packages,NAMES): what is missing of them is named, then installed.
 define packages

@@ -16,18 +16,32 @@ pub fn palisade() -> anyhow::Result<PathBuf> {
 
 /// `promtool`, which reads metrics as Prometheus does: the one that is installed, or the one that `make test` unpacks.
 pub fn promtool() -> anyhow::Result<PathBuf> {
+    installed_or_unpacked("promtool", "bin/promtool", "prometheus")
+}
+
+/// `sshd`: the one that is installed, or the one that `make test` unpacks.
+pub fn sshd() -> anyhow::Result<PathBuf> {
+    let usual = PathBuf::from("/usr/sbin/sshd");
+    if usual.is_file() {
+        return Ok(usual);
+    }
+    installed_or_unpacked("sshd", "openssh/usr/sbin/sshd", "openssh-server")
+}
+
+/// A program from `PATH`, or else from where the Makefile unpacks tools.
+fn installed_or_unpacked(name: &str, unpacked: &str, package: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let installed = std::env::split_paths(&path).map(|directory| directory.join("promtool"));
+    let installed = std::env::split_paths(&path).map(|directory| directory.join(name));
     let test = std::env::current_exe().context("cannot find out where this test is")?;
     // Of the path target/PROFILE/deps/TEST.
-    let unpacked = test
-        .ancestors()
-        .nth(3)
-        .map(|target| target.join("tools/bin/promtool"));
-    let found = installed.chain(unpacked).find(|binary| binary.is_file());
-    found.context(
-        "promtool is missing: run `make target/tools/bin/promtool`, or install Debian's package prometheus",
-    )
+    let target = test.ancestors().nth(3);
+    let tool = target.map(|target| target.join("tools").join(unpacked));
+    let found = installed.chain(tool).find(|binary| binary.is_file());
+    found.with_context(|| {
+        format!(
+            "{name} is missing: run `make target/tools/{unpacked}`, or install Debian's package {package}"
+        )
+    })
 }
 
 /// Cargo builds a package's binaries for its own tests only, and puts tests into `deps` beside them.

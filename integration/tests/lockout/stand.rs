@@ -1,0 +1,110 @@
+//! A server that is managed over SSH, in a good state: nothing but what it needs is let in, and there is no safety net.
+
+use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, ensure};
+use palisade::lab::{Host, Network};
+use palisade_integration::{Daemon, Said, Setup, SshServer, SshSession, palisade};
+
+/// Where SSH listens: no failsafe holds this port open.
+pub const SSH: u16 = 2222;
+
+/// How long an answer over a session may take on a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The files of the good state.
+pub const GOOD: [(&str, &str); 6] = [
+    ("admins.yaml", include_str!("good/admins.yaml")),
+    ("endpoint.yaml", include_str!("good/endpoint.yaml")),
+    ("lockdown.yaml", include_str!("good/lockdown.yaml")),
+    ("out.yaml", include_str!("good/out.yaml")),
+    ("ssh.yaml", include_str!("good/ssh.yaml")),
+    ("web.yaml", include_str!("good/web.yaml")),
+];
+
+/// The server, its daemon, and the operator's session.
+pub struct Stand {
+    network: Network,
+    pub daemon: Daemon,
+    server: SshServer,
+    pub session: SshSession,
+    address: IpAddr,
+}
+
+impl Stand {
+    /// In the good state, with these lines in the configuration.
+    pub fn new(config: &str, port: u16, over_ipv6: bool) -> anyhow::Result<Self> {
+        let network = Network::builder()
+            .host("server", ["10.9.0.1/16", "fd00:9::1/64"])
+            .host("operator", ["10.9.0.2/16", "fd00:9::2/64"])
+            .build()?;
+        let host = network.host("server");
+        let setup = GOOD
+            .iter()
+            .fold(Setup::new("server").config(config), |setup, (file, text)| {
+                setup.resource(file, *text)
+            });
+        let daemon = Daemon::start(host, &setup)?;
+        let server = SshServer::start(host.namespace(), port)?;
+        let address = if over_ipv6 { host.ipv6() } else { host.ipv4() };
+        let operator = network.host("operator").namespace();
+        let session = server
+            .session(operator, address)
+            .with_context(|| format!("the good state is none; palisaded's log:\n{}", daemon.log()))?;
+        Ok(Stand {
+            network,
+            daemon,
+            server,
+            session,
+            address,
+        })
+    }
+
+    /// The server.
+    pub fn host(&self) -> &Host {
+        self.network.host("server")
+    }
+
+    /// Runs `palisade` in the operator's session.
+    pub fn palisade(&mut self, arguments: &str) -> anyhow::Result<Said> {
+        let command = format!(
+            "{} --socket {} {arguments}",
+            palisade()?.display(),
+            self.daemon.socket().display()
+        );
+        self.session.run(&command, PATIENCE)
+    }
+
+    /// Makes sure that the session answers.
+    pub fn answers(&mut self) -> anyhow::Result<()> {
+        self.session.answers(PATIENCE)
+    }
+
+    /// Whether another session can be opened at this moment.
+    pub fn lets_in(&self) -> bool {
+        self.enter().is_ok()
+    }
+
+    /// Opens another session, however often that takes, and says how long it took.
+    pub fn opens_within(&self, patience: Duration) -> anyhow::Result<Duration> {
+        let started = Instant::now();
+        loop {
+            let entered = self.enter();
+            if entered.is_ok() {
+                return Ok(started.elapsed());
+            }
+            ensure!(
+                started.elapsed() < patience,
+                "no new session within {patience:?}: {entered:?}; sshd's log:\n{}\npalisaded's log:\n{}",
+                self.server.log(),
+                self.daemon.log()
+            );
+        }
+    }
+
+    fn enter(&self) -> anyhow::Result<()> {
+        self.server
+            .enter(self.network.host("operator").namespace(), self.address)
+    }
+}
