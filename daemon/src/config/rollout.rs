@@ -82,7 +82,7 @@ impl RolloutConfig {
                     self.probes.push(probe);
                 } else {
                     context.invalid(
-                        "duplicate-name",
+                        "duplicate-entry",
                         node,
                         format!("there are two probes called {}", quoted(&probe.name)),
                         "give each a name of its own: it is what a rollback names",

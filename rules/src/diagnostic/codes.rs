@@ -128,6 +128,11 @@ pub static CODES: [Code; 58] = [
         "write a number from 1 to 65535, or a range: `8000:8059`",
     ),
     code(
+        "invalid-probe",
+        "a probe is not one connection, and not one program with an absolute path",
+        "write `tcp: \"db-1:5432\"` or `command: [/usr/bin/curl, -f, \"http://localhost/\"]`",
+    ),
+    code(
         "invalid-protocol",
         "a number is not that of a protocol",
         "write a number from 1 to 255",
