@@ -1,12 +1,14 @@
 //! Guarded changes over the API: what is asked, and what is said of a generation that is not confirmed.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::extract::{ConnectInfo, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use palisade_rules::ruleset::unconfirmed::Percent;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-use std::time::Duration;
 use time::OffsetDateTime;
 
 use super::peer::Peer;
@@ -28,7 +30,7 @@ pub struct Unconfirmed {
     /// In how many seconds, begun ones counted.
     pub remaining_seconds: u64,
     /// Of a canary, the share of new connections that it governs, in percent.
-    pub canary: Option<u8>,
+    pub canary: Option<Percent>,
     /// What made it.
     pub why: String,
     /// Who asked for it.
@@ -62,7 +64,7 @@ impl Unconfirmed {
         } = self;
         match self.canary {
             Some(share) => format!(
-                "generation {generation} ({why}) is a canary, no security state: it governs {share} % of new connections, and ends in \
+                "generation {generation} ({why}) is a canary, no security state: it governs {share} of new connections, and ends in \
                  {seconds} s"
             ),
             None => format!(
@@ -87,7 +89,7 @@ pub struct PromoteRequest {
     pub confirm_within_ms: Option<u64>,
     /// Only for this share of new connections, in percent, and without a change of files.
     #[serde(default)]
-    pub canary: Option<u8>,
+    pub canary: Option<Percent>,
     /// Whether connections that are denied then are cut.
     #[serde(default)]
     pub cut: bool,

@@ -28,7 +28,7 @@ pub use generation::{EndpointKey, Generation, StagedSince, Way, concerned, is_st
 pub use history::{LastWords, Total, Unwritten};
 pub use panic::Panic;
 pub use plan::{PlanError, Planned, Promote, Proposal};
-pub use rollout::{Canary, ConfirmError, RolledBack, Terms, Window};
+pub use rollout::{ConfirmError, RolledBack, Terms, Window};
 pub use sources::Sources;
 pub use state::{State, StateError};
 pub use store::{Entry, Standing, StoreError, Who};

@@ -10,17 +10,18 @@ use super::{Daemon, lock, systemd};
 use crate::api::rollout::{HistoryRow, PromoteRequest, Unconfirmed};
 use crate::api::types::{LastReload, ReloadReport};
 use crate::apply::{Applied, ConfirmError, Engine, PlanError, ReloadError, RolledBack, Terms, Who, Window};
+use crate::config::RolloutConfig;
 use crate::exit::Exit;
-use crate::guard::{Caller, Guarding};
-
-/// How long there is to confirm a promotion if nobody says.
-const CONFIRM_WITHIN: Duration = Duration::from_mins(1);
+use crate::guard::{self, Caller, Guarding};
 
 /// How long a canary governs its share if nobody says.
 const CANARY: Duration = Duration::from_mins(10);
 
 /// The shortest and the longest window: nobody types faster, and what is unconfirmed for a day was forgotten.
 const WINDOWS: [Duration; 2] = [Duration::from_secs(1), Duration::from_hours(24)];
+
+/// How long a change that only probes decide on is in force besides the time that they take.
+const PROBING: Duration = Duration::from_secs(10);
 
 /// How long to wait before going back is tried again.
 const AGAIN: Duration = Duration::from_secs(1);
@@ -74,12 +75,14 @@ impl Daemon {
 
     /// Promotes staged policies.
     pub async fn promote(self: &Arc<Self>, request: PromoteRequest, mut asker: Asker) -> ReloadReport {
-        let usual = if request.canary.is_some() {
-            CANARY
-        } else {
-            CONFIRM_WITHIN
-        };
-        asker.confirm_within = asker.confirm_within.or(Some(usual));
+        if asker.confirm_within.is_none() {
+            let usual = if request.canary.is_some() {
+                CANARY
+            } else {
+                self.rollout_config().await.confirm_within
+            };
+            asker.confirm_within = Some(usual);
+        }
         self.bring(asker, move |engine, terms| {
             engine.promote(&request.promote(), request.canary, terms)
         })
@@ -97,6 +100,15 @@ impl Daemon {
 
     /// The unconfirmed generation stays.
     pub async fn confirm(self: &Arc<Self>) -> ReloadReport {
+        if self.unconfirmed().is_some_and(|window| window.canary.is_none())
+            && let Some(failed) = self.try_probes().await
+        {
+            return failed;
+        }
+        self.confirm_now().await
+    }
+
+    async fn confirm_now(self: &Arc<Self>) -> ReloadReport {
         let result = self.blocking(|daemon| daemon.change(Engine::confirm)).await;
         match result {
             Ok(Ok(generation)) => {
@@ -129,6 +141,14 @@ impl Daemon {
             let error = format!("a change can be confirmed within 1 s to 24 h, and not within {window:?}");
             return self.failed(error, Exit::Usage);
         }
+        let mut asker = asker;
+        let probes = self.rollout_config().await.probes;
+        // The probes' own time is a window, where nobody else is to confirm.
+        let only_probes = asker.confirm_within.is_none() && !probes.is_empty();
+        if only_probes {
+            let longest = probes.iter().map(|probe| probe.timeout).max();
+            asker.confirm_within = Some(PROBING + longest.unwrap_or_default());
+        }
         let result = self.blocking(move |daemon| {
             let started = Instant::now();
             let result = daemon.change(|engine| {
@@ -150,7 +170,50 @@ impl Daemon {
             self.refused(bug, Exit::ApplyFailed)
         });
         systemd::show(&self.status());
-        report
+        if report.unconfirmed.is_none() || probes.is_empty() {
+            return report;
+        }
+        if let Some(failed) = self.try_probes().await {
+            return failed;
+        }
+        if !only_probes {
+            return report;
+        }
+        let confirmed = self.confirm_now().await;
+        ReloadReport {
+            changes: report.changes,
+            warnings: report.warnings,
+            guard: report.guard,
+            ..confirmed
+        }
+    }
+
+    async fn rollout_config(self: &Arc<Self>) -> RolloutConfig {
+        let config = self.blocking(|daemon| lock(&daemon.engine).config().rollout.clone());
+        config.await.unwrap_or_default()
+    }
+
+    /// Tries what must work. If something does not, what is unconfirmed is rolled back, and this is what to say.
+    async fn try_probes(self: &Arc<Self>) -> Option<ReloadReport> {
+        let probes = self.rollout_config().await.probes;
+        let failed = self.blocking(move |_| guard::probe(&probes).err()).await;
+        let failed = match failed {
+            Ok(failed) => failed?.to_string(),
+            Err(bug) => bug,
+        };
+        let why = failed.clone();
+        let back = self.roll_back(move |_| why).await;
+        let Some(rolled_back) = self.rolled_back().filter(|_| back.ok) else {
+            return Some(back);
+        };
+        let error = format!(
+            "generation {} was rolled back: {failed}; generation {} is in force again",
+            rolled_back.generation, rolled_back.previous
+        );
+        Some(ReloadReport {
+            warnings: back.warnings,
+            ..self.failed(error, Exit::RolledBack)
+        })
     }
 
     /// Goes back from what is unconfirmed.

@@ -16,7 +16,7 @@ pub(crate) const fn code(word: &'static str, meaning: &'static str, help: &'stat
 }
 
 /// All codes, sorted.
-pub static CODES: [Code; 58] = [
+pub static CODES: [Code; 59] = [
     code(
         "built-in-profile",
         "a profile that exists unwritten is written",

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use palisade_nft::Nft;
 use palisade_rules::ruleset::Name;
+use palisade_rules::ruleset::unconfirmed::Percent;
 use palisade_rules::world::{Worlds, resolve};
 use time::OffsetDateTime;
 use tracing::{error, info, warn};
@@ -29,14 +30,14 @@ pub enum ConfirmError {
     RolledBack(Arc<RolledBack>),
     /// A canary is no state to stay in.
     #[error(
-        "generation {generation} is a canary, which governs {share} % of new connections and is no security state: it \
+        "generation {generation} is a canary, which governs {share} of new connections and is no security state: it \
          cannot be confirmed, and ends by itself; to enforce it for all, type: palisade promote {names}"
     )]
     Canary {
         /// The generation.
         generation: u64,
         /// Its share.
-        share: u8,
+        share: Percent,
         /// Its policies.
         names: String,
     },

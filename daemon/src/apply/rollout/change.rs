@@ -4,14 +4,15 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use palisade_nft::Nft;
-use palisade_rules::ruleset::{Name, Ruleset};
+use palisade_rules::ruleset::unconfirmed::{self, Percent, beside};
+use palisade_rules::ruleset::{MIN_TIMEOUT, Name, Ruleset};
 use time::OffsetDateTime;
 use tracing::warn;
 
 use super::super::store::{Entry, Standing};
 use super::super::way_back::{Changed, Note};
 use super::super::{Applied, Engine, Generation, ReloadError, Sources, add_safety_net};
-use super::{Canary, Made, Next, Open, Terms, Window};
+use super::{Made, Next, Open, Terms, Window};
 use crate::config::Config;
 use crate::guard::GuardReport;
 use crate::source::Reading;
@@ -185,7 +186,7 @@ impl Engine {
             previous_files: self.rollout.entry,
             at: made.now,
             window_ms: u64::try_from(window.as_millis()).unwrap_or(u64::MAX),
-            canary: next.canary,
+            canary: next.canary.map(Percent::get),
             why,
             who: terms.who.clone(),
             files: Changed::between(&before, &next.sources),
@@ -347,10 +348,13 @@ impl Engine {
 /// One ruleset with both generations, in which the kernel itself goes back when the window ends.
 fn both(
     candidate: &Ruleset,
-    _previous: &Generation,
-    _window: Duration,
-    _canary: Option<Canary>,
-    _numbers: (u64, u64),
+    previous: &Generation,
+    window: Duration,
+    share: Option<Percent>,
+    numbers: (u64, u64),
 ) -> Ruleset {
-    candidate.clone()
+    // A set that the kernel has keeps its own time, whatever is said of it here.
+    let window = window.max(MIN_TIMEOUT);
+    let terms = unconfirmed::Terms { window, share };
+    beside(candidate, &previous.compiled.ruleset, &terms, numbers)
 }

@@ -19,6 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use palisade_rules::compile::Compiled;
+use palisade_rules::ruleset::unconfirmed::Percent;
 use palisade_rules::snapshot::Snapshot;
 use palisade_rules::world::Worlds;
 use serde::{Deserialize, Serialize};
@@ -32,9 +33,6 @@ use crate::config::Config;
 use crate::guard::Guarding;
 
 pub use back::ConfirmError;
-
-/// A share of new connections, in percent.
-pub type Canary = u8;
 
 /// How a change is made.
 #[derive(Clone, Debug)]
@@ -72,7 +70,7 @@ pub struct Window {
     /// How long it is.
     pub length: Duration,
     /// The share of new connections that it governs; `None` for all.
-    pub canary: Option<Canary>,
+    pub canary: Option<Percent>,
     /// What made it.
     pub why: String,
     /// Who asked for it.
@@ -145,7 +143,7 @@ struct Open {
     sources: Arc<Sources>,
     ends: Instant,
     until: OffsetDateTime,
-    canary: Option<Canary>,
+    canary: Option<Percent>,
     /// Of a canary: the policies.
     promoted: Vec<String>,
     note: Note,
@@ -160,7 +158,7 @@ pub(super) struct Next {
     warnings: String,
     /// The files that palisade itself is to write.
     writes: Vec<Changed>,
-    canary: Option<Canary>,
+    canary: Option<Percent>,
     promoted: Vec<String>,
 }
 

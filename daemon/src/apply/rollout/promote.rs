@@ -4,10 +4,11 @@ use std::path::PathBuf;
 
 use palisade_rules::resource::PolicyId;
 use palisade_rules::rewrite;
+use palisade_rules::ruleset::unconfirmed::Percent;
 
 use super::super::way_back::Changed;
 use super::super::{Applied, Engine, PlanError, Promote, ReloadError, Sources, add_safety_net};
-use super::{Canary, Next, Terms};
+use super::{Next, Terms};
 use crate::config::Config;
 use crate::source::SourceFile;
 
@@ -16,7 +17,7 @@ impl Engine {
     pub fn promote(
         &mut self,
         promote: &Promote,
-        canary: Option<Canary>,
+        canary: Option<Percent>,
         terms: &Terms<'_>,
     ) -> Result<Applied, PlanError> {
         let of_canary = self.rollout.open.as_ref().filter(|open| open.canary.is_some());
@@ -53,7 +54,7 @@ impl Engine {
             let mut next = self.next(config, on_disk)?;
             next.snapshot = std::sync::Arc::new(world);
             next.canary = Some(share);
-            (next, format!("canary {share} % {named}"))
+            (next, format!("canary {share} {named}"))
         } else {
             let is_promoted = |policy: &palisade_rules::resource::Policy| chosen.contains(&policy.id);
             let rewritten = rewrite::promote(&reading.files, &reading.ids, snapshot, is_promoted)?;

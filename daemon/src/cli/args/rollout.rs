@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
+use palisade_rules::ruleset::unconfirmed::Percent;
 
 use super::seconds;
 
@@ -19,8 +20,8 @@ pub(in crate::cli) struct PromoteArgs {
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub(in crate::cli) confirm_within: Option<Duration>,
     /// Only for this share of new connections, without a change of files: it ends by itself, and is no security state
-    #[arg(long, value_name = "PERCENT", value_parser = clap::value_parser!(u8).range(1..=99))]
-    pub(in crate::cli) canary: Option<u8>,
+    #[arg(long, value_name = "PERCENT")]
+    pub(in crate::cli) canary: Option<Percent>,
     /// Once it is confirmed, also end the connections that are denied now
     #[arg(long, conflicts_with = "canary")]
     pub(in crate::cli) cut: bool,
