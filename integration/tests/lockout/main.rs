@@ -1,16 +1,150 @@
+//! Nobody is locked out: mistakes, made over a real SSH connection.
+//!
+//! Each begins in a good state of its own, is made over the operator's session, and ends with that session answering and
+//! another one let in. What comes of them all is the table of `docs/lockouts.md`.
+
+mod mistake;
+mod mistakes;
 mod stand;
+mod table;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use palisade_integration::eventually;
+
+use mistake::{Apply, Edit, Expect, Mistake};
+use stand::Stand;
+use table::Row;
+
+/// Mistakes that are made at the same time.
+const AT_ONCE: usize = 6;
+
+/// How long it may take until what happens on other programs' time has happened.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 #[test]
-fn smoke() {
-    let mut stand = stand::Stand::new("safetyNet: false\n", stand::SSH, false).unwrap();
-    stand.answers().unwrap();
-    println!("{:?}", stand.opens_within(std::time::Duration::from_secs(3)));
-    stand
-        .daemon
-        .write("ssh.yaml", &stand::GOOD[4].1.replace("2222", "22222"))
-        .unwrap();
-    println!("{:?}", stand.palisade("reload"));
-    println!("{:?}", stand.palisade("plan"));
-    println!("{:?}", stand.palisade("reload --force"));
-    println!("{:?}", stand.lets_in());
-    stand.answers().unwrap();
+fn nobody_is_locked_out() -> anyhow::Result<()> {
+    let mistakes = mistakes::all();
+    ensure!(mistakes.len() >= 60, "only {} mistakes", mistakes.len());
+    let next = AtomicUsize::new(0);
+    let rows: Mutex<Vec<(usize, anyhow::Result<Row>)>> = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(mistake) = mistakes.get(index) else { break };
+                    let row =
+                        made(mistake).with_context(|| format!("{} ({:?})", mistake.name, mistake.apply));
+                    rows.lock().expect("no thread panics with it").push((index, row));
+                }
+            });
+        }
+    });
+    let mut rows = rows.into_inner().expect("no thread has panicked with it");
+    rows.sort_by_key(|(index, _)| *index);
+    let failed: Vec<String> = rows
+        .iter()
+        .filter_map(|(_, row)| row.as_ref().err())
+        .map(|error| format!("{error:#}"))
+        .collect();
+    ensure!(
+        failed.is_empty(),
+        "{} failed:\n{}",
+        failed.len(),
+        failed.join("\n\n")
+    );
+    let rows: Vec<Row> = rows.into_iter().filter_map(|(_, row)| row.ok()).collect();
+    table::check(&rows)
+}
+
+/// Makes a mistake, and says what came of it.
+fn made(mistake: &Mistake) -> anyhow::Result<Row> {
+    let standing = mistake.stand;
+    let mut stand = Stand::new(standing.config, standing.port, standing.over_ipv6)?;
+    for edit in &mistake.edits {
+        write(&stand, edit)?;
+    }
+    let said = apply(&mut stand, mistake.apply)?;
+    let came = match said.code {
+        0 => Expect::Harmless,
+        3 => Expect::Invalid,
+        7 => Expect::Refused,
+        _ => anyhow::bail!("it ended with {said:?}"),
+    };
+    ensure!(
+        came == mistake.expect,
+        "expected was {:?}, and it ended with {said:?}",
+        mistake.expect
+    );
+    stand.answers().context("the session is lost")?;
+    stand.opens_within(PATIENCE).with_context(|| said.text.clone())?;
+    Ok(Row {
+        mistake: mistake.clone(),
+    })
+}
+
+fn write(stand: &Stand, edit: &Edit) -> anyhow::Result<()> {
+    let replace = |file: &std::path::Path, from: &str, to: &str| -> anyhow::Result<()> {
+        let text = std::fs::read_to_string(file)?;
+        ensure!(text.contains(from), "{} has no {from:?}", file.display());
+        Ok(std::fs::write(file, text.replacen(from, to, 1))?)
+    };
+    let daemon = &stand.daemon;
+    match edit {
+        Edit::Write(file, text) => daemon.write(file, text),
+        Edit::Replace(file, from, to) => replace(&daemon.policy_file(file), from, to),
+        Edit::Remove(file) => daemon.remove(file),
+        Edit::Configure(from, to) => replace(&daemon.configuration(), from, to),
+        Edit::Append(lines) => {
+            let text = std::fs::read_to_string(daemon.configuration())?;
+            Ok(std::fs::write(daemon.configuration(), text + lines)?)
+        }
+    }
+}
+
+/// What a command said, or would have.
+struct Came {
+    code: i32,
+    text: String,
+}
+
+impl std::fmt::Debug for Came {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:\n{}", self.code, self.text)
+    }
+}
+
+/// Applies what is written, over the session.
+fn apply(stand: &mut Stand, apply: Apply) -> anyhow::Result<Came> {
+    match apply {
+        Apply::Reload => {
+            let said = stand.palisade("reload")?;
+            Ok(Came {
+                code: said.code,
+                text: said.text,
+            })
+        }
+        Apply::Hangup => {
+            let before = stand.daemon.status()?["last_reload"]["at"].clone();
+            let signal = format!("kill -HUP {}", stand.daemon.pid());
+            stand.session.run(&signal, PATIENCE)?;
+            let last = eventually(PATIENCE, || {
+                let last = stand.daemon.status()?["last_reload"].clone();
+                ensure!(last["at"] != before, "no reload has followed SIGHUP");
+                Ok(last)
+            })?;
+            let error = last["error"].as_str().unwrap_or_default().to_owned();
+            let code = match last["ok"].as_bool() {
+                Some(true) => 0,
+                _ if error.contains("lockout guard") => 7,
+                _ => 3,
+            };
+            Ok(Came { code, text: error })
+        }
+    }
 }

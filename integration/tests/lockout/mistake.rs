@@ -1,0 +1,113 @@
+//! A mistake: what is written, how it is applied, and what must come of it.
+
+/// One row of the table.
+#[derive(Clone, Debug)]
+pub struct Mistake {
+    /// What was done, as an operator would own up to it.
+    pub name: &'static str,
+    /// What is written.
+    pub edits: Vec<Edit>,
+    /// How it is applied.
+    pub apply: Apply,
+    /// What must come of it.
+    pub expect: Expect,
+    /// How the server stands before.
+    pub stand: Standing,
+}
+
+/// How a server stands before a mistake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Standing {
+    /// What its configuration says besides.
+    pub config: &'static str,
+    /// Where SSH listens.
+    pub port: u16,
+    /// Whether the operator comes by IPv6.
+    pub over_ipv6: bool,
+}
+
+/// A change of files.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    /// A resource file is written.
+    Write(&'static str, String),
+    /// A text in a resource file becomes another.
+    Replace(&'static str, &'static str, &'static str),
+    /// A resource file goes.
+    Remove(&'static str),
+    /// A text in the configuration becomes another.
+    Configure(&'static str, &'static str),
+    /// Lines are added to the configuration.
+    Append(&'static str),
+}
+
+/// How a change comes into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Apply {
+    /// `palisade reload`.
+    Reload,
+    /// SIGHUP.
+    Hangup,
+}
+
+/// What must come of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Expect {
+    /// The guard refuses it.
+    Refused,
+    /// It is not valid, and nothing of it comes into force.
+    Invalid,
+    /// It comes into force, and the session and a new one are let in all the same.
+    Harmless,
+}
+
+/// A mistake in a file of the good state, applied by `palisade reload`.
+pub fn mistake(name: &'static str, edits: impl Into<Vec<Edit>>, expect: Expect) -> Mistake {
+    Mistake {
+        name,
+        edits: edits.into(),
+        apply: Apply::Reload,
+        expect,
+        stand: Standing {
+            config: "safetyNet: false\n",
+            port: crate::stand::SSH,
+            over_ipv6: false,
+        },
+    }
+}
+
+impl Mistake {
+    /// The same, applied by SIGHUP.
+    pub fn by_hangup(mut self) -> Self {
+        self.apply = Apply::Hangup;
+        self
+    }
+
+    /// The same, made by somebody who came by IPv6.
+    pub fn over_ipv6(mut self) -> Self {
+        self.stand.over_ipv6 = true;
+        self
+    }
+
+    /// The same, where SSH listens at the port that a failsafe holds open.
+    pub fn at_port_22(mut self) -> Self {
+        self.stand.port = 22;
+        self
+    }
+
+    /// The same, with this configuration instead of no safety net.
+    pub fn configured(mut self, config: &'static str) -> Self {
+        self.stand.config = config;
+        self
+    }
+}
+
+impl Apply {
+    /// As the table says it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Apply::Reload => "`palisade reload`",
+            Apply::Hangup => "SIGHUP",
+        }
+    }
+}
