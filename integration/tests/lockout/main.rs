@@ -7,21 +7,26 @@ mod mistake;
 mod mistakes;
 mod stand;
 mod table;
+mod trouble;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use palisade_integration::eventually;
 
 use mistake::{Apply, Edit, Expect, Mistake};
-use stand::Stand;
+use stand::{Files, Stand};
 use table::Row;
+use trouble::Trouble;
 
 /// Mistakes that are made at the same time.
 const AT_ONCE: usize = 6;
+
+/// How long there is to confirm what was forced.
+const WINDOW: Duration = Duration::from_secs(3);
 
 /// How long it may take until what happens on other programs' time has happened.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -66,9 +71,11 @@ fn nobody_is_locked_out() -> anyhow::Result<()> {
 fn made(mistake: &Mistake) -> anyhow::Result<Row> {
     let standing = mistake.stand;
     let mut stand = Stand::new(standing.config, standing.port, standing.over_ipv6)?;
+    let good = stand.files()?;
     for edit in &mistake.edits {
         write(&stand, edit)?;
     }
+    let bad = stand.files()?;
     let said = apply(&mut stand, mistake.apply)?;
     let came = match said.code {
         0 => Expect::Harmless,
@@ -83,9 +90,51 @@ fn made(mistake: &Mistake) -> anyhow::Result<Row> {
     );
     stand.answers().context("the session is lost")?;
     stand.opens_within(PATIENCE).with_context(|| said.text.clone())?;
+    let back = match came {
+        Expect::Refused => {
+            ensure!(stand.files()? == bad, "what was refused has changed files");
+            Some(forced(&mut stand, &good, mistake.trouble)?)
+        }
+        Expect::Invalid | Expect::Harmless => None,
+    };
     Ok(Row {
         mistake: mistake.clone(),
+        back,
     })
+}
+
+/// Forces what was refused into force, under a timer and with some trouble meanwhile: nobody is let in any more, so that
+/// the guard was right, and then everything is back. Says how long that took.
+fn forced(stand: &mut Stand, good: &Files, trouble: Trouble) -> anyhow::Result<Duration> {
+    let started = Instant::now();
+    let window = WINDOW.as_secs();
+    // In the background: it may cut the session itself.
+    stand.palisade_later(&format!("reload --force --confirm-within {window}s --no-wait"))?;
+    eventually(PATIENCE, || {
+        let status = stand.daemon.status()?;
+        ensure!(
+            !status["unconfirmed"].is_null(),
+            "nothing is unconfirmed: {status:#}\n{}",
+            stand.daemon.log()
+        );
+        Ok(())
+    })?;
+    let lets_in = stand.lets_in();
+    // A slow machine may have asked too late.
+    let was_open = !stand.daemon.status()?["unconfirmed"].is_null();
+    ensure!(!lets_in || !was_open, "what the guard has refused cuts nobody");
+    trouble.happens(stand)?;
+    stand.opens_within(PATIENCE)?;
+    let took = started.elapsed();
+    stand.answers().context("the session is lost")?;
+    eventually(PATIENCE, || {
+        let status = stand.daemon.status()?;
+        ensure!(status["unconfirmed"].is_null(), "still unconfirmed: {status:#}");
+        Ok(())
+    })?;
+    let files = stand.files()?;
+    ensure!(files == *good, "the files are not back: {files:#?}");
+    Ok(took)
 }
 
 fn write(stand: &Stand, edit: &Edit) -> anyhow::Result<()> {

@@ -1,5 +1,7 @@
 //! A mistake: what is written, how it is applied, and what must come of it.
 
+use crate::trouble::Trouble;
+
 /// One row of the table.
 #[derive(Clone, Debug)]
 pub struct Mistake {
@@ -13,6 +15,8 @@ pub struct Mistake {
     pub expect: Expect,
     /// How the server stands before.
     pub stand: Standing,
+    /// What else happens while it is in force and not confirmed.
+    pub trouble: Trouble,
 }
 
 /// How a server stands before a mistake.
@@ -68,6 +72,7 @@ pub fn mistake(name: &'static str, edits: impl Into<Vec<Edit>>, expect: Expect) 
         edits: edits.into(),
         apply: Apply::Reload,
         expect,
+        trouble: Trouble::Nothing,
         stand: Standing {
             config: "safetyNet: false\n",
             port: crate::stand::SSH,
@@ -80,6 +85,12 @@ impl Mistake {
     /// The same, applied by SIGHUP.
     pub fn by_hangup(mut self) -> Self {
         self.apply = Apply::Hangup;
+        self
+    }
+
+    /// The same, with trouble while it is in force and not confirmed.
+    pub fn with(mut self, trouble: Trouble) -> Self {
+        self.trouble = trouble;
         self
     }
 

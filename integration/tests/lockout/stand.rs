@@ -1,5 +1,6 @@
 //! A server that is managed over SSH, in a good state: nothing but what it needs is let in, and there is no safety net.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,9 @@ pub const GOOD: [(&str, &str); 6] = [
     ("ssh.yaml", include_str!("good/ssh.yaml")),
     ("web.yaml", include_str!("good/web.yaml")),
 ];
+
+/// Files by name.
+pub type Files = BTreeMap<String, String>;
 
 /// The server, its daemon, and the operator's session.
 pub struct Stand {
@@ -74,6 +78,37 @@ impl Stand {
             self.daemon.socket().display()
         );
         self.session.run(&command, PATIENCE)
+    }
+
+    /// Runs `palisade` in the operator's session, which does not wait for it.
+    pub fn palisade_later(&mut self, arguments: &str) -> anyhow::Result<()> {
+        let command = format!(
+            "(sleep 0.1; {} --socket {} {arguments}) >/dev/null 2>&1 &",
+            palisade()?.display(),
+            self.daemon.socket().display()
+        );
+        let said = self.session.run(&command, PATIENCE)?;
+        ensure!(said.code == 0, "the shell says {said:?}");
+        Ok(())
+    }
+
+    /// The configuration, and every file of the policy directory.
+    pub fn files(&self) -> anyhow::Result<Files> {
+        let configuration = self.daemon.configuration();
+        let mut files = Files::new();
+        files.insert(
+            "palisade.yaml".to_owned(),
+            std::fs::read_to_string(configuration)?,
+        );
+        for entry in std::fs::read_dir(self.daemon.policy_file(""))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            // What somebody has edited meanwhile is kept beside the file, under a name that is not read.
+            if name.ends_with(".yaml") {
+                files.insert(name, std::fs::read_to_string(entry.path())?);
+            }
+        }
+        Ok(files)
     }
 
     /// Makes sure that the session answers.

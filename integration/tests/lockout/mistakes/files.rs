@@ -45,9 +45,9 @@ pub fn all() -> Vec<Mistake> {
             Invalid,
         ),
         mistake(
-            "a word where a port belongs",
+            "the name of a port that no endpoint has",
             [Replace("ssh.yaml", "[2222]", "[ssh]")],
-            Refused,
+            Invalid,
         ),
     ]
 }

@@ -6,6 +6,7 @@ mod endpoints;
 mod files;
 mod order;
 mod rules;
+mod troubles;
 
 use crate::mistake::Mistake;
 
@@ -18,6 +19,7 @@ pub fn all() -> Vec<Mistake> {
         endpoints::all(),
         configuration::all(),
         files::all(),
+        troubles::all(),
     ];
     parts.into_iter().flatten().collect()
 }
