@@ -16,9 +16,11 @@ use crate::source::SourceFile;
 
 mod flows;
 mod rollout;
+mod safety_net;
 
 pub use flows::{FlowsConfig, OtlpConfig, RotateConfig, SinksConfig, Taken};
 pub use rollout::{Check, Probe, RolloutConfig};
+pub use safety_net::with_safety_net;
 
 /// The configuration file's place if none is given.
 pub const DEFAULT_PATH: &str = "/etc/palisade/palisade.yaml";

@@ -5,6 +5,7 @@ pub mod learn;
 pub mod metrics;
 pub mod peer;
 pub mod rollout;
+pub mod safety_net;
 pub mod server;
 mod streams;
 pub mod types;

@@ -221,7 +221,12 @@ async fn rollback(
 }
 
 /// Who asks, and how.
-fn asker(peer: Peer, sessions: Vec<Session>, force: bool, confirm_within_ms: Option<u64>) -> Asker {
+pub(super) fn asker(
+    peer: Peer,
+    sessions: Vec<Session>,
+    force: bool,
+    confirm_within_ms: Option<u64>,
+) -> Asker {
     let comm = peer.pid.and_then(|pid| {
         let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
         Some(comm.trim_end().to_owned())

@@ -20,6 +20,7 @@ use super::learn::LearnRequest;
 use super::metrics;
 use super::peer::{self, Peer};
 use super::rollout;
+use super::safety_net;
 use super::streams::{matrix, queries};
 use super::types::{DiffQuestion, Failure, FlowLine, PlanRequest, StagedQuestion, TestQuestion};
 use crate::flows::reader;
@@ -114,9 +115,12 @@ pub async fn serve(listener: UnixListener, daemon: Arc<Daemon>) -> std::io::Resu
         // Whole directories come in one request, from those who may read our own.
         .route("/v1/plan", post(plan).layer(DefaultBodyLimit::disable()));
     // Every way to change what is in force belongs here.
-    let changes = rollout::changes().route_layer(middleware::from_fn(peer::only_who_may_change));
+    let changes = rollout::changes()
+        .merge(safety_net::changes())
+        .route_layer(middleware::from_fn(peer::only_who_may_change));
     let router = questions
         .merge(rollout::questions())
+        .merge(safety_net::questions())
         .merge(changes)
         .with_state(daemon);
     let service = router.into_make_service_with_connect_info::<Peer>();

@@ -82,6 +82,22 @@ pub enum PlanError {
         /// The files.
         files: String,
     },
+    /// There is no net to remove.
+    #[error("there is no safety net")]
+    NoSafetyNet,
+    /// There is nothing to restore.
+    #[error("the safety net is there: `safetyNet` is true in the configuration")]
+    SafetyNetIsThere,
+    /// The configuration cannot be rewritten.
+    #[error(
+        "{path} cannot be changed by a word so that it means the same but for the safety net: write `safetyNet: {value}` by hand, then reload"
+    )]
+    SafetyNetByHand {
+        /// The configuration.
+        path: String,
+        /// What is to be written.
+        value: bool,
+    },
     /// A canary of other policies is running.
     #[error("a canary of {running} is running: promote these, or end it first with `palisade rollback`")]
     Canary {
@@ -106,8 +122,15 @@ impl PlanError {
     pub fn exit(&self) -> Exit {
         match self {
             PlanError::Reload(error) => error.exit(),
-            PlanError::NotStaged { .. } | PlanError::NothingStaged | PlanError::Clash { .. } => Exit::Usage,
-            PlanError::Edited { .. } | PlanError::Canary { .. } | PlanError::Rewrite(_) => Exit::ApplyFailed,
+            PlanError::NotStaged { .. }
+            | PlanError::NothingStaged
+            | PlanError::Clash { .. }
+            | PlanError::NoSafetyNet
+            | PlanError::SafetyNetIsThere => Exit::Usage,
+            PlanError::SafetyNetByHand { .. }
+            | PlanError::Edited { .. }
+            | PlanError::Canary { .. }
+            | PlanError::Rewrite(_) => Exit::ApplyFailed,
         }
     }
 }

@@ -11,7 +11,7 @@ use palisade_rules::schema::Kind;
 
 pub(super) use observed::{CountersArgs, FlowsArgs, LearnArgs, SafetyNetFilter, StagedArgs, TopArgs};
 
-pub(super) use rollout::{PromoteArgs, RollbackArgs, WaitArgs};
+pub(super) use rollout::{PromoteArgs, RollbackArgs, SafetyNetCommand, SafetyNetRemoveArgs, WaitArgs};
 
 use super::{Failure, lint, schema};
 use crate::config::{DEFAULT_PATH, DEFAULT_SOCKET, duration};
@@ -163,6 +163,12 @@ pub(super) enum Command {
     Rollback(RollbackArgs),
     /// The generations that can be gone back to: what made them, who, and what became of them
     History,
+    /// The allow-all net under every policy: what it holds, taking it away, bringing it back
+    SafetyNet {
+        /// What to do
+        #[command(subcommand)]
+        command: SafetyNetCommand,
+    },
     /// Remove all of palisade's rules, now, without the daemon
     Panic(PanicArgs),
     /// Take back a panic and bring the policies into force again

@@ -24,6 +24,7 @@ mod queries;
 mod records;
 mod reload;
 mod rollout;
+mod safety_net;
 mod schema;
 mod selector;
 mod session;
@@ -114,6 +115,7 @@ fn run(cli: Cli) -> Outcome {
         Command::Promote(args) => online(promote::run(&client, &args, output.usual()?)),
         Command::Confirm => online(rollout::confirm(&client, output.usual()?)),
         Command::Rollback(args) => online(rollout::rollback(&client, &args, output.usual()?)),
+        Command::SafetyNet { command } => online(safety_net::run(&client, &command, output.usual()?)),
         Command::History => online(rollout::history(&client, output.usual()?)),
         Command::Panic(args) => output.none().and_then(|()| panic::run(&args)),
         Command::Resume(args) => output.none().and_then(|()| online(panic::resume(&client, &args))),

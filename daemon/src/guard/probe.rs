@@ -34,7 +34,7 @@ pub struct ProbeFailure {
 pub fn probe(probes: &[Probe]) -> Result<(), ProbeFailure> {
     let results: Vec<_> = thread::scope(|scope| {
         let running: Vec<_> = probes.iter().map(|probe| scope.spawn(|| one(probe))).collect();
-        let ended = running.into_iter().map(|thread| thread.join());
+        let ended = running.into_iter().map(thread::ScopedJoinHandle::join);
         ended
             .map(|result| result.unwrap_or_else(|_| Err("a bug in palisaded".to_owned())))
             .collect()

@@ -9,6 +9,7 @@ mod learn;
 mod questions;
 mod rollout;
 mod run;
+mod safety_net;
 mod systemd;
 mod tallies;
 

@@ -188,7 +188,7 @@ impl Daemon {
         }
     }
 
-    async fn rollout_config(self: &Arc<Self>) -> RolloutConfig {
+    pub(super) async fn rollout_config(self: &Arc<Self>) -> RolloutConfig {
         let config = self.blocking(|daemon| lock(&daemon.engine).config().rollout.clone());
         config.await.unwrap_or_default()
     }

@@ -26,7 +26,7 @@ use ipnet::IpNet;
 pub use address_set::{AddressSet, AddressSetId, AddressSets};
 pub use directory::Directory;
 pub use named_ports::{NamedPortSet, NamedPortSetId, NamedPortSets};
-pub use resolve::resolve;
+pub use resolve::{is_safety_net, resolve};
 pub use rule::{WorldEntity, WorldPorts, WorldRule};
 
 use crate::failsafe::Failsafes;

@@ -286,8 +286,8 @@ impl Resolver<'_> {
     }
 }
 
-/// Whether a policy is a safety net.
-fn is_safety_net(policy: &Policy) -> bool {
+/// Whether a policy is a safety net: known by what it is, and not by its name.
+pub fn is_safety_net(policy: &Policy) -> bool {
     let allows_all = |direction| {
         !policy.governs(direction)
             || matches!(policy.rules(direction), [rule] if rule.action == Action::Allow && rule.is_unconditional())

@@ -14,6 +14,7 @@
 mod back;
 mod change;
 mod promote;
+mod safety_net;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, Subcommand};
 use palisade_rules::ruleset::unconfirmed::Percent;
 
 use super::seconds;
@@ -49,6 +49,28 @@ pub(in crate::cli) struct RollbackArgs {
     pub(in crate::cli) generation: Option<u64>,
     /// Undo that again unless `palisade confirm` is typed within this time
     #[arg(long, value_name = "TIME", value_parser = seconds, requires = "generation")]
+    pub(in crate::cli) confirm_within: Option<Duration>,
+    /// Go on though the lockout guard refuses
+    #[arg(long)]
+    pub(in crate::cli) force: bool,
+    #[command(flatten)]
+    pub(in crate::cli) waiting: WaitArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(in crate::cli) enum SafetyNetCommand {
+    /// Whether it is there, what it has caught, and what would drop before it is asked
+    Status,
+    /// Take it away, and bring it back unless that is confirmed
+    Remove(SafetyNetRemoveArgs),
+    /// Bring it back
+    Restore,
+}
+
+#[derive(Debug, Args)]
+pub(in crate::cli) struct SafetyNetRemoveArgs {
+    /// Bring it back unless `palisade confirm` is typed within this time [default: 60s]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub(in crate::cli) confirm_within: Option<Duration>,
     /// Go on though the lockout guard refuses
     #[arg(long)]
