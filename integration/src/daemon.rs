@@ -1,6 +1,7 @@
 //! A real `palisaded` in a throwaway host.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
@@ -13,7 +14,7 @@ use palisade::lab::{Host, Namespace, Process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{Counters, Setup, eventually, palisade, palisaded};
+use crate::{Counters, Disk, Setup, eventually, palisade, palisaded};
 
 /// How long the daemon may take for anything it is asked.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -23,8 +24,10 @@ const PATIENCE: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub struct Daemon {
     namespace: Namespace,
-    directory: TempDir,
     process: Process,
+    environment: BTreeMap<String, OsString>,
+    disk: Option<Disk>,
+    directory: TempDir,
 }
 
 /// Packets and bytes of named counters.
@@ -58,6 +61,10 @@ impl Daemon {
     pub fn start_with_flows(host: &Host, setup: &Setup, flows: &str) -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("palisade-test-").tempdir()?;
         let path = directory.path();
+        let disk = setup
+            .disk
+            .map(|kilobytes| Disk::mount(path, kilobytes))
+            .transpose()?;
         for part in ["policy.d", "state", "log"] {
             std::fs::create_dir(path.join(part))?;
         }
@@ -77,18 +84,20 @@ impl Daemon {
             std::fs::write(path.join("policy.d").join(file), text)?;
         }
         let namespace = host.namespace().clone();
-        let process = start(&namespace, path)?;
+        let process = start(&namespace, path, &setup.environment)?;
         Ok(Daemon {
             namespace,
-            directory,
             process,
+            environment: setup.environment.clone(),
+            disk,
+            directory,
         })
     }
 
     /// Starts it again after [`Daemon::kill9`] or [`Daemon::terminate`], with the same files.
     pub fn start_again(&mut self) -> anyhow::Result<()> {
         ensure!(self.process.ended()?.is_some(), "the daemon is still running");
-        self.process = start(&self.namespace, self.directory.path())?;
+        self.process = start(&self.namespace, self.directory.path(), &self.environment)?;
         Ok(())
     }
 
@@ -138,6 +147,36 @@ impl Daemon {
     /// Where a file of `policy.d` is.
     pub fn policy_file(&self, file: &str) -> PathBuf {
         self.directory.path().join("policy.d").join(file)
+    }
+
+    /// Fills the disk of [`Setup::disk`], to the last byte.
+    ///
+    /// # Errors
+    /// Without such a disk.
+    pub fn fill_disk(&self) -> anyhow::Result<()> {
+        ensure!(
+            self.disk.is_some(),
+            "there is no disk of its own, and another one must not be filled"
+        );
+        let mut file = std::fs::File::create(self.directory.path().join("full"))?;
+        for size in [4096, 1] {
+            loop {
+                match file.write_all(&vec![0; size]) {
+                    Ok(()) => {}
+                    Err(error) if error.kind() == std::io::ErrorKind::StorageFull => break,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room again on the disk that [`Daemon::fill_disk`] has filled.
+    ///
+    /// # Errors
+    /// If it was not.
+    pub fn empty_disk(&self) -> anyhow::Result<()> {
+        Ok(std::fs::remove_file(self.directory.path().join("full"))?)
     }
 
     /// Where a file of its state directory is; of no name, where that is.
@@ -343,7 +382,11 @@ fn run(namespace: &Namespace, command: &Command, input: &str) -> anyhow::Result<
     })
 }
 
-fn start(namespace: &Namespace, directory: &Path) -> anyhow::Result<Process> {
+fn start(
+    namespace: &Namespace,
+    directory: &Path,
+    environment: &BTreeMap<String, OsString>,
+) -> anyhow::Result<Process> {
     let notify = directory.join("notify.sock");
     // Left by the daemon's last start.
     let _ = std::fs::remove_file(&notify);
@@ -353,7 +396,8 @@ fn start(namespace: &Namespace, directory: &Path) -> anyhow::Result<Process> {
     command
         .arg("--config")
         .arg(directory.join("palisade.yaml"))
-        .env("NOTIFY_SOCKET", &notify);
+        .env("NOTIFY_SOCKET", &notify)
+        .envs(environment);
     let process = namespace.spawn(&command)?;
     let started = Instant::now();
     let mut message = [0; 4096];

@@ -10,6 +10,7 @@
 #![forbid(unsafe_code)]
 
 mod binaries;
+mod clock;
 mod collector;
 mod counters;
 mod daemon;
@@ -26,6 +27,7 @@ mod unit;
 mod witness;
 
 pub use binaries::{palisade, palisaded, promtool, sshd};
+pub use clock::Clock;
 pub use collector::{Collector, Taken};
 pub use counters::{Counter, Counters};
 pub use daemon::{CounterValues, Daemon, Output, http_get, nft};

@@ -1,6 +1,7 @@
 //! What a daemon under test starts with.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 
 /// Configuration and resources of a [`crate::Daemon`].
 #[derive(Clone, Debug)]
@@ -8,6 +9,8 @@ pub struct Setup {
     pub(crate) node: String,
     pub(crate) config: String,
     pub(crate) resources: BTreeMap<String, String>,
+    pub(crate) environment: BTreeMap<String, OsString>,
+    pub(crate) disk: Option<usize>,
 }
 
 impl Setup {
@@ -19,6 +22,8 @@ impl Setup {
             node: node.to_owned(),
             config: "safetyNet: false\n".to_owned(),
             resources: BTreeMap::new(),
+            environment: BTreeMap::new(),
+            disk: None,
         }
     }
 
@@ -26,6 +31,20 @@ impl Setup {
     #[must_use]
     pub fn resource(mut self, file: &str, text: impl Into<String>) -> Self {
         self.resources.insert(file.to_owned(), text.into());
+        self
+    }
+
+    /// Starts the daemon with this variable in its environment.
+    #[must_use]
+    pub fn environment(mut self, key: &str, value: impl Into<OsString>) -> Self {
+        self.environment.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Keeps everything on a disk of its own, of so many kilobytes, which can be full.
+    #[must_use]
+    pub fn disk(mut self, kilobytes: usize) -> Self {
+        self.disk = Some(kilobytes);
         self
     }
 

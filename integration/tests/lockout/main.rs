@@ -20,13 +20,12 @@ use palisade_integration::eventually;
 use mistake::{Apply, Edit, Expect, Mistake};
 use stand::{Files, Stand};
 use table::Row;
-use trouble::Trouble;
 
 /// Mistakes that are made at the same time.
-const AT_ONCE: usize = 6;
+const AT_ONCE: usize = 12;
 
 /// How long there is to confirm what was forced.
-const WINDOW: Duration = Duration::from_secs(3);
+const WINDOW: Duration = Duration::from_secs(2);
 
 /// How long it may take until what happens on other programs' time has happened.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -69,13 +68,17 @@ fn nobody_is_locked_out() -> anyhow::Result<()> {
 
 /// Makes a mistake, and says what came of it.
 fn made(mistake: &Mistake) -> anyhow::Result<Row> {
-    let standing = mistake.stand;
-    let mut stand = Stand::new(standing.config, standing.port, standing.over_ipv6)?;
-    let good = stand.files()?;
+    let mut stand = Stand::new(mistake.stand, mistake.trouble)?;
+    let mut good = stand.files()?;
     for edit in &mistake.edits {
         write(&stand, edit)?;
     }
     let bad = stand.files()?;
+    if mistake.apply.is_prepared() {
+        let said = stand.palisade("reload")?;
+        ensure!(said.code == 0, "it cannot be prepared: {said:?}");
+        good.clone_from(&bad);
+    }
     let said = apply(&mut stand, mistake.apply)?;
     let came = match said.code {
         0 => Expect::Harmless,
@@ -93,7 +96,12 @@ fn made(mistake: &Mistake) -> anyhow::Result<Row> {
     let back = match came {
         Expect::Refused => {
             ensure!(stand.files()? == bad, "what was refused has changed files");
-            Some(forced(&mut stand, &good, mistake.trouble)?)
+            Some(forced(&mut stand, &good, mistake)?)
+        }
+        Expect::Harmless if mistake.apply.is_prepared() => {
+            let said = stand.palisade("confirm")?;
+            ensure!(said.code == 0, "it cannot be confirmed: {said:?}");
+            None
         }
         Expect::Invalid | Expect::Harmless => None,
     };
@@ -105,11 +113,10 @@ fn made(mistake: &Mistake) -> anyhow::Result<Row> {
 
 /// Forces what was refused into force, under a timer and with some trouble meanwhile: nobody is let in any more, so that
 /// the guard was right, and then everything is back. Says how long that took.
-fn forced(stand: &mut Stand, good: &Files, trouble: Trouble) -> anyhow::Result<Duration> {
+fn forced(stand: &mut Stand, good: &Files, mistake: &Mistake) -> anyhow::Result<Duration> {
     let started = Instant::now();
-    let window = WINDOW.as_secs();
     // In the background: it may cut the session itself.
-    stand.palisade_later(&format!("reload --force --confirm-within {window}s --no-wait"))?;
+    stand.palisade_later(&mistake.apply.forced())?;
     eventually(PATIENCE, || {
         let status = stand.daemon.status()?;
         ensure!(
@@ -119,11 +126,13 @@ fn forced(stand: &mut Stand, good: &Files, trouble: Trouble) -> anyhow::Result<D
         );
         Ok(())
     })?;
-    let lets_in = stand.lets_in();
+    stand.forget_neighbours()?;
+    let lets_in = stand.lets_in()?;
     // A slow machine may have asked too late.
-    let was_open = !stand.daemon.status()?["unconfirmed"].is_null();
+    let remaining = stand.daemon.status()?["unconfirmed"]["remaining_seconds"].as_u64();
+    let was_open = remaining.is_some_and(|seconds| seconds > 0);
     ensure!(!lets_in || !was_open, "what the guard has refused cuts nobody");
-    trouble.happens(stand)?;
+    mistake.trouble.happens(stand)?;
     stand.opens_within(PATIENCE)?;
     let took = started.elapsed();
     stand.answers().context("the session is lost")?;
@@ -171,8 +180,13 @@ impl std::fmt::Debug for Came {
 /// Applies what is written, over the session.
 fn apply(stand: &mut Stand, apply: Apply) -> anyhow::Result<Came> {
     match apply {
-        Apply::Reload => {
-            let said = stand.palisade("reload")?;
+        Apply::Reload | Apply::Promote(_) | Apply::SafetyNetRemove => {
+            let command = match apply {
+                Apply::Promote(names) => format!("promote {names} --no-wait"),
+                Apply::SafetyNetRemove => "safety-net remove --no-wait".to_owned(),
+                Apply::Reload | Apply::Hangup => "reload".to_owned(),
+            };
+            let said = stand.palisade(&command)?;
             Ok(Came {
                 code: said.code,
                 text: said.text,

@@ -52,6 +52,10 @@ pub enum Apply {
     Reload,
     /// SIGHUP.
     Hangup,
+    /// What is written is staged and reloaded, and then promoted: these names.
+    Promote(&'static str),
+    /// `palisade safety-net remove`.
+    SafetyNetRemove,
 }
 
 /// What must come of it.
@@ -88,6 +92,18 @@ impl Mistake {
         self
     }
 
+    /// The same, staged and then promoted: these names.
+    pub fn promoted(mut self, names: &'static str) -> Self {
+        self.apply = Apply::Promote(names);
+        self
+    }
+
+    /// The same, come into force by taking the safety net away.
+    pub fn by_safety_net(mut self) -> Self {
+        self.apply = Apply::SafetyNetRemove;
+        self
+    }
+
     /// The same, with trouble while it is in force and not confirmed.
     pub fn with(mut self, trouble: Trouble) -> Self {
         self.trouble = trouble;
@@ -114,11 +130,29 @@ impl Mistake {
 }
 
 impl Apply {
+    /// What is typed behind `palisade` to bring it into force all the same.
+    pub fn forced(self) -> String {
+        let command = match self {
+            Apply::Reload | Apply::Hangup => "reload".to_owned(),
+            Apply::Promote(names) => format!("promote {names}"),
+            Apply::SafetyNetRemove => "safety-net remove".to_owned(),
+        };
+        let window = crate::WINDOW.as_secs();
+        format!("{command} --force --confirm-within {window}s --no-wait")
+    }
+
+    /// Whether what is written is brought into force at first, and only then becomes a mistake.
+    pub fn is_prepared(self) -> bool {
+        matches!(self, Apply::Promote(_) | Apply::SafetyNetRemove)
+    }
+
     /// As the table says it.
     pub fn as_str(self) -> &'static str {
         match self {
             Apply::Reload => "`palisade reload`",
             Apply::Hangup => "SIGHUP",
+            Apply::Promote(_) => "`palisade promote`",
+            Apply::SafetyNetRemove => "`palisade safety-net remove`",
         }
     }
 }

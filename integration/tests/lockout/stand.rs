@@ -1,18 +1,25 @@
 //! A server that is managed over SSH, in a good state: nothing but what it needs is let in, and there is no safety net.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use palisade::lab::{Host, Network};
-use palisade_integration::{Daemon, Said, Setup, SshServer, SshSession, palisade};
+use palisade_integration::{Clock, Daemon, Said, Setup, SshServer, SshSession, palisade};
+
+use crate::mistake::Standing;
+use crate::trouble::Trouble;
 
 /// Where SSH listens: no failsafe holds this port open.
 pub const SSH: u16 = 2222;
 
 /// How long an answer over a session may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Who gets no answer for so long gets none. On a slow machine that is too short, and then a test says too little.
+const SILENCE: Duration = Duration::from_millis(400);
 
 /// The files of the good state.
 pub const GOOD: [(&str, &str); 6] = [
@@ -34,24 +41,30 @@ pub struct Stand {
     server: SshServer,
     pub session: SshSession,
     address: IpAddr,
+    port: u16,
+    clock: Option<Clock>,
 }
 
 impl Stand {
-    /// In the good state, with these lines in the configuration.
-    pub fn new(config: &str, port: u16, over_ipv6: bool) -> anyhow::Result<Self> {
+    /// In the good state, ready for what is to happen.
+    pub fn new(standing: Standing, trouble: Trouble) -> anyhow::Result<Self> {
         let network = Network::builder()
             .host("server", ["10.9.0.1/16", "fd00:9::1/64"])
             .host("operator", ["10.9.0.2/16", "fd00:9::2/64"])
             .build()?;
         let host = network.host("server");
-        let setup = GOOD
-            .iter()
-            .fold(Setup::new("server").config(config), |setup, (file, text)| {
-                setup.resource(file, *text)
-            });
+        let setup = GOOD.iter().fold(
+            Setup::new("server").config(standing.config),
+            |setup, (file, text)| setup.resource(file, *text),
+        );
+        let (setup, clock) = trouble.ready(setup)?;
         let daemon = Daemon::start(host, &setup)?;
-        let server = SshServer::start(host.namespace(), port)?;
-        let address = if over_ipv6 { host.ipv6() } else { host.ipv4() };
+        let server = SshServer::start(host.namespace(), standing.port)?;
+        let address = if standing.over_ipv6 {
+            host.ipv6()
+        } else {
+            host.ipv4()
+        };
         let operator = network.host("operator").namespace();
         let session = server
             .session(operator, address)
@@ -62,12 +75,21 @@ impl Stand {
             server,
             session,
             address,
+            port: standing.port,
+            clock,
         })
     }
 
     /// The server.
     pub fn host(&self) -> &Host {
         self.network.host("server")
+    }
+
+    /// The clock that the daemon goes by.
+    pub fn clock(&self) -> anyhow::Result<&Clock> {
+        self.clock
+            .as_ref()
+            .context("the daemon goes by the clock of this machine")
     }
 
     /// Runs `palisade` in the operator's session.
@@ -116,9 +138,22 @@ impl Stand {
         self.session.answers(PATIENCE)
     }
 
-    /// Whether another session can be opened at this moment.
-    pub fn lets_in(&self) -> bool {
-        self.enter().is_ok()
+    /// Whether anybody gets an answer at the port of SSH, at this moment.
+    pub fn lets_in(&self) -> anyhow::Result<bool> {
+        let operator = self.network.host("operator").namespace();
+        let to = SocketAddr::new(self.address, self.port);
+        Ok(operator.run(|| TcpStream::connect_timeout(&to, SILENCE).is_ok())?)
+    }
+
+    /// Makes both hosts forget where their neighbours are, as they do by themselves after a while.
+    pub fn forget_neighbours(&self) -> anyhow::Result<()> {
+        for host in ["server", "operator"] {
+            let mut flush = Command::new("ip");
+            flush.args(["-6", "neigh", "flush", "dev", "eth0"]);
+            let flushed = self.network.host(host).namespace().output(&flush, "")?;
+            ensure!(flushed.status.success(), "ip ended with {flushed:?}");
+        }
+        Ok(())
     }
 
     /// Opens another session, however often that takes, and says how long it took.

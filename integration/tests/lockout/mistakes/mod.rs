@@ -5,6 +5,7 @@ mod early;
 mod endpoints;
 mod files;
 mod order;
+mod promoted;
 mod rules;
 mod troubles;
 
@@ -19,6 +20,7 @@ pub fn all() -> Vec<Mistake> {
         endpoints::all(),
         configuration::all(),
         files::all(),
+        promoted::all(),
         troubles::all(),
     ];
     parts.into_iter().flatten().collect()

@@ -4,13 +4,24 @@ use super::policy;
 use crate::mistake::Edit::{Append, Replace, Write};
 use crate::mistake::Expect::Refused;
 use crate::mistake::{Mistake, mistake};
-use crate::trouble::Trouble::{self, Killed, KilledForGood, Rebooted, Stopped};
+use crate::trouble::Trouble::{
+    self, ClockAhead, ClockBack, DiskFull, Hung, Killed, KilledForGood, Rebooted, Stopped,
+};
 
 pub fn all() -> Vec<Mistake> {
-    [Killed, KilledForGood, Stopped, Rebooted]
-        .into_iter()
-        .flat_map(with)
-        .collect()
+    [
+        Killed,
+        KilledForGood,
+        Stopped,
+        Hung,
+        Rebooted,
+        DiskFull,
+        ClockAhead,
+        ClockBack,
+    ]
+    .into_iter()
+    .flat_map(with)
+    .collect()
 }
 
 fn with(trouble: Trouble) -> Vec<Mistake> {
