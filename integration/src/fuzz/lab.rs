@@ -26,7 +26,7 @@ use palisade::lab::Namespace;
 use palisade_cases::{CGROUPS, Case, Journey, Way};
 use palisade_nft::{CounterValue, NflogOptions, NflogSocket, Nft, ReplaceError};
 use palisade_rules::net::Family;
-use palisade_rules::ruleset::{CtState, Ruleset};
+use palisade_rules::ruleset::{CtState, Ruleset, TABLE, unconfirmed};
 
 use super::services::Services;
 use super::sockets::{self, Sockets};
@@ -198,6 +198,12 @@ impl Lab {
     /// Makes palisade's table this one, in one transaction.
     pub(super) fn put(&mut self, ruleset: &Ruleset) -> Result<(), ReplaceError> {
         self.nft.replace(ruleset, &mut ()).map(|_| ())
+    }
+
+    /// Ends the window of an unconfirmed generation, as its time would.
+    pub(super) fn end_window(&self) -> anyhow::Result<()> {
+        let flush = format!("flush set inet {TABLE} {}", unconfirmed::SET);
+        nft(&self.host, &["-f", "-"], &flush).map(drop)
     }
 
     /// What is in the kernel, as `nft` lists it.

@@ -1,7 +1,7 @@
 //! The kernel against the evaluator: random resources, random packets, every verdict and every counter.
 //!
 //! A case is rolled out as a person would (`rollout`): nothing staged, staged, promoted, safety nets removed, each in one
-//! transaction after the other. At every step every packet is sent (`packets`) on a host that can make any journey
+//! transaction after the other; and promoted once more, unconfirmed, and gone back. At every step every packet is sent (`packets`) on a host that can make any journey
 //! (`lab`), and its verdict and what it was counted by are compared with [`palisade_cases::expected`]. Over the steps,
 //! staging must have changed nothing, and promotion what was predicted.
 
@@ -12,6 +12,7 @@ mod rollout;
 mod services;
 mod sockets;
 mod tally;
+mod unconfirmed;
 mod unreachable;
 mod wire;
 

@@ -16,7 +16,7 @@ use palisade_rules::world::{Attachment, EndpointKind, Stage, WorldKind, Worlds, 
 use super::lab::Lab;
 use super::packets::{InForce, Outcome};
 use super::unreachable::Unreachable;
-use super::{Disagreement, Tally};
+use super::{Disagreement, Tally, unconfirmed};
 
 /// The steps.
 const STEPS: [&str; 4] = [
@@ -90,6 +90,10 @@ pub(super) fn roll_out(lab: &mut Lab, case: &Case) -> anyhow::Result<Result<Tall
         }
         tally.predicted += 1;
         tally.changed += u64::from(promoted.verdict != staged.verdict);
+    }
+    let [_, staged, promoted, _] = &worlds;
+    if let Err((step, journey, what)) = unconfirmed::check(lab, promoted, staged, &case.options, &journeys)? {
+        return Ok(Err(disagreement(lab, step, journey, what)?));
     }
     Ok(Ok(tally))
 }
