@@ -29,6 +29,11 @@ pub(crate) struct Message<'a> {
 }
 
 impl<'a> Message<'a> {
+    /// Whether an nfnetlink message holds attributes to its end, and nothing that is cut short.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.body.len() >= NFGEN_HEADER && self.attributes().is_whole()
+    }
+
     /// The attributes of an nfnetlink message.
     pub(crate) fn attributes(&self) -> Attributes<'a> {
         Attributes::new(self.body.get(NFGEN_HEADER..).unwrap_or_default())
@@ -43,6 +48,12 @@ impl<'a> Messages<'a> {
     /// The messages in `datagram`.
     pub(crate) fn new(datagram: &'a [u8]) -> Self {
         Messages(datagram)
+    }
+
+    /// Whether these are messages to the end, at least one, and none of them is cut short.
+    pub(crate) fn is_whole(&self) -> bool {
+        let mut messages = self.clone();
+        messages.by_ref().count() > 0 && messages.0.is_empty()
     }
 }
 
@@ -122,6 +133,13 @@ impl<'a> Attributes<'a> {
     /// The attributes in `bytes`.
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         Attributes(bytes)
+    }
+
+    /// Whether these are attributes to the end, and none of them is cut short.
+    pub(crate) fn is_whole(&self) -> bool {
+        let mut attributes = self.clone();
+        attributes.by_ref().count();
+        attributes.0.is_empty()
     }
 
     /// The first attribute of a type.

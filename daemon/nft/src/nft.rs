@@ -14,6 +14,7 @@ use crate::dump::{self, CounterValue, KernelTable};
 use crate::encode::{Batch, encode};
 use crate::handle::EncodeError;
 use crate::mismatch::{Mismatch, compare};
+use crate::program::Instruction;
 use crate::socket::{Failure, RequestError, Socket};
 use crate::transaction::{Operation, Transaction};
 
@@ -61,7 +62,7 @@ pub enum ReadError {
     Io(#[source] io::Error),
 }
 
-/// Why a transaction is not in force. Whatever the reason, nothing of it is.
+/// Why a transaction is not in force. Whatever the reason, nothing of it is; only where the socket failed, who knows.
 #[derive(Debug, thiserror::Error)]
 pub enum ApplyError {
     /// nf_tables is no longer what the transaction was computed against.
@@ -81,7 +82,15 @@ pub enum ApplyError {
         /// What is wrong with it.
         source: EncodeError,
     },
-    /// The socket failed.
+    /// A batch goes in one datagram, and this process may not send one so large.
+    #[error(
+        "the change takes {bytes} bytes, more than this process may send at once; nothing was applied. Grant it CAP_NET_ADMIN in the initial user namespace, or raise net.core.wmem_max"
+    )]
+    TooLarge {
+        /// How large it is.
+        bytes: usize,
+    },
+    /// The socket failed. What was sent may be in force all the same.
     #[error("sending the change over netlink failed")]
     Io(#[source] io::Error),
 }
@@ -209,7 +218,15 @@ impl Nft {
             generation,
             "sending a transaction to nf_tables"
         );
-        let failures = self.socket.send_batch(&batch.bytes).map_err(ApplyError::Io)?;
+        let failures = self
+            .socket
+            .send_batch(&batch.bytes)
+            .map_err(|error| match error.raw_os_error() {
+                Some(libc::EMSGSIZE) => ApplyError::TooLarge {
+                    bytes: batch.bytes.len(),
+                },
+                _ => ApplyError::Io(error),
+            })?;
         judge(transaction, &batch, failures)
     }
 
@@ -370,16 +387,28 @@ fn judge(transaction: &Transaction, batch: &Batch, failures: Vec<Failure>) -> Re
     }
     let refusals = failures
         .into_iter()
-        .map(|failure| Refusal {
-            operation: batch
-                .owner(failure.seq)
-                .and_then(|index| transaction.operations().get(index))
-                .map_or_else(|| "the batch as a whole".to_owned(), ToString::to_string),
-            errno: failure.errno,
-            detail: failure.message,
+        .map(|failure| {
+            let owner = batch.owner(failure.seq);
+            let operation = owner.and_then(|index| transaction.operations().get(index));
+            Refusal {
+                operation: operation.map_or_else(|| "the batch as a whole".to_owned(), ToString::to_string),
+                errno: failure.errno,
+                detail: failure.message.or_else(|| lacking(operation?, failure.errno)),
+            }
         })
         .collect();
     Err(ApplyError::Refused(refusals))
+}
+
+/// What the kernel may lack, if it refuses an operation with such an error.
+fn lacking(operation: &Operation, errno: Errno) -> Option<String> {
+    let is_unknown = matches!(errno, Errno::ENOENT | Errno::EOPNOTSUPP);
+    let (Operation::AddRule { program, .. }, true) = (operation, is_unknown) else {
+        return None;
+    };
+    let mut modules: Vec<&str> = program.iter().filter_map(Instruction::module).collect();
+    modules.dedup();
+    (!modules.is_empty()).then(|| format!("a kernel may lack what it needs: {}", modules.join(", ")))
 }
 
 fn read_error(error: RequestError) -> ReadError {
@@ -400,4 +429,74 @@ fn list(refusals: &[Refusal]) -> String {
         .map(ToString::to_string)
         .collect::<Vec<_>>()
         .join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use palisade_rules::net::Family;
+    use palisade_rules::ruleset::{Comment, Match, Rule, Statement};
+
+    use super::*;
+    use crate::lower::lower;
+
+    /// Sends a batch in which one name of an expression means nothing, as to a kernel that never heard of it.
+    fn refusal(rule: &Rule, unknown: &[u8]) -> String {
+        let transaction = Transaction::new(vec![
+            Operation::AddTable,
+            Operation::AddChain {
+                name: "input".to_owned(),
+                hook: None,
+                comment: String::new(),
+            },
+            Operation::AddRule {
+                chain: "input".to_owned(),
+                number: 1,
+                program: lower(rule),
+                comment: "the rule".to_owned(),
+            },
+        ]);
+        let unknown = unknown.to_vec();
+        let answer = std::thread::spawn(move || {
+            nix::sched::unshare(nix::sched::CloneFlags::CLONE_NEWNET).unwrap();
+            let mut nft = Nft::open().unwrap();
+            let mut batch = encode(&transaction, 0, nft.socket.next_seq()).unwrap();
+            let at = batch
+                .bytes
+                .windows(unknown.len())
+                .position(|bytes| bytes == unknown);
+            batch.bytes[at.unwrap()] = b'x';
+            let failures = nft.socket.send_batch(&batch.bytes).unwrap();
+            judge(&transaction, &batch, failures).unwrap_err().to_string()
+        });
+        answer.join().unwrap()
+    }
+
+    #[test]
+    fn a_kernel_without_a_feature_is_told_by_name() {
+        let canary = Rule {
+            matches: vec![Match::Family(Family::V4), Match::OutsideShare(Family::V4, 10)],
+            statements: vec![Statement::Accept],
+            comment: Comment::default(),
+        };
+        assert_eq!(
+            refusal(&canary, b"hash\0"),
+            "the kernel refused the change, nothing was applied: adding rule 1 of chain input (\"the rule\"): No such \
+             file or directory (a kernel may lack what it needs: nft_hash)"
+        );
+        let limited = Rule {
+            statements: vec![
+                Statement::Limit {
+                    per_second: 1,
+                    burst: 5,
+                },
+                Statement::Reject,
+            ],
+            ..Rule::default()
+        };
+        let refusal = refusal(&limited, b"reject\0");
+        assert!(
+            refusal.contains("needs: nft_limit, nft_reject_inet)"),
+            "{refusal}"
+        );
+    }
 }

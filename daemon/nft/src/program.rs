@@ -90,6 +90,21 @@ pub enum Instruction {
     Foreign(String),
 }
 
+impl Instruction {
+    /// The kernel's module that it is in, where a kernel can do without.
+    pub(crate) fn module(&self) -> Option<&'static str> {
+        match self {
+            Instruction::CtStateLoad | Instruction::Notrack => Some("nft_ct"),
+            Instruction::SocketCgroupLoad { .. } => Some("nft_socket, with cgroups (Linux 5.13)"),
+            Instruction::Hash { .. } => Some("nft_hash"),
+            Instruction::Reject { .. } => Some("nft_reject_inet"),
+            Instruction::Limit { .. } => Some("nft_limit"),
+            Instruction::Log(_) => Some("nft_log"),
+            _ => None,
+        }
+    }
+}
+
 /// A verdict.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {

@@ -7,7 +7,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::libc;
-use nix::sys::socket::{MsgFlags, recv, setsockopt, sockopt};
+use nix::sys::socket::{MsgFlags, recv, send, setsockopt, sockopt};
 use nix::sys::time::TimeVal;
 
 use crate::abi::NFNL_SUBSYS_NFTABLES;
@@ -45,6 +45,22 @@ pub(crate) enum RequestError {
     Interrupted,
     /// The socket failed.
     Io(io::Error),
+}
+
+/// An answer that is no netlink message, or not all of one.
+#[derive(Debug, thiserror::Error)]
+#[error("the kernel's answer is cut short or malformed; this is a defect of the kernel, or of palisade")]
+struct Malformed;
+
+/// No answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the kernel has not answered for {TIMEOUT_SECONDS} s")]
+struct Silent;
+
+impl From<Malformed> for io::Error {
+    fn from(malformed: Malformed) -> Self {
+        io::Error::new(io::ErrorKind::InvalidData, malformed)
+    }
 }
 
 impl From<Errno> for RequestError {
@@ -116,23 +132,23 @@ impl Socket {
         self.next_seq = seq + 1;
         let mut request = Vec::with_capacity(256);
         write(&mut request, seq);
-        self.inner.send(&request)?;
+        self.send(&request)?;
         let mut interrupted = false;
         loop {
-            let length = recv(self.inner.as_raw_fd(), &mut self.buffer, MsgFlags::empty())?;
             // An answer to an earlier request that failed half-way has another number.
-            for message in Messages::new(&self.buffer[..length]).filter(|message| message.seq == seq) {
+            for message in self.receive()?.filter(|message| message.seq == seq) {
                 interrupted |= has_flag(message.flags, libc::NLM_F_DUMP_INTR);
                 match i32::from(message.kind) {
                     // Both carry an error, or 0.
                     libc::NLMSG_DONE | libc::NLMSG_ERROR => {
-                        return match failure(message) {
+                        return match verdict(message).map_err(io::Error::from)? {
                             Some(failure) => Err(RequestError::Refused(failure)),
                             None if interrupted => Err(RequestError::Interrupted),
                             None => Ok(()),
                         };
                     }
                     libc::NLMSG_NOOP => {}
+                    _ if !message.is_whole() => return Err(io::Error::from(Malformed).into()),
                     _ => {
                         each(message);
                         if !dump {
@@ -164,15 +180,15 @@ impl Socket {
             for (number, seq) in (first..).zip(numbers.clone()) {
                 write(number, &mut datagram, seq);
             }
-            self.inner.send(&datagram)?;
+            self.send(&datagram)?;
             match self.answers(numbers, |place, answer| each(first + place, answer)) {
                 Ok(()) => first += sent,
                 // The answers were more than the receive buffer holds: ask for fewer at once.
-                Err(Errno::ENOBUFS) if sent > 1 => {
+                Err(error) if is_overrun(&error) && sent > 1 => {
                     self.drain();
                     in_flight = sent / 2;
                 }
-                Err(errno) => return Err(errno.into()),
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())
@@ -183,11 +199,10 @@ impl Socket {
         &mut self,
         numbers: Range<u32>,
         mut each: impl FnMut(usize, Result<Message<'_>, Failure>),
-    ) -> Result<(), Errno> {
+    ) -> io::Result<()> {
         let mut left = numbers.len();
         while left > 0 {
-            let length = recv(self.inner.as_raw_fd(), &mut self.buffer, MsgFlags::empty())?;
-            for message in Messages::new(&self.buffer[..length]) {
+            for message in self.receive()? {
                 let Some(place) = message.seq.checked_sub(numbers.start) else {
                     continue;
                 };
@@ -196,8 +211,11 @@ impl Socket {
                 }
                 let place = usize::try_from(place).unwrap_or(usize::MAX);
                 if i32::from(message.kind) != libc::NLMSG_ERROR {
+                    if !message.is_whole() {
+                        return Err(Malformed.into());
+                    }
                     each(place, Ok(message));
-                } else if let Some(failure) = failure(message) {
+                } else if let Some(failure) = verdict(message)? {
                     each(place, Err(failure));
                 }
                 left = left.saturating_sub(1);
@@ -214,20 +232,67 @@ impl Socket {
     pub(crate) fn send_batch(&mut self, bytes: &[u8]) -> io::Result<Vec<Failure>> {
         self.drain();
         set_send_buffer(&*self, bytes.len() + SOCKET_BUFFER);
-        self.inner.send(bytes)?;
+        self.send(bytes)?;
         let mut failures = Vec::new();
+        let mut overrun = false;
         loop {
-            match recv(self.inner.as_raw_fd(), &mut self.buffer, MsgFlags::MSG_DONTWAIT) {
-                Ok(length) => failures.extend(
-                    Messages::new(&self.buffer[..length])
-                        .filter(|message| i32::from(message.kind) == libc::NLMSG_ERROR)
-                        .filter_map(failure),
-                ),
-                Err(Errno::EAGAIN) => return Ok(failures),
+            match self.receive_with(MsgFlags::MSG_DONTWAIT) {
+                Ok(messages) => {
+                    for message in messages.filter(|message| i32::from(message.kind) == libc::NLMSG_ERROR) {
+                        failures.extend(verdict(message)?);
+                    }
+                }
+                // That nothing is refused is so only if nothing was lost.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && overrun && failures.is_empty() => {
+                    return Err(Errno::ENOBUFS.into());
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(failures),
                 // More errors than the receive buffer holds. Those that it holds follow.
-                Err(Errno::ENOBUFS | Errno::EINTR) => {}
+                Err(error) if is_overrun(&error) => overrun = true,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Sends a datagram to the kernel.
+    fn send(&self, bytes: &[u8]) -> io::Result<()> {
+        loop {
+            match send(self.inner.as_raw_fd(), bytes, MsgFlags::empty()) {
+                Ok(_) => return Ok(()),
+                // Nothing was sent.
+                Err(Errno::EINTR) => {}
                 Err(errno) => return Err(errno.into()),
             }
+        }
+    }
+
+    /// Waits for a datagram from the kernel.
+    fn receive(&mut self) -> io::Result<Messages<'_>> {
+        self.receive_with(MsgFlags::empty())
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::WouldBlock => io::Error::new(io::ErrorKind::TimedOut, Silent),
+                _ => error,
+            })
+    }
+
+    /// Receives a datagram; a signal in between is no reason to stop, although a socket that has a timeout stops for it.
+    fn receive_with(&mut self, flags: MsgFlags) -> io::Result<Messages<'_>> {
+        let length = loop {
+            // With MSG_TRUNC the length is the datagram's own, whatever fits.
+            match recv(
+                self.inner.as_raw_fd(),
+                &mut self.buffer,
+                flags | MsgFlags::MSG_TRUNC,
+            ) {
+                Err(Errno::EINTR) => {}
+                answer => break answer?,
+            }
+        };
+        let messages = Messages::new(self.buffer.get(..length).ok_or(Malformed)?);
+        if messages.is_whole() {
+            Ok(messages)
+        } else {
+            Err(Malformed.into())
         }
     }
 
@@ -295,6 +360,18 @@ fn has_flag(flags: u16, flag: libc::c_int) -> bool {
     i32::from(flags) & flag != 0
 }
 
+fn is_overrun(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOBUFS)
+}
+
+/// As [`failure`], of a message that says either.
+fn verdict(message: Message<'_>) -> Result<Option<Failure>, Malformed> {
+    match u32_ne(message.body) {
+        Some(_) => Ok(failure(message)),
+        None => Err(Malformed),
+    }
+}
+
 /// What an `NLMSG_ERROR` or `NLMSG_DONE` reports; `None` if it says that all went well.
 pub(crate) fn failure(message: Message<'_>) -> Option<Failure> {
     let code = u32_ne(message.body)?.cast_signed();
@@ -323,3 +400,6 @@ fn extended_text(message: Message<'_>) -> Option<String> {
     let text = attributes.get(TEXT).as_ref().map(Attribute::text)?;
     (!text.is_empty()).then(|| text.to_owned())
 }
+
+#[cfg(test)]
+mod tests;
