@@ -169,6 +169,27 @@ fn packets_are_shown_in_the_words_of_policies() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Adds a rule until the daemon, which removes it, takes its time.
+fn foreign_rule(daemon: &Daemon) -> anyhow::Result<()> {
+    let add = "add rule inet palisade failsafe/in tcp dport 8080 drop";
+    let add: Vec<&str> = add.split(' ').collect();
+    // The third pause is of four seconds.
+    for round in 0..6 {
+        daemon.nft(&add)?;
+        eventually(PATIENCE, || {
+            let changes = daemon.status()?["foreign_changes"].clone();
+            let is_enough = if round < 5 {
+                changes["total"].as_u64() > Some(round)
+            } else {
+                changes["waits_until"].is_string()
+            };
+            ensure!(is_enough, "{changes:#}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 #[test]
 fn a_rule_that_is_not_ours_is_a_disagreement() -> anyhow::Result<()> {
     let hosts = ThreeHosts::new()?;
@@ -177,17 +198,7 @@ fn a_rule_that_is_not_ours_is_a_disagreement() -> anyhow::Result<()> {
         &daemon,
         &["--to", "database-eth0", "--proto", "tcp", "--port", "8080"],
     )?;
-    daemon.nft(&[
-        "add",
-        "rule",
-        "inet",
-        "palisade",
-        "failsafe/in",
-        "tcp",
-        "dport",
-        "8080",
-        "drop",
-    ])?;
+    foreign_rule(&daemon)?;
     send(&hosts, "backend", "tcp 8080", 4)?;
     let lines = lines(&tracing, 1)?;
     let line = &lines[0];

@@ -32,6 +32,7 @@ pub(crate) mod msg {
     pub(crate) const NEW_SET_ELEM: u16 = 12;
     pub(crate) const GET_SET_ELEM: u16 = 13;
     pub(crate) const DEL_SET_ELEM: u16 = 14;
+    pub(crate) const NEW_GEN: u16 = 15;
     pub(crate) const GET_GEN: u16 = 16;
     pub(crate) const TRACE: u16 = 17;
     pub(crate) const NEW_OBJ: u16 = 18;
@@ -116,6 +117,8 @@ pub(crate) mod obj {
 
 pub(crate) mod generation {
     pub(crate) const ID: u16 = 1;
+    pub(crate) const PROCESS: u16 = 2;
+    pub(crate) const PROCESS_NAME: u16 = 3;
 }
 
 /// Expressions of a rule.

@@ -24,6 +24,8 @@ pub(crate) struct Message<'a> {
     pub(crate) flags: u16,
     /// The sequence number of the request that this answers.
     pub(crate) seq: u32,
+    /// The port of the socket that this answers, or tells of.
+    pub(crate) port: u32,
     /// What follows the header.
     pub(crate) body: &'a [u8],
 }
@@ -70,6 +72,7 @@ impl<'a> Iterator for Messages<'a> {
             kind: u16::from_ne_bytes([header[4], header[5]]),
             flags: u16::from_ne_bytes([header[6], header[7]]),
             seq: u32::from_ne_bytes([header[8], header[9], header[10], header[11]]),
+            port: u32::from_ne_bytes([header[12], header[13], header[14], header[15]]),
             body,
         })
     }

@@ -8,7 +8,7 @@
 //! kernel ─▶ dump ─────┘
 //! ```
 //!
-//! [`Nft`] is the whole of it for a caller; [`NflogSocket`] and [`Tracer`] stand beside it. Messages are built with libnftnl and sent
+//! [`Nft`] is the whole of it for a caller; [`NflogSocket`], [`Tracer`] and [`Watch`] stand beside it. Messages are built with libnftnl and sent
 //! with libmnl; what the kernel answers is read in place. No `nft` process is started, and no other
 //! table is touched, but for the one that a [`Tracer`] makes and that goes with it.
 //!
@@ -36,6 +36,7 @@ mod socket;
 mod trace;
 mod transaction;
 mod userdata;
+mod watch;
 
 pub use counters::{Ledger, Reading};
 pub use diff::diff;
@@ -44,7 +45,8 @@ pub use handle::EncodeError;
 pub use lower::lower;
 pub use mismatch::Mismatch;
 pub use nflog::{NflogError, NflogOptions, NflogPacket, NflogSocket};
-pub use nft::{Applied, ApplyError, Nft, OpenError, ReadError, Refusal, ReplaceError, VerifyError};
+pub use nft::{Applied, ApplyError, Nft, OpenError, ReadError, Refusal, Repaired, ReplaceError, VerifyError};
 pub use program::{CompareOp, Data, Instruction, MetaKey, PayloadBase, Register, Verdict};
 pub use trace::{TRACE_TABLE, TraceError, TraceEvent, TraceFilter, TraceVerdict, Tracer};
 pub use transaction::{Operation, SetKind, Transaction};
+pub use watch::{Commit, Notice, Watch};

@@ -139,6 +139,15 @@ pub struct Applied {
     pub changes: usize,
 }
 
+/// What [`Nft::repair`] did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repaired {
+    /// What was wrong.
+    pub mismatch: Mismatch,
+    /// How many operations put it right.
+    pub changes: usize,
+}
+
 impl Nft {
     /// Connects to nf_tables in the network namespace of the calling thread, and makes sure that it can be used.
     pub fn open() -> Result<Nft, OpenError> {
@@ -271,6 +280,42 @@ impl Nft {
             Err(ApplyError::Conflict) => self.replace(desired, ledger),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Puts right what others have done to our table: as [`Nft::replace`], but says what was wrong, and does nothing where
+    /// only values of counters differ. `None` if nothing is wrong.
+    pub fn repair(
+        &mut self,
+        desired: &Ruleset,
+        ledger: &mut dyn Ledger,
+    ) -> Result<Option<Repaired>, ReplaceError> {
+        let current = self.generation_id()?;
+        if self.held.as_ref().is_some_and(|(of, _)| *of == current) {
+            return Ok(None);
+        }
+        let mut attempt = 1;
+        loop {
+            let (generation, table) = self.read()?;
+            let Err(mismatch) = compare(desired, table.as_ref()) else {
+                self.held = table.map(|table| (generation, table));
+                return Ok(None);
+            };
+            let mut transaction = diff(desired, table.as_ref(), ledger);
+            let retired = transaction.take_retired_counters();
+            match self.apply(&transaction, generation) {
+                Ok(()) => {
+                    let Applied { changes } = self.complete(desired, &transaction, &retired, ledger)?;
+                    return Ok(Some(Repaired { mismatch, changes }));
+                }
+                Err(ApplyError::Conflict) if attempt < ATTEMPTS => attempt += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    /// The port of the socket that changes are sent through, by which [`crate::Commit::port`] tells ours from others'.
+    pub fn port(&self) -> u32 {
+        self.socket.port()
     }
 
     /// Whether the kernel's table holds exactly this ruleset, the values and comments of counters aside.

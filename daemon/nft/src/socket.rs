@@ -106,6 +106,11 @@ impl Socket {
         Ok(socket)
     }
 
+    /// Its port: what the kernel knows it by.
+    pub(crate) fn port(&self) -> u32 {
+        self.inner.portid()
+    }
+
     /// The sequence number that the next message is to carry.
     pub(crate) fn next_seq(&mut self) -> u32 {
         // A batch numbers its messages upwards from here, and must not wrap.

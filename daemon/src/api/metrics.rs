@@ -201,6 +201,16 @@ fn of_status(status: &Status, sets: &[(&str, usize)]) -> Vec<MetricFamily> {
                 .map(|(name, elements)| (vec![("set", *name)], *elements as u64))
                 .collect(),
         ),
+        counter(
+            "palisade_foreign_changes_total",
+            "Changes of our table by others that were put right.",
+            one(status.foreign_changes.total),
+        ),
+        counter(
+            "palisade_foreign_repair_failures_total",
+            "Attempts to put such a change right that failed.",
+            one(status.foreign_changes.failed),
+        ),
         gauge(
             "palisade_nflog_reading",
             "Whether the NFLOG group is being read.",

@@ -10,6 +10,7 @@ use palisade_rules::ruleset::changes::Changes;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use super::foreign::ForeignChanges;
 use super::rollout::Unconfirmed;
 use crate::apply::RolledBack;
 use crate::flows::observe::Missing;
@@ -56,6 +57,8 @@ pub struct Status {
     pub safety_net: bool,
     /// Chains, rules, sets and counters in the kernel.
     pub table: TableSize,
+    /// What others did to the table.
+    pub foreign_changes: ForeignChanges,
     /// Flow records.
     pub flows: FlowsStatus,
 }

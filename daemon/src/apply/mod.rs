@@ -1,5 +1,6 @@
 //! From resources to what is in force: read, resolve, compile, apply, verify, all or nothing.
 
+mod foreign;
 mod generation;
 mod history;
 mod panic;
@@ -512,6 +513,12 @@ impl Engine {
             result => result,
         };
         let applied = applied.map_err(KernelError::from)?;
+        self.settle()?;
+        Ok(applied.changes)
+    }
+
+    /// What follows every change that is in force.
+    fn settle(&mut self) -> Result<(), ReloadError> {
         let resumed = self.history.take_resumed();
         if resumed > 0 {
             info!("{resumed} counters were made anew, and go on from their totals");
@@ -521,7 +528,7 @@ impl Engine {
             deleted.map_err(KernelError::from)?;
             return Err(ReloadError::Panic);
         }
-        Ok(applied.changes)
+        Ok(())
     }
 
     /// The socket, the state directory and the flow file belong to the running process.

@@ -6,6 +6,7 @@ use time::{OffsetDateTime, UtcOffset};
 use super::args::{CountersArgs, Format, FromFiles};
 use super::{Outcome, offline, output, watch};
 use crate::api::client::Client;
+use crate::api::foreign::{ForeignChanges, Remedy};
 use crate::api::types::{EndpointRow, PolicyRow, Status};
 use crate::exit::Exit;
 use crate::flows::record::CounterRow;
@@ -45,7 +46,7 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
          policies      {enforced} enforced, {staged} staged, on {endpoints} local endpoints{kinds}\n\
          safety net    {net}\n\
          kernel        table inet palisade: {chains} chains, {rules} rules, {sets} sets, {counters} counters\n\
-         flow records  {flows}\n{sinks}",
+         {foreign}flow records  {flows}\n{sinks}",
         panic = if status.panic {
             "\nPANIC         `palisade panic` was called: NOTHING IS FILTERED until `palisade resume`"
         } else {
@@ -69,6 +70,7 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
         rules = table.rules,
         sets = table.sets,
         counters = table.counters,
+        foreign = foreign(&status.foreign_changes),
         sinks = status.flows.sinks.iter().map(sink).collect::<String>(),
     ))?;
     Ok(Exit::Fine)
@@ -192,6 +194,32 @@ pub(super) fn action(row: &CounterRow) -> String {
         ("pending", false) => format!("would {action}"),
         _ => action,
     }
+}
+
+/// What others did to the table, if anything.
+fn foreign(changes: &ForeignChanges) -> String {
+    let Some(last) = changes.recent.first() else {
+        return String::new();
+    };
+    let by = last
+        .by
+        .as_ref()
+        .map_or_else(String::new, |by| format!(" by {by}"));
+    let outcome = match &last.outcome {
+        Remedy::Repaired { .. } => format!("{}; put right", last.what.join("; ")),
+        Remedy::Failed { error } => format!("NOT PUT RIGHT: {error}"),
+    };
+    let waits = changes.waits_until.map_or_else(String::new, |until| {
+        format!(
+            "\n  IT KEEPS BEING CHANGED: the next repair is at {}",
+            moment(until)
+        )
+    });
+    format!(
+        "changed by others  {} times; last at {}{by}: {outcome}{waits}\n",
+        changes.total + changes.failed,
+        moment(last.at)
+    )
 }
 
 /// A line on a sink: what it misses is what one looks for.

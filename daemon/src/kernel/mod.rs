@@ -5,6 +5,7 @@ pub mod conntrack;
 pub mod conntrack_ends;
 pub mod links;
 mod netlink;
+pub mod processes;
 pub mod sockets;
 
 use std::error::Error;

@@ -58,6 +58,7 @@ impl Daemon {
                 sets: ruleset.sets.len(),
                 counters: ruleset.counters.len(),
             },
+            foreign_changes: self.foreign_changes(),
             flows: FlowsStatus {
                 file: file.map_or_else(|| "none".to_owned(), |file| file.display().to_string()),
                 nflog_group: self.flows_config.nflog_group,

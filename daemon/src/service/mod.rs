@@ -4,6 +4,7 @@
 
 mod answers;
 mod changes;
+mod foreign;
 mod intervals;
 mod learn;
 mod questions;
@@ -73,6 +74,7 @@ pub struct Daemon {
     follow: broadcast::Sender<Arc<FlowRecord>>,
     sinks: Sinks,
     tallies: Mutex<Tallies>,
+    foreign: Mutex<foreign::Noticed>,
     /// Told of each generation that comes into force.
     new_generation: Notify,
     /// Told when there is another unconfirmed generation, or none any more.
@@ -132,6 +134,7 @@ impl Daemon {
             follow: broadcast::channel(FOLLOWED).0,
             sinks,
             tallies: Mutex::new(Tallies::default()),
+            foreign: Mutex::default(),
             new_generation: Notify::new(),
             new_window: Notify::new(),
         }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use palisade_nft::Nft;
+use palisade_nft::{Nft, Watch};
 use sd_notify::NotifyState;
 use time::OffsetDateTime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -13,7 +13,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::intervals::Intervals;
-use super::{Asker, Daemon, changes, lock, rollout, systemd};
+use super::{Asker, Daemon, changes, foreign, lock, rollout, systemd};
 use crate::api::{metrics, server};
 use crate::apply::{Engine, ReloadError, Terms};
 use crate::config::{Config, ConfigError};
@@ -81,6 +81,8 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
 
     let nft = Nft::open().map_err(KernelError::from)?;
     let config = Config::load(&config_path)?;
+    // From before the first change of ours on, so that none of others is missed.
+    let watch = Watch::open()?;
     let mut links = Links::open()?;
     let listener = server::listen(&config.socket).await?;
     let cgroups = Cgroups::new();
@@ -116,6 +118,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     tokio::spawn(feed_watchdog(Arc::clone(&daemon)));
     tokio::spawn(changes::sweep_each_generation(Arc::clone(&daemon)));
     tokio::spawn(rollout::end_windows(Arc::clone(&daemon)));
+    foreign::start(Arc::clone(&daemon), watch);
     reader::start(Arc::clone(&daemon), config.flows.nflog_group);
     if config.flows.accounting {
         ends::start(Arc::clone(&daemon));

@@ -32,13 +32,18 @@ pub(super) fn show(status: &Status) {
     } else {
         ""
     };
+    let fight = if status.foreign_changes.waits_until.is_some() {
+        "; ANOTHER PROGRAM KEEPS CHANGING THE RULES, see palisade status"
+    } else {
+        ""
+    };
     let panic = if status.panic {
         "PANIC, NOTHING IS FILTERED (palisade resume); "
     } else {
         ""
     };
     tell(&[NotifyState::Status(&format!(
-        "{panic}generation {}: {} enforced, {} staged policies{net}{reload}",
+        "{panic}generation {}: {} enforced, {} staged policies{net}{reload}{fight}",
         status.generation, status.enforced_policies, status.staged_policies
     ))]);
 }
