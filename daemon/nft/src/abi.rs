@@ -44,6 +44,7 @@ pub(crate) mod table {
     pub(crate) const NAME: u16 = 1;
     pub(crate) const FLAGS: u16 = 2;
     pub(crate) const HANDLE: u16 = 4;
+    pub(crate) const USERDATA: u16 = 6;
     pub(crate) const F_DORMANT: u32 = 1;
     pub(crate) const F_OWNER: u32 = 2;
 }
@@ -164,6 +165,8 @@ pub(crate) mod expr {
     pub(crate) const CMP_DATA: u16 = 3;
     pub(crate) const CMP_EQ: u32 = 0;
     pub(crate) const CMP_NEQ: u32 = 1;
+    pub(crate) const CMP_LTE: u32 = 3;
+    pub(crate) const CMP_GTE: u32 = 5;
 
     pub(crate) const BITWISE_SREG: u16 = 1;
     pub(crate) const BITWISE_DREG: u16 = 2;
@@ -222,6 +225,14 @@ pub(crate) mod expr {
     pub(crate) const LIMIT_TYPE_PACKETS: u32 = 0;
     /// The unit is a number of seconds.
     pub(crate) const LIMIT_PER_SECOND: u64 = 1;
+
+    pub(crate) const NAT_TYPE: u16 = 1;
+    pub(crate) const NAT_REG_ADDR_MIN: u16 = 3;
+    pub(crate) const NAT_REG_PROTO_MIN: u16 = 5;
+    pub(crate) const NAT_DNAT: u32 = 1;
+
+    pub(crate) const TARGET_NAME: u16 = 1;
+    pub(crate) const TARGET_INFO: u16 = 3;
 
     pub(crate) const LOG_GROUP: u16 = 1;
     pub(crate) const LOG_PREFIX: u16 = 2;

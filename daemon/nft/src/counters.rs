@@ -64,7 +64,7 @@ pub struct Reading {
 /// # Errors
 /// [`RequestError::Interrupted`] if the table was replaced by another meanwhile.
 pub(crate) fn read(socket: &mut Socket, names: &[&str]) -> Result<Reading, RequestError> {
-    let table = dump::head(socket)?.map(|head| head.handle);
+    let table = dump::head(socket, TABLE)?.map(|head| head.handle);
     let mut values = vec![None; names.len()];
     if table.is_some() {
         let dumped = names.len() <= DUMPED && read_dumped(socket, names, &mut values)?;
@@ -72,7 +72,7 @@ pub(crate) fn read(socket: &mut Socket, names: &[&str]) -> Result<Reading, Reque
             read_by_name(socket, names, &mut values)?;
         }
     }
-    let after = dump::head(socket)?.map(|head| head.handle);
+    let after = dump::head(socket, TABLE)?.map(|head| head.handle);
     match (table, after) {
         (before, after) if before == after => Ok(Reading { table, values }),
         // What was there a moment ago is gone, and so are its counters.

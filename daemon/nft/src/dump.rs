@@ -117,7 +117,7 @@ pub(crate) fn generation(socket: &mut Socket) -> Result<u32, RequestError> {
 
 /// Our table, or `None` if there is none. It is of one piece only if the generation is the same before and after.
 pub(crate) fn table(socket: &mut Socket) -> Result<Option<KernelTable>, RequestError> {
-    let Some(Head { dormant, .. }) = head(socket)? else {
+    let Some(Head { dormant, .. }) = head(socket, TABLE)? else {
         return Ok(None);
     };
     let mut chains = chains(socket)?;
@@ -169,19 +169,22 @@ pub(crate) struct Head {
     pub(crate) handle: u64,
     /// Whether it is switched off.
     pub(crate) dormant: bool,
+    /// Its comment, empty for none.
+    pub(crate) comment: String,
 }
 
-/// Our table without what is in it, or `None` if there is none.
-pub(crate) fn head(socket: &mut Socket) -> Result<Option<Head>, RequestError> {
+/// A table of family inet without what is in it, or `None` if there is none.
+pub(crate) fn head(socket: &mut Socket, name: &str) -> Result<Option<Head>, RequestError> {
     let mut head = Head {
         handle: 0,
         dormant: false,
+        comment: String::new(),
     };
     let answer = socket.request(
         false,
         |buffer, seq| {
             MessageBuilder::new(buffer, nft_message(msg::GET_TABLE), request_flags(0), seq)
-                .put_text(table::NAME, TABLE)
+                .put_text(table::NAME, name)
                 .finish();
         },
         |message| {
@@ -190,6 +193,7 @@ pub(crate) fn head(socket: &mut Socket) -> Result<Option<Head>, RequestError> {
             head = Head {
                 handle: attributes.get(table::HANDLE).map_or(0, |handle| handle.u64()),
                 dormant: flags & table::F_DORMANT != 0,
+                comment: comment(&attributes, table::USERDATA, udata::COMMENT),
             };
         },
     );
@@ -207,25 +211,27 @@ fn chains(socket: &mut Socket) -> Result<Vec<KernelChain>, RequestError> {
         if text(attributes, chain::TABLE) != TABLE {
             return;
         }
-        let base = attributes.get(chain::HOOK).map(|hook| KernelBase {
-            hook: hook
-                .nested()
-                .get(chain::HOOK_HOOKNUM)
-                .map_or(u32::MAX, |n| n.u32()),
-            priority: hook.nested().get(chain::HOOK_PRIORITY).map_or(0, |n| n.i32()),
-            kind: text(attributes, chain::TYPE).to_owned(),
-            accepts: attributes
-                .get(chain::POLICY)
-                .is_some_and(|policy| policy.i32() == verdict::ACCEPT),
-        });
         chains.push(KernelChain {
             name: text(attributes, chain::NAME).to_owned(),
-            base,
+            base: base(attributes),
             comment: comment(attributes, chain::USERDATA, udata::COMMENT),
             rules: Vec::new(),
         });
     })?;
     Ok(chains)
+}
+
+/// Where a chain hangs; only base chains have a hook.
+pub(crate) fn base(attributes: &Attributes<'_>) -> Option<KernelBase> {
+    let hook = attributes.get(chain::HOOK)?.nested();
+    Some(KernelBase {
+        hook: hook.get(chain::HOOK_HOOKNUM).map_or(u32::MAX, |n| n.u32()),
+        priority: hook.get(chain::HOOK_PRIORITY).map_or(0, |n| n.i32()),
+        kind: text(attributes, chain::TYPE).to_owned(),
+        accepts: attributes
+            .get(chain::POLICY)
+            .is_some_and(|policy| policy.i32() == verdict::ACCEPT),
+    })
 }
 
 /// The rules of one chain. All at once would take the kernel quadratic time.
@@ -348,7 +354,7 @@ fn dump(
     }
 }
 
-fn text<'a>(attributes: &Attributes<'a>, attribute: u16) -> &'a str {
+pub(crate) fn text<'a>(attributes: &Attributes<'a>, attribute: u16) -> &'a str {
     attributes.get(attribute).as_ref().map_or("", Attribute::text)
 }
 

@@ -4,11 +4,15 @@ use nix::libc;
 use palisade_rules::ruleset::{TABLE, TABLE_COMMENT};
 
 use crate::abi::{NFNL_BATCH_GENID, NFNL_SUBSYS_NFTABLES, elem, msg, obj};
+use crate::attribute::{HEADER, NFGEN_HEADER};
 use crate::elements;
 use crate::handle::{Chain, EncodeError, Object, Rule, Scratch, Set, Table};
 use crate::message::MessageBuilder;
 use crate::socket::{nft_message, request_flags};
 use crate::transaction::{Operation, Transaction};
+
+/// Bytes of the message that begins or ends a batch and says nothing else.
+const EDGE: usize = HEADER + NFGEN_HEADER;
 
 /// A batch ready to be sent in one datagram.
 #[derive(Debug)]
@@ -72,6 +76,29 @@ pub(crate) fn encode(
         first_seq,
         owners,
     })
+}
+
+/// The messages of a transaction, without those that begin and end a batch.
+pub(crate) fn messages(transaction: &Transaction) -> Result<Vec<u8>, Unencodable> {
+    let mut bytes = encode(transaction, 0, 1)?.bytes;
+    bytes.truncate(bytes.len().saturating_sub(EDGE));
+    Ok(bytes.split_off(EDGE.min(bytes.len())))
+}
+
+/// A batch of messages that are written already.
+pub(crate) fn batch_of(parts: &[&[u8]]) -> Vec<u8> {
+    let mut writer = Writer {
+        bytes: Vec::new(),
+        scratch: Scratch::new(),
+        seq: 0,
+        set_id: 0,
+    };
+    writer.batch_message(libc::NFNL_MSG_BATCH_BEGIN, None);
+    for part in parts {
+        writer.bytes.extend_from_slice(part);
+    }
+    writer.batch_message(libc::NFNL_MSG_BATCH_END, None);
+    writer.bytes
 }
 
 struct Writer {

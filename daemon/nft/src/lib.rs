@@ -10,7 +10,7 @@
 //!
 //! [`Nft`] is the whole of it for a caller; [`NflogSocket`], [`Tracer`] and [`Watch`] stand beside it. Messages are built with libnftnl and sent
 //! with libmnl; what the kernel answers is read in place. No `nft` process is started, and no other
-//! table is touched, but for the one that a [`Tracer`] makes and that goes with it.
+//! table is touched, but for the one that a [`Tracer`] makes and that goes with it, and the one that is a note: [`NOTE_TABLE`].
 //!
 //! This is the only crate of palisade with `unsafe` in it, all of it in `handle`, `expression` and `socket`.
 
@@ -26,13 +26,16 @@ mod elements;
 mod encode;
 mod expression;
 mod handle;
+mod image;
 mod lower;
 mod message;
 mod mismatch;
 mod nflog;
 mod nft;
+mod note;
 mod program;
 mod socket;
+mod survey;
 mod trace;
 mod transaction;
 mod userdata;
@@ -42,11 +45,14 @@ pub use counters::{Ledger, Reading};
 pub use diff::diff;
 pub use dump::{CounterValue, KernelBase, KernelChain, KernelCounter, KernelRule, KernelSet, KernelTable};
 pub use handle::EncodeError;
+pub use image::Image;
 pub use lower::lower;
 pub use mismatch::Mismatch;
 pub use nflog::{NflogError, NflogOptions, NflogPacket, NflogSocket};
 pub use nft::{Applied, ApplyError, Nft, OpenError, ReadError, Refusal, Repaired, ReplaceError, VerifyError};
+pub use note::{NOTE_TABLE, note};
 pub use program::{CompareOp, Data, Instruction, MetaKey, PayloadBase, Register, Verdict};
+pub use survey::{Forwarding, SurveyedChain, TableFamily};
 pub use trace::{TRACE_TABLE, TraceError, TraceEvent, TraceFilter, TraceVerdict, Tracer};
 pub use transaction::{Operation, SetKind, Transaction};
 pub use watch::{Commit, Notice, Watch};

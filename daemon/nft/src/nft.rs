@@ -25,7 +25,7 @@ const ATTEMPTS: usize = 4;
 ///
 /// Calls block until the kernel is done: about 15 µs for each rule that changes.
 pub struct Nft {
-    socket: Socket,
+    pub(crate) socket: Socket,
     /// What the last replacement read back, and the generation that it is of.
     held: Option<(u32, KernelTable)>,
 }
@@ -385,7 +385,7 @@ impl Nft {
     /// counters for the ledger. Whatever fails of that, the table goes.
     pub fn delete_table(&mut self, ledger: &mut dyn Ledger) -> Result<(), ApplyError> {
         self.held = None;
-        if matches!(dump::head(&mut self.socket), Ok(None)) {
+        if matches!(dump::head(&mut self.socket, TABLE), Ok(None)) {
             return Ok(());
         }
         let off = self.apply(&Transaction::new(vec![Operation::SwitchOff]), 0);
@@ -456,7 +456,7 @@ fn lacking(operation: &Operation, errno: Errno) -> Option<String> {
     (!modules.is_empty()).then(|| format!("a kernel may lack what it needs: {}", modules.join(", ")))
 }
 
-fn read_error(error: RequestError) -> ReadError {
+pub(crate) fn read_error(error: RequestError) -> ReadError {
     match error {
         RequestError::Interrupted => ReadError::KeepsChanging,
         RequestError::Refused(failure) => ReadError::Refused(Refusal {

@@ -1,0 +1,110 @@
+//! A ruleset as the messages that make it, to be kept and loaded into a kernel that has no table of ours.
+
+use nix::errno::Errno;
+use palisade_rules::ruleset::{Ruleset, TABLE};
+
+use crate::counters::Ledger;
+use crate::diff::diff;
+use crate::dump;
+use crate::encode::{batch_of, messages};
+use crate::nft::{ApplyError, Nft, Refusal};
+use crate::transaction::{Operation, Transaction};
+
+/// A ruleset as netlink messages: loading it takes the kernel's time and no more. Counters stand beside, for they begin at
+/// what they have counted by then.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// Names and comments of the counters.
+    pub counters: Vec<(String, String)>,
+    /// Messages of nf_tables for everything else, in host byte order; nothing checks them but the kernel.
+    pub messages: Vec<u8>,
+}
+
+impl Image {
+    /// The image of a ruleset.
+    ///
+    /// # Errors
+    /// [`ApplyError::Unencodable`] for what does not fit a message.
+    pub fn of(ruleset: &Ruleset) -> Result<Image, ApplyError> {
+        let made = diff(ruleset, None, &());
+        let rest = made.operations().iter();
+        let rest =
+            rest.filter(|operation| !matches!(operation, Operation::AddTable | Operation::AddCounter { .. }));
+        let counters = ruleset.counters.iter();
+        Ok(Image {
+            counters: counters
+                .map(|(name, comment)| (name.to_string(), comment.as_str().to_owned()))
+                .collect(),
+            messages: encoded(&Transaction::new(rest.cloned().collect()))?,
+        })
+    }
+}
+
+impl Nft {
+    /// Whether our table is there.
+    pub fn has_table(&mut self) -> Result<bool, crate::ReadError> {
+        let head = dump::head(&mut self.socket, TABLE);
+        Ok(head.map_err(crate::nft::read_error)?.is_some())
+    }
+
+    /// Makes the table of an image, where there is none, with the counters at what the ledger says.
+    ///
+    /// # Errors
+    /// [`ApplyError::Refused`] if there is one, too.
+    pub fn load(&mut self, image: &Image, ledger: &mut dyn Ledger) -> Result<(), ApplyError> {
+        let mut operations = vec![Operation::AddTable];
+        operations.extend(
+            image
+                .counters
+                .iter()
+                .map(|(name, comment)| Operation::AddCounter {
+                    name: name.clone(),
+                    value: ledger.total(name, None),
+                    comment: comment.clone(),
+                }),
+        );
+        let head = Transaction::new(operations);
+        let batch = batch_of(&[&encoded(&head)?, &image.messages]);
+        self.send("loading the ruleset", &batch)?;
+        // Messages that end too early are no error to the kernel: it throws the batch away and says nothing.
+        if !matches!(dump::head(&mut self.socket, TABLE), Ok(Some(_))) {
+            return Err(ApplyError::Refused(vec![Refusal {
+                operation: "loading the ruleset".to_owned(),
+                errno: Errno::EBADMSG,
+                detail: None,
+            }]));
+        }
+        for operation in head.operations() {
+            if let Operation::AddCounter { name, value, .. } = operation {
+                ledger.made(name, *value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a batch that is no [`Transaction`]; `what` names it in an error.
+    pub(crate) fn send(&mut self, what: &str, batch: &[u8]) -> Result<(), ApplyError> {
+        let failures = self.socket.send_batch(batch).map_err(ApplyError::Io)?;
+        if failures.iter().any(|failure| failure.errno == Errno::EPERM) {
+            return Err(ApplyError::Privilege);
+        }
+        let refusals = failures.into_iter().map(|failure| Refusal {
+            operation: what.to_owned(),
+            errno: failure.errno,
+            detail: failure.message,
+        });
+        let refusals: Vec<Refusal> = refusals.collect();
+        if refusals.is_empty() {
+            Ok(())
+        } else {
+            Err(ApplyError::Refused(refusals))
+        }
+    }
+}
+
+fn encoded(transaction: &Transaction) -> Result<Vec<u8>, ApplyError> {
+    messages(transaction).map_err(|error| ApplyError::Unencodable {
+        operation: transaction.operations()[error.operation].to_string(),
+        source: error.source,
+    })
+}
