@@ -211,8 +211,10 @@ install:
 	install -D --mode=755 $(BINARIES)/palisaded $(DESTDIR)$(sbindir)/palisaded
 	install -D --mode=755 $(BINARIES)/palisade $(DESTDIR)$(bindir)/palisade
 	install -d --mode=755 $(DESTDIR)$(unitdir)
-	sed -e 's,/usr/sbin/,$(sbindir)/,' -e 's,/usr/bin/,$(bindir)/,' systemd/palisade.service >$(DESTDIR)$(unitdir)/palisade.service
-	chmod 644 $(DESTDIR)$(unitdir)/palisade.service
+	for unit in palisade palisade-boot; do \
+	    sed -e 's,/usr/sbin/,$(sbindir)/,' -e 's,/usr/bin/,$(bindir)/,' systemd/$$unit.service >$(DESTDIR)$(unitdir)/$$unit.service; \
+	    chmod 644 $(DESTDIR)$(unitdir)/$$unit.service; \
+	done
 	install -D --mode=644 systemd/palisade.sysusers $(DESTDIR)$(sysusersdir)/palisade.conf
 	install -D --mode=644 systemd/palisade.tmpfiles $(DESTDIR)$(tmpfilesdir)/palisade.conf
 	install -D --mode=644 systemd/palisade.sysctl $(DESTDIR)$(sysctldir)/60-palisade.conf
@@ -238,9 +240,9 @@ endif
 .PHONY: uninstall
 uninstall:
 ifeq ($(DESTDIR),)
-	if [[ -d /run/systemd/system && -e $(unitdir)/palisade.service ]]; then systemctl disable --now palisade; fi
+	if [[ -d /run/systemd/system && -e $(unitdir)/palisade.service ]]; then systemctl disable --now palisade palisade-boot; fi
 endif
-	rm -f $(DESTDIR)$(sbindir)/palisaded $(DESTDIR)$(bindir)/palisade $(DESTDIR)$(unitdir)/palisade.service
+	rm -f $(DESTDIR)$(sbindir)/palisaded $(DESTDIR)$(bindir)/palisade $(addprefix $(DESTDIR)$(unitdir)/,palisade.service palisade-boot.service)
 	rm -f $(DESTDIR)$(sysusersdir)/palisade.conf $(DESTDIR)$(tmpfilesdir)/palisade.conf
 	rm -f $(DESTDIR)$(sysctldir)/60-palisade.conf $(DESTDIR)$(modulesdir)/palisade.conf
 	rm -f $(DESTDIR)$(docdir)/examples/network.conf

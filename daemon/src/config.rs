@@ -28,6 +28,9 @@ pub const DEFAULT_PATH: &str = "/etc/palisade/palisade.yaml";
 /// The socket's place if none is given.
 pub const DEFAULT_SOCKET: &str = "/run/palisade/palisade.sock";
 
+/// The state directory if none is given.
+pub const DEFAULT_STATE_DIR: &str = "/var/lib/palisade";
+
 /// The longest path of a unix socket (`sun_path` of Linux, without its NUL).
 const MAX_SOCKET: usize = 107;
 
@@ -233,7 +236,7 @@ impl Default for Config {
                 .unwrap_or_default(),
             host_labels: Labels::new(),
             policy_dir: "/etc/palisade/policy.d".into(),
-            state_dir: "/var/lib/palisade".into(),
+            state_dir: DEFAULT_STATE_DIR.into(),
             socket: DEFAULT_SOCKET.into(),
             safety_net: true,
             filter_loopback: false,

@@ -69,13 +69,15 @@ impl Daemon {
             std::fs::create_dir(path.join(part))?;
         }
         let here = path.display();
+        let state = setup.state_dir.clone().unwrap_or_else(|| path.join("state"));
+        let state = state.display();
         let interval = if flows.contains("interval:") {
             ""
         } else {
             "interval: 200ms, "
         };
         let configuration = format!(
-            "node: {}\npolicyDir: {here}/policy.d\nstateDir: {here}/state\nsocket: {here}/palisade.sock\n\
+            "node: {}\npolicyDir: {here}/policy.d\nstateDir: {state}\nsocket: {here}/palisade.sock\n\
              flows: {{file: {here}/log/flows.jsonl, {interval}{flows}}}\n{}",
             setup.node, setup.config
         );
@@ -105,6 +107,17 @@ impl Daemon {
     pub fn start_again_in(&mut self, host: &Host) -> anyhow::Result<()> {
         self.namespace = host.namespace().clone();
         self.start_again()
+    }
+
+    /// Runs `palisaded --boot` with its files in a host, as a boot does before the daemon starts.
+    pub fn boot(&self, host: &Host) -> anyhow::Result<Output> {
+        let mut command = Command::new(palisaded()?);
+        command
+            .arg("--boot")
+            .arg("--config")
+            .arg(self.configuration())
+            .envs(&self.environment);
+        run(host.namespace(), &command, "")
     }
 
     /// Kills it with SIGKILL, and waits until it is gone.
@@ -242,6 +255,7 @@ impl Daemon {
             .arg("--socket")
             .arg(self.socket())
             .args(arguments)
+            .envs(&self.environment)
             .envs(environment.iter().copied());
         run(&self.namespace, &command, "")
     }

@@ -26,6 +26,14 @@ impl Disk {
     pub fn grow(&self, kilobytes: usize) -> anyhow::Result<()> {
         mount(&["-o", &format!("remount,size={kilobytes}k")], &self.0)
     }
+
+    /// Makes it one that cannot be written.
+    ///
+    /// # Errors
+    /// While a file on it is open for writing.
+    pub fn freeze(&self) -> anyhow::Result<()> {
+        mount(&["-o", "remount,ro"], &self.0)
+    }
 }
 
 impl Drop for Disk {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 
 /// Configuration and resources of a [`crate::Daemon`].
 #[derive(Clone, Debug)]
@@ -11,6 +12,7 @@ pub struct Setup {
     pub(crate) resources: BTreeMap<String, String>,
     pub(crate) environment: BTreeMap<String, OsString>,
     pub(crate) disk: Option<usize>,
+    pub(crate) state_dir: Option<PathBuf>,
 }
 
 impl Setup {
@@ -24,6 +26,7 @@ impl Setup {
             resources: BTreeMap::new(),
             environment: BTreeMap::new(),
             disk: None,
+            state_dir: None,
         }
     }
 
@@ -45,6 +48,13 @@ impl Setup {
     #[must_use]
     pub fn disk(mut self, kilobytes: usize) -> Self {
         self.disk = Some(kilobytes);
+        self
+    }
+
+    /// Uses the state directory of another daemon.
+    #[must_use]
+    pub fn state_dir(mut self, directory: &Path) -> Self {
+        self.state_dir = Some(directory.to_owned());
         self
     }
 

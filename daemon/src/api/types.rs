@@ -45,6 +45,8 @@ pub struct Status {
     /// What was rolled back last.
     #[serde(default)]
     pub rolled_back: Option<RolledBack>,
+    /// Why, if it does: somebody called it, or the kernel's command line says `palisade=off`.
+    pub panic_reason: Option<String>,
     /// Endpoints on this host.
     pub endpoints: usize,
     /// The same by kind.

@@ -1,8 +1,10 @@
 //! From resources to what is in force: read, resolve, compile, apply, verify, all or nothing.
 
+mod boot;
 mod foreign;
 mod generation;
 mod history;
+mod lock;
 mod panic;
 mod plan;
 mod rollout;
@@ -25,8 +27,10 @@ use palisade_rules::world::{Host, WorldKind, Worlds, resolve};
 use time::OffsetDateTime;
 use tracing::{info, warn};
 
+pub use boot::{Booted, boot, keep as keep_for_boot};
 pub use generation::{EndpointKey, Generation, StagedSince, Way, concerned, is_staged};
 pub use history::{LastWords, Total, Unwritten};
+pub use lock::{Lock, LockError, holder};
 pub use panic::Panic;
 pub use plan::{PlanError, Planned, Promote, Proposal};
 pub use rollout::{ConfirmError, RolledBack, Terms, Window};
@@ -203,6 +207,10 @@ impl Engine {
             store,
             rollout: Rollout::default(),
         };
+        let panic = Panic::new(&engine.config.state_dir);
+        panic
+            .obey_command_line(&mut engine.nft)
+            .map_err(KernelError::from)?;
         engine.undo_unconfirmed()?;
         if !engine.panicked() {
             if let Some(table) = engine.nft.dump().map_err(KernelError::from)? {

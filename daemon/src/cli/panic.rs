@@ -9,33 +9,41 @@ use super::args::{Format, PanicArgs, ReloadArgs};
 use super::{Failure, Outcome, output, reload};
 use crate::api::client::Client;
 use crate::apply::{LastWords, Panic};
-use crate::config::{Config, ConfigError};
+use crate::config::{Config, ConfigError, DEFAULT_STATE_DIR};
 use crate::exit::Exit;
 use crate::kernel::KernelError;
 
-/// Where the state is if the configuration cannot be read: panic must work without one.
-const DEFAULT_STATE_DIR: &str = "/var/lib/palisade";
-
 pub(super) fn run(args: &PanicArgs) -> Outcome {
-    // The note comes first, so that no daemon puts the table back in between; where it cannot be written, the rules go
-    // all the same.
+    // The note comes first, so that no daemon puts the table back in between; where it cannot be left, the rules go all the
+    // same. In the kernel it needs no disk, and a daemon with another state directory sees it too.
     let mut nft = Nft::open().map_err(|error| failure(&error.into()))?;
     let (note, unread) = note(args);
-    let noted = note.set();
+    let noted = note.set_on_disk();
+    let held = match (&noted, &unread) {
+        (Ok(()), None) => Ok(()),
+        _ => note.set_in_kernel(&mut nft),
+    };
     let mut last_words = LastWords::new(note.directory());
     let deleted = nft.delete_table(&mut last_words);
     deleted.map_err(|error| failure(&error.into()))?;
     output::say("the table inet palisade is gone: nothing is filtered by palisade now\n")?;
-    match (noted, unread) {
-        (Ok(()), None) => output::say("palisaded will not put it back until you type: palisade resume\n")?,
-        (Ok(()), Some(error)) => eprintln!(
-            "palisade: this was noted in {DEFAULT_STATE_DIR}, for the configuration cannot be used; if its stateDir is \
-             another, a running palisaded may put the rules back, so stop it too: systemctl stop palisade\n{error}"
+    match &held {
+        Ok(()) => output::say("palisaded will not put it back until you type: palisade resume\n")?,
+        Err(error) => eprintln!(
+            "palisade: this could not be noted in the kernel ({error}): a running palisaded may put the rules back, so stop \
+             it too: systemctl stop palisade"
         ),
-        (Err(error), _) => eprintln!(
-            "palisade: this could not be written down ({error}): a running palisaded may put the rules back, so stop it \
-             too: systemctl stop palisade"
-        ),
+    }
+    if let Err(error) = &noted {
+        eprintln!(
+            "palisade: this could not be written down ({error}): the rules come back with the next reboot, unless \
+             palisaded is disabled: systemctl disable palisade"
+        );
+    } else if let Some(error) = unread {
+        eprintln!(
+            "palisade: this was written down in {DEFAULT_STATE_DIR}, for the configuration cannot be used; if its stateDir \
+             is another, the rules come back with the next reboot\n{error}"
+        );
     }
     if let Err(error) = last_words.kept {
         eprintln!(

@@ -47,11 +47,12 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
          safety net    {net}\n\
          kernel        table inet palisade: {chains} chains, {rules} rules, {sets} sets, {counters} counters\n\
          {foreign}flow records  {flows}\n{sinks}",
-        panic = if status.panic {
-            "\nPANIC         `palisade panic` was called: NOTHING IS FILTERED until `palisade resume`"
-        } else {
-            ""
-        },
+        panic = status
+            .panic_reason
+            .as_ref()
+            .map_or_else(String::new, |reason| format!(
+                "\nPANIC         NOTHING IS FILTERED: {reason}"
+            )),
         version = status.version,
         node = status.node,
         since = moment(status.started_at),

@@ -31,6 +31,7 @@ impl Daemon {
         let reading = lock(&self.flows).reading;
         let sinks = self.sinks.status();
         let ruleset = &generation.compiled.ruleset;
+        let panic_reason = self.panic.reason();
         let file = self.flows_config.sinks.file.as_ref();
         Status {
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -39,9 +40,10 @@ impl Daemon {
             generation: generation.number,
             generation_at: generation.at,
             last_reload: lock(&self.last_reload).clone(),
-            panic: self.panic.is_set(),
             unconfirmed: self.unconfirmed(),
             rolled_back: self.rolled_back(),
+            panic: panic_reason.is_some(),
+            panic_reason,
             endpoints: generation.worlds.local().count(),
             endpoints_by_kind: endpoints_by_kind(&generation.worlds),
             enforced_policies: generation.worlds.enforced.policies.len(),

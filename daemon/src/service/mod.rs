@@ -3,6 +3,7 @@
 //! [`run`] wires the tasks together; everything they share is in [`Daemon`].
 
 mod answers;
+mod boot;
 mod changes;
 mod foreign;
 mod intervals;
@@ -75,6 +76,10 @@ pub struct Daemon {
     sinks: Sinks,
     tallies: Mutex<Tallies>,
     foreign: Mutex<foreign::Noticed>,
+    /// The generation that the next boot begins with, if this daemon has kept it.
+    kept_for_boot: Mutex<Option<u64>>,
+    /// Told of each change of the engine.
+    to_keep: Notify,
     /// Told of each generation that comes into force.
     new_generation: Notify,
     /// Told when there is another unconfirmed generation, or none any more.
@@ -135,6 +140,8 @@ impl Daemon {
             sinks,
             tallies: Mutex::new(Tallies::default()),
             foreign: Mutex::default(),
+            kept_for_boot: Mutex::default(),
+            to_keep: Notify::new(),
             new_generation: Notify::new(),
             new_window: Notify::new(),
         }
@@ -229,6 +236,7 @@ impl Daemon {
                 self.new_window.notify_one();
             }
         }
+        self.to_keep.notify_one();
         // Nobody waits for the disk who only wants to know what is in force.
         engine.keep();
         result

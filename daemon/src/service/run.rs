@@ -13,9 +13,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{error, info, warn};
 
 use super::intervals::Intervals;
-use super::{Asker, Daemon, changes, foreign, lock, rollout, systemd};
+use super::{Asker, Daemon, boot, changes, foreign, lock, rollout, systemd};
 use crate::api::{metrics, server};
-use crate::apply::{Engine, ReloadError, Terms};
+use crate::apply::{Engine, Lock, LockError, ReloadError, Terms};
 use crate::config::{Config, ConfigError};
 use crate::exit::Exit;
 use crate::flows::observe::Kept;
@@ -33,6 +33,9 @@ pub enum RunError {
     /// The configuration is wrong.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Another daemon is running.
+    #[error(transparent)]
+    Lock(#[from] LockError),
     /// The first generation could not be brought into force.
     #[error("{0}")]
     Start(#[from] ReloadError),
@@ -54,9 +57,11 @@ impl RunError {
             RunError::Open(error) if error.is_privilege() => Exit::NoPrivilege,
             RunError::Config(_) => Exit::Invalid,
             RunError::Start(error) => error.exit(),
-            RunError::Open(_) | RunError::Links(_) | RunError::Listen(_) | RunError::Loop(_) => {
-                Exit::ApplyFailed
-            }
+            RunError::Open(_)
+            | RunError::Lock(_)
+            | RunError::Links(_)
+            | RunError::Listen(_)
+            | RunError::Loop(_) => Exit::ApplyFailed,
         }
     }
 }
@@ -81,6 +86,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
 
     let nft = Nft::open().map_err(KernelError::from)?;
     let config = Config::load(&config_path)?;
+    let _lock = Lock::take(&config.state_dir)?;
     // From before the first change of ours on, so that none of others is missed.
     let watch = Watch::open()?;
     let mut links = Links::open()?;
@@ -116,6 +122,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     tokio::spawn(follow_host(links, cgroups, Arc::clone(&daemon)));
     tokio::spawn(reload_on_hangup(hangup, Arc::clone(&daemon)));
     tokio::spawn(feed_watchdog(Arc::clone(&daemon)));
+    tokio::spawn(boot::keep_each_generation(Arc::clone(&daemon)));
     tokio::spawn(changes::sweep_each_generation(Arc::clone(&daemon)));
     tokio::spawn(rollout::end_windows(Arc::clone(&daemon)));
     foreign::start(Arc::clone(&daemon), watch);
@@ -128,7 +135,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     }
     let status = daemon.status();
     if status.panic {
-        warn!("`palisade panic` is in force: nothing is filtered until `palisade resume`");
+        warn!("{}", status.panic_reason.as_deref().unwrap_or_default());
     } else {
         info!(
             generation = applied.generation,
@@ -263,6 +270,7 @@ async fn keep_on_disk(records: &Arc<Mutex<Intervals>>, daemon: &Arc<Daemon>) {
     let kept = tokio::task::spawn_blocking(move || {
         daemon.keep_totals(true);
         lock(&records).save_evidence(&daemon);
+        daemon.keep_for_boot();
     });
     if let Err(panic) = kept.await {
         error!("keeping what outlives the daemon ended in a bug: {panic}");

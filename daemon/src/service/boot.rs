@@ -1,0 +1,41 @@
+//! Each generation that is there to stay is kept for the next boot.
+
+use std::sync::Arc;
+
+use tracing::{error, warn};
+
+use super::{Daemon, lock};
+use crate::apply::keep_for_boot;
+
+/// Keeps each generation for the next boot as it comes into force. Where several come at once, the last.
+pub(super) async fn keep_each_generation(daemon: Arc<Daemon>) {
+    loop {
+        let keeping = Arc::clone(&daemon);
+        let kept = tokio::task::spawn_blocking(move || keeping.keep_for_boot());
+        if let Err(panic) = kept.await {
+            error!("keeping the generation for the next boot ended in a bug: {panic}");
+        }
+        daemon.to_keep.notified().await;
+    }
+}
+
+impl Daemon {
+    /// Keeps the generation in force for the next boot, if it is not kept already.
+    pub(super) fn keep_for_boot(&self) {
+        let mut kept = lock(&self.kept_for_boot);
+        let generation = self.generation();
+        // Under a panic nothing is in force.
+        if *kept == Some(generation.number) || self.panic.is_set() {
+            return;
+        }
+        let ruleset = &generation.compiled.ruleset;
+        match keep_for_boot(self.panic.directory(), ruleset, generation.number) {
+            Ok(()) => *kept = Some(generation.number),
+            Err(error) => warn!(
+                %error,
+                "generation {} is in force, but could not be kept for the next boot, which begins with an earlier one",
+                generation.number
+            ),
+        }
+    }
+}
