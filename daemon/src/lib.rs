@@ -16,6 +16,7 @@ pub mod api;
 pub mod apply;
 pub mod cli;
 pub mod config;
+pub mod doctor;
 pub mod exit;
 pub mod flows;
 pub mod guard;

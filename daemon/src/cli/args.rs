@@ -173,6 +173,8 @@ pub(super) enum Command {
     Panic(PanicArgs),
     /// Take back a panic and bring the policies into force again
     Resume(PanicArgs),
+    /// What else filters here and in which order, which published ports no policy reaches, and what the host lacks
+    Doctor(DoctorArgs),
     /// The ruleset as nft text
     Compile(CompileArgs),
     /// Work with selectors
@@ -355,6 +357,16 @@ pub(super) struct PanicArgs {
     /// The configuration, for its stateDir
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
     pub(super) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DoctorArgs {
+    /// The configuration, for its stateDir
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
+    pub(super) config: PathBuf,
+    /// Look for files below this directory
+    #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
+    pub(super) root: PathBuf,
 }
 
 #[derive(Debug, Args)]

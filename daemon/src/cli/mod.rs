@@ -7,6 +7,7 @@ mod completion;
 mod connections;
 mod demo;
 mod diff;
+mod doctor;
 mod explain;
 mod fit;
 mod flows;
@@ -119,6 +120,7 @@ fn run(cli: Cli) -> Outcome {
         Command::History => online(rollout::history(&client, output.usual()?)),
         Command::Panic(args) => output.none().and_then(|()| panic::run(&args)),
         Command::Resume(args) => output.none().and_then(|()| online(panic::resume(&client, &args))),
+        Command::Doctor(args) => online(doctor::run(&client, &args, output.usual()?)),
         Command::Compile(args) => output.none().and_then(|()| online(compile::run(&client, &args))),
         Command::Selector(args) => selector::run(&args, output.usual()?),
         Command::Schema(args) => schema::run(&args, output.usual()?),
