@@ -220,6 +220,7 @@ install:
 	install -D --mode=644 systemd/palisade.sysctl $(DESTDIR)$(sysctldir)/60-palisade.conf
 	install -D --mode=644 systemd/palisade.modules $(DESTDIR)$(modulesdir)/palisade.conf
 	install -D --mode=644 systemd/network.conf $(DESTDIR)$(docdir)/examples/network.conf
+	install -D --mode=644 systemd/processes.conf $(DESTDIR)$(docdir)/examples/processes.conf
 	install -d --mode=755 $(addprefix $(DESTDIR),$(mandir)/man1 $(bashdir) $(fishdir) $(zshdir))
 	$(BINARIES)/palisade man $(DESTDIR)$(mandir)/man1
 	$(BINARIES)/palisade completion bash >$(DESTDIR)$(bashdir)/palisade
@@ -245,7 +246,7 @@ endif
 	rm -f $(DESTDIR)$(sbindir)/palisaded $(DESTDIR)$(bindir)/palisade $(addprefix $(DESTDIR)$(unitdir)/,palisade.service palisade-boot.service)
 	rm -f $(DESTDIR)$(sysusersdir)/palisade.conf $(DESTDIR)$(tmpfilesdir)/palisade.conf
 	rm -f $(DESTDIR)$(sysctldir)/60-palisade.conf $(DESTDIR)$(modulesdir)/palisade.conf
-	rm -f $(DESTDIR)$(docdir)/examples/network.conf
+	rm -f $(addprefix $(DESTDIR)$(docdir)/examples/,network.conf processes.conf)
 	rm -f $(DESTDIR)$(mandir)/man1/palisade.1 $(DESTDIR)$(mandir)/man1/palisade-*.1
 	rm -f $(addprefix $(DESTDIR),$(bashdir)/palisade $(fishdir)/palisade.fish $(zshdir)/_palisade)
 ifeq ($(DESTDIR),)

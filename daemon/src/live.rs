@@ -258,8 +258,8 @@ impl Ends {
         let paths = cgroup_paths(&sockets().filter_map(|socket| socket.cgroup).collect());
         if processes.len() < held.len() {
             self.notes.push(format!(
-                "the processes of {} sockets are unknown: seeing them takes CAP_SYS_PTRACE, which palisaded's unit does not \
-                 give; the unit and the user are those that the socket was made by",
+                "the processes of {} sockets are unknown: seeing them takes CAP_SYS_PTRACE, which palisaded's unit gives \
+                 with its drop-in processes.conf only; the unit and the user are those that the socket was made by",
                 held.len() - processes.len()
             ));
         }

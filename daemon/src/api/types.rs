@@ -19,6 +19,7 @@ use crate::flows::report::EVIDENCE;
 use crate::flows::sinks::SinkStatus;
 use crate::guard::{GuardReport, Session};
 use crate::live::LiveReport;
+use crate::sandbox::Sandbox;
 
 /// `GET /v1/status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -47,6 +48,8 @@ pub struct Status {
     pub rolled_back: Option<RolledBack>,
     /// Why, if it does: somebody called it, or the kernel's command line says `palisade=off`.
     pub panic_reason: Option<String>,
+    /// What the daemon gave away when it started.
+    pub sandbox: Sandbox,
     /// Endpoints on this host.
     pub endpoints: usize,
     /// The same by kind.

@@ -14,7 +14,7 @@ mod store;
 mod way_back;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use palisade_nft::{Ledger, Nft, ReplaceError};
@@ -226,6 +226,11 @@ impl Engine {
         // What was counted before this daemon is no part of its first interval.
         engine.history.end_interval();
         Ok(engine)
+    }
+
+    /// Where the configuration is read from.
+    pub fn config_path(&self) -> &Path {
+        &self.config_path
     }
 
     /// The configuration in force.

@@ -46,7 +46,8 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
          policies      {enforced} enforced, {staged} staged, on {endpoints} local endpoints{kinds}\n\
          safety net    {net}\n\
          kernel        table inet palisade: {chains} chains, {rules} rules, {sets} sets, {counters} counters\n\
-         {foreign}flow records  {flows}\n{sinks}",
+         {foreign}flow records  {flows}\n{sinks}\
+          sandbox       {sandbox}\n",
         panic = status
             .panic_reason
             .as_ref()
@@ -73,6 +74,7 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
         counters = table.counters,
         foreign = foreign(&status.foreign_changes),
         sinks = status.flows.sinks.iter().map(sink).collect::<String>(),
+        sandbox = status.sandbox,
     ))?;
     Ok(Exit::Fine)
 }

@@ -42,6 +42,7 @@ use crate::flows::sinks::Sinks;
 use crate::flows::tracks::Tracked;
 use crate::kernel::conntrack::Entry;
 use crate::live::Owner;
+use crate::sandbox::{Needs, Sandbox};
 
 /// Flow records that the API can show without reading the file.
 const RECENT: usize = 4_096;
@@ -71,6 +72,7 @@ pub struct Daemon {
     last_reload: Mutex<LastReload>,
     observations: Mutex<Observations>,
     owners: Option<Owners>,
+    sandbox: Sandbox,
     flows: Mutex<Flows>,
     follow: broadcast::Sender<Arc<FlowRecord>>,
     sinks: Sinks,
@@ -108,6 +110,7 @@ impl Daemon {
         generation: Arc<Generation>,
         kept: Kept,
         owners: Option<Owners>,
+        sandbox: Sandbox,
         now: OffsetDateTime,
     ) -> Self {
         let config = engine.config();
@@ -131,6 +134,7 @@ impl Daemon {
             }),
             observations: Mutex::new(observations),
             owners,
+            sandbox,
             flows: Mutex::new(Flows {
                 recent: VecDeque::new(),
                 reading: false,
@@ -182,7 +186,15 @@ impl Daemon {
     /// Reads everything anew and brings it into force, or leaves everything as it is. Goes on to the end if the caller
     /// does not wait for it.
     pub async fn reload(self: &Arc<Self>, asker: Asker) -> ReloadReport {
-        let reload = move |engine: &mut Engine, terms: &Terms<'_>| engine.reload(terms);
+        let daemon = Arc::clone(self);
+        let reload = move |engine: &mut Engine, terms: &Terms<'_>| {
+            let mut applied = engine.reload(terms)?;
+            let needs = Needs::of(engine.config_path(), engine.config());
+            if let Some(lacking) = daemon.sandbox.lacks(&needs) {
+                applied.warnings.push_str(&format!("warning: {lacking}\n"));
+            }
+            Ok::<_, ReloadError>(applied)
+        };
         self.bring(asker, reload).await
     }
 

@@ -23,6 +23,7 @@ use crate::flows::{ends, evidence, owners, reader};
 use crate::kernel::KernelError;
 use crate::kernel::cgroups::Cgroups;
 use crate::kernel::links::{Links, LinksError};
+use crate::sandbox::{self, Needs};
 
 /// Why the daemon cannot run.
 #[derive(Debug, thiserror::Error)]
@@ -87,10 +88,13 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     let nft = Nft::open().map_err(KernelError::from)?;
     let config = Config::load(&config_path)?;
     let _lock = Lock::take(&config.state_dir)?;
+    let listener = server::listen(&config.socket).await?;
+    // Before anything else runs: threads that are there already would stay as they are.
+    Needs::make_directories(&config);
+    let sandbox = sandbox::apply(Needs::of(&config_path, &config));
     // From before the first change of ours on, so that none of others is missed.
     let watch = Watch::open()?;
     let mut links = Links::open()?;
-    let listener = server::listen(&config.socket).await?;
     let cgroups = Cgroups::new();
     let mut engine = Engine::start(config_path, config.clone(), nft, Arc::clone(&cgroups))?;
     engine.set_interfaces(links.read().await?);
@@ -113,7 +117,7 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     let (owners, asked) = owners::questions();
     let owners = config.flows.owners.then_some(owners);
     let now = OffsetDateTime::now_utc();
-    let daemon = Arc::new(Daemon::new(engine, generation, kept, owners, now));
+    let daemon = Arc::new(Daemon::new(engine, generation, kept, owners, sandbox, now));
     lock(&daemon.tallies).applied(took, true);
     if config.flows.owners {
         owners::start(Arc::clone(&daemon), asked);

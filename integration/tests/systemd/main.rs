@@ -6,6 +6,7 @@
 
 mod machine;
 
+use std::collections::BTreeSet;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -85,14 +86,7 @@ fn the_unit_and_the_user_of_a_live_connection_are_known_without_a_privilege_for_
     let staged = CLOSED.replace("Global", "StagedGlobal").replace("9090", "8080");
     machine.write(CLOSED_FILE, &staged);
     machine.sh("systemctl start palisade");
-    machine.sh(
-        "systemd-run --quiet --unit holder --property User=nobody perl -MIO::Socket::INET -e \
-         '$$s = IO::Socket::INET->new(LocalPort => 8080, Listen => 1) or die; $$c = $$s->accept; sleep 600'",
-    );
-    machine.sh(
-        "systemd-run --quiet --unit asker --property NetworkNamespacePath=/run/netns/peer bash -c \
-         'until exec 3<>/dev/tcp/10.42.0.20/8080; do sleep 0.1; done; sleep 600'",
-    );
+    hold_a_connection(&machine);
     let started = Instant::now();
     let said = loop {
         let said = machine.run("palisade -o json connections");
@@ -115,6 +109,18 @@ fn the_unit_and_the_user_of_a_live_connection_are_known_without_a_privilege_for_
     ] {
         assert!(said.contains(known), "{known} is not in {said}");
     }
+}
+
+/// A service that belongs to nobody serves one connection from the neighbour on port 8080.
+fn hold_a_connection(machine: &Machine) {
+    machine.sh(
+        "systemd-run --quiet --unit holder --property User=nobody perl -MIO::Socket::INET -e \
+         '$$s = IO::Socket::INET->new(LocalPort => 8080, Listen => 1) or die; $$c = $$s->accept; sleep 600'",
+    );
+    machine.sh(
+        "systemd-run --quiet --unit asker --property NetworkNamespacePath=/run/netns/peer bash -c \
+         'until exec 3<>/dev/tcp/10.42.0.20/8080; do sleep 0.1; done; sleep 600'",
+    );
 }
 
 #[test]
@@ -319,6 +325,63 @@ fn the_service_is_confined() {
         .and_then(|(_, level)| level.split_whitespace().next()?.parse().ok())
         .unwrap_or_else(|| panic!("no exposure level in:\n{report}"));
     assert!(exposure <= 2.0, "{report}");
+}
+
+#[test]
+fn the_daemon_confines_itself_within_its_unit() {
+    let machine = Machine::boot();
+    configure(&machine);
+    machine.sh("systemctl start palisade");
+    let pid = machine.property("MainPID");
+    let status = machine.sh(&format!("cat /proc/{pid}/task/*/status"));
+    for (field, value) in [
+        ("CapPrm", "0000000000001000"),
+        ("CapEff", "0000000000001000"),
+        ("CapBnd", "0000000000001000"),
+        ("CapInh", "0000000000000000"),
+        ("CapAmb", "0000000000000000"),
+        ("NoNewPrivs", "1"),
+        ("Seccomp", "2"),
+    ] {
+        let held = status
+            .lines()
+            .filter_map(|line| line.strip_prefix(field)?.strip_prefix(":\t"));
+        let held: BTreeSet<_> = held.collect();
+        assert_eq!(held, BTreeSet::from([value]), "{field}");
+    }
+    let said = machine.sh("palisade status");
+    assert!(
+        said.contains("CAP_NET_ADMIN, no new privileges, seccomp, landlock"),
+        "{said}"
+    );
+    // What a change that is rolled back needs: policies that can be written.
+    let writable = machine.sh(&format!(
+        "nsenter --mount --target {pid} findmnt --noheadings --output TARGET,OPTIONS --target /etc/palisade/policy.d"
+    ));
+    assert!(
+        writable.contains("/etc/palisade") && writable.contains("rw"),
+        "{writable}"
+    );
+}
+
+#[test]
+fn processes_are_named_with_the_drop_in() {
+    let machine = Machine::boot();
+    configure(&machine);
+    let staged = CLOSED.replace("Global", "StagedGlobal").replace("9090", "8080");
+    machine.write(CLOSED_FILE, &staged);
+    machine.sh(
+        "install -D --mode 644 /usr/share/doc/palisade/examples/processes.conf \
+            /etc/systemd/system/palisade.service.d/processes.conf
+        systemctl daemon-reload
+        systemctl start palisade",
+    );
+    hold_a_connection(&machine);
+    let said = until(&machine, "palisade -o json connections", |said| {
+        said.contains("\"effect\": \"denied\"")
+    });
+    assert!(!said.contains("\"pid\": null"), "{said}");
+    assert!(said.contains("perl"), "{said}");
 }
 
 #[test]
