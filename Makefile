@@ -1,5 +1,6 @@
 # make run        build and see it work: three hosts, one staged policy, real traffic
 # make test       every check and every test in the repository; the kernel's need root
+# make test-kernels  the short suite on Debian's stock kernel, in an emulated machine
 # make bench      what a large estate costs to read and resolve, its matrix, and queries a second, on one core
 # make bench-flows       what flow records cost under 100,000 new connections a second; needs root
 # make bench-conntrack   what it costs to look at 100,000 live connections; needs root
@@ -45,10 +46,12 @@ SUDO := $(if $(filter 0,$(shell id -u)),,sudo)
 AS_ROOT := $(if $(SUDO),--config 'target."cfg(unix)".runner = "sudo -E"')
 
 BUILD_PACKAGES := gcc libc6-dev libmnl-dev libnftnl-dev make pkg-config
+# An emulated machine, and what its first file system is made with.
+KERNEL_PACKAGES := binutils busybox-static cpio kmod qemu-system-x86 seabios
 # netbase: without /etc/protocols nft lists tcp as 6.
 RUN_PACKAGES := iproute2 netbase nftables
 # libwrap0: what the SSH server links, which openssh-client does not.
-TEST_PACKAGES := debootstrap libwrap0 openssh-client systemd-container util-linux
+TEST_PACKAGES := debootstrap libwrap0 openssh-client systemd-container util-linux $(KERNEL_PACKAGES)
 
 # A cargo-deny that is installed is used; else the pinned one is, from TOOLS.
 DENY_VERSION := 0.20.2
@@ -72,6 +75,13 @@ test: need-root deps $(PROMTOOL) $(SSHD) static
 	cargo build --workspace --locked
 	cargo test --workspace --locked --doc
 	cargo test --workspace --locked --all-targets $(AS_ROOT)
+
+# The short suite on Debian's stock kernel, in an emulated machine; says which kernel that is.
+.PHONY: test-kernels
+test-kernels: need-root run-deps
+	$(call packages,$(BUILD_PACKAGES) $(KERNEL_PACKAGES))
+	cargo build --workspace --locked
+	cargo test --locked --package palisade-integration --test kernels $(AS_ROOT) -- --nocapture
 
 # On one core: what a large estate costs to read and resolve, who reaches whom in it, and queries a second.
 .PHONY: bench
