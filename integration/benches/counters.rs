@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use palisade::apply::Engine;
+use palisade::apply::{Engine, Terms};
 use palisade::config::Config;
 use palisade::kernel::cgroups::Cgroups;
 use palisade::lab::Namespace;
@@ -54,7 +54,7 @@ fn compare(count: usize, rounds: usize) -> anyhow::Result<[Vec<Duration>; 2]> {
     fs::create_dir(directory.path().join("policy.d"))?;
     fs::write(directory.path().join("policy.d/all.yaml"), policies(count)?)?;
     let mut engine = Engine::start(path.clone(), Config::load(&path)?, Nft::open()?, Cgroups::new())?;
-    engine.reload(None)?;
+    engine.reload(&Terms::at_once(None))?;
 
     let [mut own, mut nft] = [Vec::new(), Vec::new()];
     for _ in 0..rounds {
