@@ -11,7 +11,7 @@ use palisade_rules::net::Protocol;
 use palisade_rules::world::{Attachment, Worlds};
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::conntrack::{ConntrackError, Entry, MOST, Tuple, connections};
+use crate::kernel::conntrack::{ConntrackError, Entry, MOST, Tuple, connections, forget};
 use crate::kernel::sockets::{Process, Socket, Sockets, cgroup_paths, holders, unit};
 
 /// What a change of worlds does to the connections that are alive: `GET /v1/connections`, and a part of the plan.
@@ -85,6 +85,17 @@ pub fn look(before: Side<'_>, after: Side<'_>) -> Result<LiveReport, ConntrackEr
     let read = read(after.worlds, services)?;
     let swept = sweep(before, after, &read.tracked);
     Ok(read.ends.report(swept, &read.entries))
+}
+
+/// Ends the connections that would be denied in the later world if they were opened again, and says how many there were.
+pub fn cut(before: Side<'_>, after: Side<'_>) -> Result<usize, ConntrackError> {
+    let services = has_services(before.worlds) || has_services(after.worlds);
+    let read = read(after.worlds, services)?;
+    let swept = sweep(before, after, &read.tracked);
+    let is_denied = |group: &&Affected| matches!(group.effect, Effect::Denied | Effect::AlreadyDenied);
+    let denied = swept.affected.iter().filter(is_denied);
+    let entries = denied.flat_map(|group| group.members.iter().map(|&member| &read.entries[member]));
+    forget(entries)
 }
 
 /// The connections that are alive, as policies see them.

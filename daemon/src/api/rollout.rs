@@ -249,5 +249,6 @@ pub(super) fn asker(
         },
         force,
         confirm_within: confirm_within_ms.map(Duration::from_millis),
+        cut: false,
     }
 }

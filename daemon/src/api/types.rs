@@ -180,6 +180,9 @@ pub struct ReloadReport {
     /// Until when it has to be confirmed; `None` if it need not be.
     #[serde(default)]
     pub unconfirmed: Option<Unconfirmed>,
+    /// How many connections were ended because they are denied now; `None` if that was not asked for.
+    #[serde(default)]
+    pub cut: Option<usize>,
     /// How the command ends.
     pub exit: u8,
 }

@@ -211,7 +211,7 @@ impl Engine {
         panic
             .obey_command_line(&mut engine.nft)
             .map_err(KernelError::from)?;
-        engine.undo_unconfirmed()?;
+        engine.undo_unconfirmed();
         if !engine.panicked() {
             if let Some(table) = engine.nft.dump().map_err(KernelError::from)? {
                 info!("the table inet palisade is there: it stays in force until the policies are read");
@@ -257,7 +257,7 @@ impl Engine {
     pub fn reload(&mut self, terms: &Terms<'_>) -> Result<Applied, ReloadError> {
         self.refuse_while_unconfirmed()?;
         let (sources, config) = self.read()?;
-        let next = self.next(config, sources)?;
+        let next = Self::next(config, sources)?;
         let why = if self.current().is_some() {
             "reload"
         } else {

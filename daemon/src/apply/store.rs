@@ -209,7 +209,7 @@ impl Store {
                 }
                 Ok(_) => warn!(directory = %path.display(), "not generation {number}: passed over"),
                 Err(error) => {
-                    warn!(%error, directory = %path.display(), "generation {number} is damaged: passed over")
+                    warn!(%error, directory = %path.display(), "generation {number} is damaged: passed over");
                 }
             }
         }

@@ -22,7 +22,10 @@ const PATIENCE: Duration = Duration::from_secs(5);
 pub(super) async fn confirm(client: &Client, format: Format) -> Outcome {
     let report: ReloadReport = client.post("/v1/confirm", &()).await?;
     told(&report, format, |report| {
-        format!("generation {} is confirmed\n", report.generation)
+        let cut = report.cut.map_or_else(String::new, |cut| {
+            format!("{cut} connections that are denied now were ended\n")
+        });
+        format!("generation {} is confirmed\n{cut}", report.generation)
     })
 }
 
@@ -168,7 +171,7 @@ fn ended(status: &Status, unconfirmed: &Unconfirmed) -> Outcome {
             Ok(Exit::Fine)
         }
         Some(back) => {
-            let notes: String = back.notes.iter().map(|note| format!("\n{note}")).collect();
+            let notes: String = back.notes.iter().flat_map(|note| ["\n", note]).collect();
             Err(Failure::new(
                 Exit::RolledBack,
                 format!(

@@ -41,13 +41,14 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
     let table = &status.table;
     output::say(&format!(
         "palisaded {version} on node {node}, since {since}\n\
-         generation    {generation}, since {at}\n\
+         generation    {generation}, since {at}{unconfirmed}\n\
          last reload   {reload}{panic}\n\
          policies      {enforced} enforced, {staged} staged, on {endpoints} local endpoints{kinds}\n\
          safety net    {net}\n\
          kernel        table inet palisade: {chains} chains, {rules} rules, {sets} sets, {counters} counters\n\
          {foreign}flow records  {flows}\n{sinks}\
-          sandbox       {sandbox}\n",
+         sandbox       {sandbox}\n",
+        unconfirmed = unconfirmed(&status),
         panic = status
             .panic_reason
             .as_ref()
@@ -77,6 +78,23 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
         sandbox = status.sandbox,
     ))?;
     Ok(Exit::Fine)
+}
+
+/// What is not confirmed yet, or was rolled back last.
+fn unconfirmed(status: &Status) -> String {
+    if let Some(unconfirmed) = &status.unconfirmed {
+        return format!("\nUNCONFIRMED   {}", unconfirmed.sentence());
+    }
+    let back = status.rolled_back.as_ref().filter(|back| !back.canary);
+    back.map_or_else(String::new, |back| {
+        format!(
+            "\nrolled back   generation {} ({}) at {}: {}",
+            back.generation,
+            back.change,
+            moment(back.at),
+            back.why
+        )
+    })
 }
 
 pub(super) async fn policies(client: &Client, from: &FromFiles, format: Format) -> Outcome {

@@ -7,14 +7,22 @@ use std::ops::ControlFlow;
 use netlink_packet_core::NlaBuffer;
 use nix::errno::Errno;
 use nix::sys::socket::SockProtocol;
+use palisade_rules::net::Protocol;
 
-use super::netlink::{attributes, dump, value};
+use super::netlink::{attribute, attributes, dump, nested, order, value};
 
 /// Connections that are read at most: beyond, the sweep would cost more memory than a firewall's daemon should have.
 pub const MOST: usize = 1 << 20;
 
 /// `NFNL_SUBSYS_CTNETLINK`, and in it `IPCTNL_MSG_CT_GET`.
 const GET: u16 = 1 << 8 | 1;
+
+/// `IPCTNL_MSG_CT_DELETE` of the same.
+const DELETE: u16 = 1 << 8 | 2;
+
+/// The families, as the header of nfnetlink has them.
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 
 /// Bytes of the nfgenmsg header.
 const NFGEN_HEADER: usize = 4;
@@ -168,12 +176,58 @@ pub fn connections() -> Result<Vec<Entry>, ConntrackError> {
             }
         },
     );
-    listed.map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+    listed.map_err(as_conntrack_error)?;
+    Ok(entries)
+}
+
+fn as_conntrack_error(error: io::Error) -> ConntrackError {
+    match error.raw_os_error().map(Errno::from_raw) {
         Some(Errno::EPERM | Errno::EACCES) => ConntrackError::Privilege,
         Some(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::EPROTONOSUPPORT) => ConntrackError::NoConntrack,
         _ => ConntrackError::Io(error),
-    })?;
-    Ok(entries)
+    }
+}
+
+/// Forgets these connections of the network namespace of the calling thread: their next packet is a first one, which
+/// policy decides. Says how many there still were. Of a protocol without ports, all between two addresses are one; echo
+/// requests are left, for they end by themselves.
+pub fn forget<'e>(entries: impl Iterator<Item = &'e Entry>) -> Result<usize, ConntrackError> {
+    let requests = entries
+        .filter(|entry| !is_icmp(entry.original.protocol))
+        .map(|entry| {
+            let mut request = vec![0; NFGEN_HEADER];
+            request[0] = if entry.original.source.is_ipv4() {
+                AF_INET
+            } else {
+                AF_INET6
+            };
+            request.extend(nested(1, &tuple_attributes(entry.original)));
+            request.extend(attribute(12, &entry.id.to_be_bytes()));
+            if entry.zone != 0 {
+                request.extend(attribute(18, &entry.zone.to_be_bytes()));
+            }
+            request
+        });
+    order(SockProtocol::NetlinkNetFilter, DELETE, requests).map_err(as_conntrack_error)
+}
+
+fn is_icmp(protocol: u8) -> bool {
+    [Protocol::ICMP.0, Protocol::ICMPV6.0].contains(&protocol)
+}
+
+/// `CTA_TUPLE_*`, as [`tuple`] reads it.
+fn tuple_attributes(tuple: Tuple) -> [Vec<u8>; 2] {
+    let address = |v4: u16, address: IpAddr| match address {
+        IpAddr::V4(address) => attribute(v4, &address.octets()),
+        IpAddr::V6(address) => attribute(v4 + 2, &address.octets()),
+    };
+    let ends = [address(1, tuple.source), address(2, tuple.destination)];
+    let of_protocol = [
+        attribute(1, &[tuple.protocol]),
+        attribute(2, &tuple.source_port.to_be_bytes()),
+        attribute(3, &tuple.destination_port.to_be_bytes()),
+    ];
+    [nested(1, &ends), nested(2, &of_protocol)]
 }
 
 /// Decodes one entry: `CTA_*` of `linux/netfilter/nfnetlink_conntrack.h`.

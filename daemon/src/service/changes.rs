@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use palisade_rules::analysis::connections::Effect;
 use palisade_rules::analysis::{Difference, Side, diff};
-use palisade_rules::world::WorldKind;
+use palisade_rules::world::{WorldKind, Worlds};
 use tracing::{error, warn};
 
 use super::{Daemon, lock};
 use crate::api::types::{DiffQuestion, KernelPlan, Plan, PlanReport, PlanRequest};
-use crate::apply::{Generation, PlanError, Promote, Proposal};
+use crate::apply::{Generation, PlanError, Promote, Proposal, ReloadError};
 use crate::exit::Exit;
 use crate::guard::{self, Caller};
 use crate::kernel::KernelError;
@@ -21,17 +21,21 @@ use crate::source::SourceFile;
 /// more often than this.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// A generation is not known any more, or never was.
-#[derive(Debug, thiserror::Error)]
-#[error("generation {number} is not kept: this daemon has {}", numbers(.kept))]
-pub struct DiffError {
-    number: u64,
-    kept: Vec<u64>,
+/// A generation whose worlds are known.
+enum Kept {
+    /// As they were, with the host as it was.
+    Known(Arc<Generation>),
+    /// As they would be now: of a stored generation, the resources are known.
+    Stored(Box<Worlds>),
 }
 
-fn numbers(numbers: &[u64]) -> String {
-    let numbers: Vec<String> = numbers.iter().map(u64::to_string).collect();
-    numbers.join(", ")
+impl Kept {
+    fn worlds(&self) -> &Worlds {
+        match self {
+            Kept::Known(generation) => &generation.worlds,
+            Kept::Stored(worlds) => worlds,
+        }
+    }
 }
 
 impl Daemon {
@@ -43,12 +47,11 @@ impl Daemon {
     }
 
     /// What promoting everything staged would change, or what changed between two generations.
-    pub fn diff(&self, question: &DiffQuestion) -> Result<Difference, DiffError> {
-        let side = |generation: &Arc<Generation>, world| (Arc::clone(generation), world);
+    pub fn diff(&self, question: &DiffQuestion) -> Result<Difference, ReloadError> {
         let [old, new] = match (question.old, question.new) {
             (None, None) => {
                 let current = self.generation();
-                WorldKind::BOTH.map(|world| side(&current, world))
+                WorldKind::BOTH.map(|world| (Kept::Known(Arc::clone(&current)), world))
             }
             (old, new) => {
                 let world = if question.pending {
@@ -56,28 +59,31 @@ impl Daemon {
                 } else {
                     WorldKind::Enforced
                 };
-                let old = self.kept(old)?;
-                [side(&old, world), side(&self.kept(new)?, world)]
+                [(self.kept(old)?, world), (self.kept(new)?, world)]
             }
         };
-        let [old, new] = [&old, &new].map(|(generation, world)| Side {
-            worlds: &generation.worlds,
+        let [old, new] = [&old, &new].map(|(kept, world)| Side {
+            worlds: kept.worlds(),
             world: *world,
         });
         Ok(diff(old, new))
     }
 
     /// The generation of a number; the one in force for none.
-    fn kept(&self, number: Option<u64>) -> Result<Arc<Generation>, DiffError> {
+    fn kept(&self, number: Option<u64>) -> Result<Kept, ReloadError> {
         let Some(number) = number else {
-            return Ok(self.generation());
+            return Ok(Kept::Known(self.generation()));
         };
-        let all = lock(&self.known).all.clone();
-        let found = all.iter().find(|generation| generation.number == number);
-        found.cloned().ok_or_else(|| DiffError {
-            number,
-            kept: all.iter().map(|generation| generation.number).collect(),
-        })
+        let found = {
+            let known = lock(&self.known);
+            let mut all = known.all.iter();
+            all.find(|generation| generation.number == number).cloned()
+        };
+        if let Some(generation) = found {
+            return Ok(Kept::Known(generation));
+        }
+        let worlds = lock(&self.engine).stored_worlds(number)?;
+        Ok(Kept::Stored(Box::new(worlds)))
     }
 
     /// What a reload would do. Nothing is applied.

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use palisade_rules::analysis::Side;
+use palisade_rules::world::WorldKind;
 use time::OffsetDateTime;
 use tracing::{error, info, warn};
 
@@ -13,6 +15,7 @@ use crate::apply::{Applied, ConfirmError, Engine, PlanError, ReloadError, Rolled
 use crate::config::RolloutConfig;
 use crate::exit::Exit;
 use crate::guard::{self, Caller, Guarding};
+use crate::live;
 
 /// How long a canary governs its share if nobody says.
 const CANARY: Duration = Duration::from_mins(10);
@@ -37,6 +40,8 @@ pub struct Asker {
     pub force: bool,
     /// How long there is to confirm it.
     pub confirm_within: Option<Duration>,
+    /// Whether connections that are denied then are ended, once it is confirmed.
+    pub cut: bool,
 }
 
 impl Asker {
@@ -47,6 +52,7 @@ impl Asker {
             who: Who::Signal,
             force: false,
             confirm_within: None,
+            cut: false,
         }
     }
 }
@@ -75,6 +81,7 @@ impl Daemon {
 
     /// Promotes staged policies.
     pub async fn promote(self: &Arc<Self>, request: PromoteRequest, mut asker: Asker) -> ReloadReport {
+        asker.cut = request.cut;
         if asker.confirm_within.is_none() {
             let usual = if request.canary.is_some() {
                 CANARY
@@ -109,11 +116,17 @@ impl Daemon {
     }
 
     async fn confirm_now(self: &Arc<Self>) -> ReloadReport {
+        let window = lock(&self.known).window.clone();
         let result = self.blocking(|daemon| daemon.change(Engine::confirm)).await;
+        systemd::show(&self.status());
         match result {
             Ok(Ok(generation)) => {
                 info!(generation, "generation {generation} is confirmed");
-                self.fine(generation)
+                let mut report = fine(generation);
+                if let Some(window) = window.filter(|window| window.cut) {
+                    self.cut(window.previous, &mut report).await;
+                }
+                report
             }
             Ok(Err(error)) => {
                 let exit = match &error {
@@ -159,6 +172,7 @@ impl Daemon {
                     }),
                     confirm_within: asker.confirm_within,
                     who: asker.who.clone(),
+                    cut: asker.cut,
                 };
                 change(engine, &terms)
             });
@@ -185,6 +199,28 @@ impl Daemon {
             warnings: report.warnings,
             guard: report.guard,
             ..confirmed
+        }
+    }
+
+    /// Ends connections that are denied now and were not before.
+    async fn cut(self: &Arc<Self>, previous: u64, report: &mut ReloadReport) {
+        let cut = self.blocking(move |daemon| {
+            let [before, after] = [daemon.generation_by_number(previous), daemon.generation()];
+            let side = |worlds| Side {
+                worlds,
+                world: WorldKind::Enforced,
+            };
+            live::cut(side(&before.worlds), side(&after.worlds)).map_err(|error| error.to_string())
+        });
+        match cut.await.and_then(|cut| cut) {
+            Ok(cut) => {
+                info!("{cut} connections that are denied now were ended");
+                report.cut = Some(cut);
+            }
+            Err(error) => {
+                warn!(%error, "the connections that are denied now go on");
+                report.warnings += &format!("the connections that are denied now go on: {error}\n");
+            }
         }
     }
 
@@ -247,8 +283,8 @@ impl Daemon {
                     );
                 }
                 ReloadReport {
-                    warnings: back.notes.iter().map(|note| format!("{note}\n")).collect(),
-                    ..self.fine(back.previous)
+                    warnings: ended_lines(&back.notes),
+                    ..fine(back.previous)
                 }
             }
             Ok(Ok(None)) => {
@@ -308,7 +344,7 @@ impl Daemon {
                     warnings: applied.warnings,
                     guard: Some(applied.guard),
                     unconfirmed,
-                    ..self.fine(applied.generation)
+                    ..fine(applied.generation)
                 }
             }
             Err(error) => {
@@ -348,22 +384,28 @@ impl Daemon {
             ok: false,
             error: Some(error),
             exit: exit as u8,
-            ..self.fine(self.generation().number)
+            ..fine(self.generation().number)
         }
     }
+}
 
-    fn fine(&self, generation: u64) -> ReloadReport {
-        ReloadReport {
-            ok: true,
-            generation,
-            changes: 0,
-            warnings: String::new(),
-            error: None,
-            guard: None,
-            unconfirmed: None,
-            exit: Exit::Fine as u8,
-        }
+fn fine(generation: u64) -> ReloadReport {
+    ReloadReport {
+        ok: true,
+        generation,
+        changes: 0,
+        warnings: String::new(),
+        error: None,
+        guard: None,
+        unconfirmed: None,
+        cut: None,
+        exit: Exit::Fine as u8,
     }
+}
+
+/// Each in a line.
+fn ended_lines(lines: &[String]) -> String {
+    lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect()
 }
 
 /// Goes back from every generation that nobody confirms in time.

@@ -42,8 +42,13 @@ pub(super) fn show(status: &Status) {
     } else {
         ""
     };
+    let unconfirmed = match &status.unconfirmed {
+        Some(unconfirmed) if unconfirmed.canary.is_some() => "CANARY; ",
+        Some(_) => "UNCONFIRMED (palisade confirm); ",
+        None => "",
+    };
     tell(&[NotifyState::Status(&format!(
-        "{panic}generation {}: {} enforced, {} staged policies{net}{reload}{fight}",
+        "{panic}{unconfirmed}generation {}: {} enforced, {} staged policies{net}{reload}{fight}",
         status.generation, status.enforced_policies, status.staged_policies
     ))]);
 }

@@ -1,11 +1,14 @@
 //! A window that somebody ends, or nobody.
 
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+
 use anyhow::ensure;
-use palisade_integration::{ThreeHosts, examples};
+use palisade_integration::{ThreeHosts, eventually, examples};
 
 use super::{
-    FILE, LONG, NAME, SHORT, after_the_window, assert_locked_down, assert_open, assert_tidy, promote, staged,
-    staged_with, text, well,
+    FILE, LONG, NAME, PATIENCE, SHORT, after_the_window, assert_locked_down, assert_open, assert_tidy,
+    promote, staged, staged_with, text, well,
 };
 
 #[test]
@@ -86,6 +89,40 @@ fn what_nobody_confirms_is_rolled_back_with_its_files() -> anyhow::Result<()> {
     assert!(late.stderr.contains("too late"), "{late:?}");
     backend.reload_well()?;
     assert_open(&hosts)
+}
+
+#[test]
+fn what_is_open_can_be_cut_once_it_is_confirmed() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let backend = staged(&hosts)?;
+    let address = SocketAddr::from((hosts.host("backend").ipv4(), 8080));
+    let frontend = hosts.host("frontend").namespace();
+    let mut open = frontend.run(|| TcpStream::connect(address))??;
+    let promoted = backend.json(&["promote", NAME, "--confirm-within", LONG, "--cut", "--force"])?;
+    assert_eq!(promoted["ok"], true, "{promoted:#}");
+    let is_open = || -> anyhow::Result<bool> {
+        let sweep = backend.json(&["connections"])?;
+        Ok(sweep["affected"].to_string().contains("\"port\":8080"))
+    };
+    assert!(is_open()?, "nothing is cut before it is confirmed");
+    let confirmed = backend.json(&["confirm"])?;
+    ensure!(
+        confirmed["cut"].as_u64() >= Some(1),
+        "{confirmed:#}\n{}",
+        backend.log()
+    );
+    assert!(!is_open()?);
+    // What it says next is the first packet of a connection, and denied.
+    let denied = || -> anyhow::Result<u64> {
+        let rows = backend.counters()?;
+        Ok(rows.rows().iter().map(|row| row.packets_total).sum())
+    };
+    let before = denied()?;
+    open.write_all(b"are you there?")?;
+    eventually(PATIENCE, || {
+        ensure!(denied()? > before);
+        Ok(())
+    })
 }
 
 #[test]

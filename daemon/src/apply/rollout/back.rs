@@ -183,9 +183,9 @@ impl Engine {
     }
 
     /// Takes back what an earlier daemon has left unconfirmed: nobody could tell it that it was confirmed.
-    pub(in super::super) fn undo_unconfirmed(&mut self) -> Result<(), ReloadError> {
+    pub(in super::super) fn undo_unconfirmed(&mut self) {
         let note = match Note::load(self.state.directory()) {
-            Ok(None) => return Ok(()),
+            Ok(None) => return,
             Ok(Some(note)) => note,
             Err(error) => {
                 error!(%error, "unconfirmed.json cannot be read: an unconfirmed generation may be in force, and its files in the \
@@ -193,7 +193,7 @@ impl Engine {
                 if let Err(error) = Note::set_aside(self.state.directory()) {
                     warn!(%error, "it could not be set aside either");
                 }
-                return Ok(());
+                return;
             }
         };
         self.state.use_up(note.generation);
@@ -218,7 +218,6 @@ impl Engine {
             canary: note.canary.is_some(),
             notes,
         }));
-        Ok(())
     }
 
     /// Puts the files of the previous generation back. What fails is told, and tried again with the next rollback.
@@ -231,7 +230,9 @@ impl Engine {
         let back = back.and_then(|notes| note.remove(self.state.directory()).map(|()| notes));
         match back {
             Ok(notes) => {
-                notes.iter().for_each(|note| warn!("{note}"));
+                for note in &notes {
+                    warn!("{note}");
+                }
                 notes
             }
             Err(error) => {

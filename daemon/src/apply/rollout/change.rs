@@ -41,7 +41,7 @@ impl Engine {
     }
 
     /// What these sources say, if nothing is wrong with them.
-    pub(in super::super) fn next(&self, config: Config, sources: Sources) -> Result<Next, ReloadError> {
+    pub(in super::super) fn next(config: Config, sources: Sources) -> Result<Next, ReloadError> {
         let reading = sources.decode();
         let warnings = reading.diagnostics.render(&reading.files, false);
         let Reading {
@@ -238,6 +238,7 @@ impl Engine {
             until: now + ends.saturating_duration_since(Instant::now()),
             canary: next.canary,
             promoted: next.promoted,
+            cut: terms.cut,
             candidate,
             previous,
             note,

@@ -44,6 +44,8 @@ pub struct Terms<'c> {
     pub confirm_within: Option<Duration>,
     /// Who asks for it.
     pub who: Who,
+    /// Whether connections that are denied then are ended, once it is confirmed.
+    pub cut: bool,
 }
 
 impl<'c> Terms<'c> {
@@ -53,6 +55,7 @@ impl<'c> Terms<'c> {
             guarding,
             confirm_within: None,
             who: Who::Daemon,
+            cut: false,
         }
     }
 }
@@ -76,6 +79,8 @@ pub struct Window {
     pub why: String,
     /// Who asked for it.
     pub who: Who,
+    /// Whether connections that are denied then are ended, once it is confirmed.
+    pub cut: bool,
 }
 
 impl Window {
@@ -147,6 +152,7 @@ struct Open {
     canary: Option<Percent>,
     /// Of a canary: the policies.
     promoted: Vec<String>,
+    cut: bool,
     note: Note,
 }
 
@@ -188,6 +194,7 @@ impl Rollout {
             canary: open.canary,
             why: open.note.why.clone(),
             who: open.note.who.clone(),
+            cut: open.cut,
         })
     }
 

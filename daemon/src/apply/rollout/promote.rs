@@ -51,7 +51,7 @@ impl Engine {
         let (next, why) = if let Some(share) = canary {
             let mut world = world;
             add_safety_net(&config, &mut world);
-            let mut next = self.next(config, on_disk)?;
+            let mut next = Self::next(config, on_disk)?;
             next.snapshot = std::sync::Arc::new(world);
             next.canary = Some(share);
             (next, format!("canary {share} {named}"))
@@ -63,7 +63,7 @@ impl Engine {
                 bytes: new.text.into_bytes(),
             });
             let sources = on_disk.with(rewritten);
-            let mut next = self.next(config, sources)?;
+            let mut next = Self::next(config, sources)?;
             next.writes = Changed::between(&on_disk, &next.sources);
             (next, format!("promote {named}"))
         };
@@ -84,7 +84,7 @@ impl Engine {
         let config = self.fixed_at_start(Config::of(&sources.config)?);
         let before = self.rollout.sources.clone().ok_or(ReloadError::Panic)?;
         let writes = self.written_back(&before, &sources);
-        let mut next = self.next(config, sources)?;
+        let mut next = Self::next(config, sources)?;
         next.writes = writes;
         self.bring_into_force(next, terms, format!("rollback to {entry}"))
     }
