@@ -24,10 +24,8 @@ use crate::matrix::OneWorld;
     name = "palisade",
     version,
     after_help = "Exit codes: 0 fine, allowed, no findings; 1 findings (denied, would be denied); 2 usage; 3 invalid \
-                  configuration or resources; 4 daemon unreachable; 5 apply failed, previous generation kept; 6 \
-                  rolled back; 7 refused by the \
-                  lockout guard; 77 missing \
-                  privilege."
+                  configuration or resources; 4 daemon unreachable; 5 apply failed, previous generation kept; 6 not \
+                  confirmed, rolled back; 7 refused by the lockout guard; 77 missing privilege."
 )]
 pub(super) struct Cli {
     /// The daemon's socket.

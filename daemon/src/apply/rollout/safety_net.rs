@@ -69,7 +69,7 @@ impl Engine {
     ) -> Result<Applied, PlanError> {
         let config = Config::of(&sources.config).map_err(ReloadError::from)?;
         let config = self.fixed_at_start(config);
-        let mut next = self.next(config, sources)?;
+        let mut next = Self::next(config, sources)?;
         next.writes = Changed::between(on_disk, &next.sources);
         Ok(self.bring_into_force(next, terms, why.to_owned())?)
     }
