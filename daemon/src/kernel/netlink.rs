@@ -38,22 +38,30 @@ pub(super) fn dump(
     let socket = open(protocol)?;
     let message = message(kind, NLM_F_REQUEST | NLM_F_DUMP, request)?;
     send(socket.as_raw_fd(), &message, MsgFlags::empty())?;
+    answers(&socket, &mut each)
+}
+
+/// Reads the messages of a list to its end. A list that ends otherwise is an error: who is not on it must not be.
+fn answers(socket: &OwnedFd, each: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> io::Result<()> {
     let mut buffer = vec![0; RECEIVE_BUFFER];
     loop {
-        let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::empty()) {
+        // With MSG_TRUNC the length is the datagram's own, whatever fits.
+        let length = match recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC) {
             Err(Errno::EINTR) => continue,
+            Err(Errno::EAGAIN) => return Err(io::Error::new(io::ErrorKind::TimedOut, Silent)),
             length => length?,
         };
-        let mut rest = &buffer[..length];
-        while let Ok(message) = NetlinkBuffer::new_checked(rest) {
+        let mut rest = buffer.get(..length).ok_or_else(malformed)?;
+        if rest.is_empty() {
+            return Err(malformed());
+        }
+        while !rest.is_empty() {
+            let message = NetlinkBuffer::new_checked(rest).map_err(|_| malformed())?;
             match i32::from(message.message_type()) {
                 // Both carry an error number, negative, or 0.
                 NLMSG_DONE | NLMSG_ERROR => {
-                    let code = message
-                        .payload()
-                        .first_chunk()
-                        .map_or(0, |code| i32::from_ne_bytes(*code));
-                    return match code {
+                    let code = message.payload().first_chunk().ok_or_else(malformed)?;
+                    return match i32::from_ne_bytes(*code) {
                         0 => Ok(()),
                         code => Err(Errno::from_raw(code.saturating_neg()).into()),
                     };
@@ -114,6 +122,18 @@ pub(super) fn nested(kind: u16, attributes: &[Vec<u8>]) -> Vec<u8> {
     attribute(kind | NLA_F_NESTED, &attributes.concat())
 }
 
+/// No answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the kernel has not answered for {TIMEOUT_SECONDS} s")]
+struct Silent;
+
+fn malformed() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        "the kernel's answer is cut short or malformed; this is a defect of the kernel, or of palisade",
+    )
+}
+
 /// The attributes in a stretch of bytes; what is cut short is not there.
 pub(super) fn attributes(bytes: &[u8]) -> impl Iterator<Item = NlaBuffer<&[u8]>> {
     NlasIterator::new(bytes).map_while(Result::ok)
@@ -151,4 +171,69 @@ fn message(kind: u16, flags: u16, request: &[u8]) -> io::Result<Vec<u8>> {
     message.set_port_number(0);
     message.payload_mut().copy_from_slice(request);
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::socket::{SockType, socketpair};
+
+    use super::*;
+
+    const EPERM: i32 = Errno::EPERM as i32;
+
+    /// One message of a list: its kind and its payload.
+    fn part(kind: i32, payload: &[u8]) -> Vec<u8> {
+        let mut bytes = message(u16::try_from(kind).unwrap(), 0, payload).unwrap();
+        bytes.resize(align!(bytes.len()), 0);
+        bytes
+    }
+
+    /// What comes of these datagrams: how many messages, and how they end.
+    fn read(datagrams: &[Vec<u8>]) -> (usize, io::Result<()>) {
+        let flags = SockFlag::SOCK_CLOEXEC;
+        let (near, far) = socketpair(AddressFamily::Unix, SockType::SeqPacket, None, flags).unwrap();
+        setsockopt(&near, sockopt::ReceiveTimeout, &TimeVal::new(0, 20_000)).unwrap();
+        for datagram in datagrams {
+            send(far.as_raw_fd(), datagram, MsgFlags::empty()).unwrap();
+        }
+        let mut count = 0;
+        let end = answers(&near, &mut |_| {
+            count += 1;
+            ControlFlow::Continue(())
+        });
+        (count, end)
+    }
+
+    #[test]
+    fn a_list_ends_where_the_kernel_says() {
+        let done = |code: i32| part(NLMSG_DONE, &code.to_ne_bytes());
+        let two = [part(20, b"one"), part(20, b"another")].concat();
+        let (count, end) = read(&[two.clone(), done(0)]);
+        assert!(count == 2 && end.is_ok(), "{count} {end:?}");
+        let (_, end) = read(&[two.clone(), done(-EPERM)]);
+        assert_eq!(end.unwrap_err().raw_os_error(), Some(EPERM));
+        let (count, end) = read(std::slice::from_ref(&two));
+        assert_eq!((count, end.unwrap_err().kind()), (2, io::ErrorKind::TimedOut));
+    }
+
+    #[test]
+    fn a_list_cut_anywhere_is_an_error() {
+        let whole = [
+            part(20, b"one"),
+            part(20, b"another"),
+            part(NLMSG_DONE, &0i32.to_ne_bytes()),
+        ]
+        .concat();
+        assert!(read(std::slice::from_ref(&whole)).1.is_ok());
+        for length in 0..whole.len() {
+            let (_, end) = read(&[whole[..length].to_vec()]);
+            assert!(end.is_err(), "cut to {length} of {}", whole.len());
+        }
+        // Whatever bits flip, it ends.
+        for bit in 0..8 * whole.len() {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let _ = read(&[flipped]);
+        }
+    }
 }
