@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_program_must_end_well_and_in_time() {
-        let long = Duration::from_secs(60);
+        let long = Duration::from_mins(1);
         assert_eq!(probe(&[command(&["/bin/true"], long)]), Ok(()));
         let failed = |words: &[&str], timeout| probe(&[command(words, timeout)]).unwrap_err().why;
         assert_eq!(
@@ -190,7 +190,7 @@ mod tests {
 
     #[test]
     fn the_first_that_fails_is_named() {
-        let long = Duration::from_secs(60);
+        let long = Duration::from_mins(1);
         let mut second = command(&["/bin/false"], long);
         second.name = "second".to_owned();
         let failure = probe(&[command(&["/bin/true"], long), second]).unwrap_err();

@@ -20,6 +20,7 @@ use palisade_integration::eventually;
 use mistake::{Apply, Edit, Expect, Mistake};
 use stand::{Files, Stand};
 use table::Row;
+use trouble::Trouble;
 
 /// Mistakes that are made at the same time.
 const AT_ONCE: usize = 12;
@@ -64,6 +65,28 @@ fn nobody_is_locked_out() -> anyhow::Result<()> {
     );
     let rows: Vec<Row> = rows.into_iter().filter_map(|(_, row)| row.ok()).collect();
     table::check(&rows)
+}
+
+#[test]
+fn what_could_not_be_undone_for_want_of_room_is_not_done() -> anyhow::Result<()> {
+    let ssh = [Edit::Replace("ssh.yaml", "2222", "222")];
+    let mistake = mistake::mistake("the port of SSH mistyped", ssh, Expect::Refused);
+    let mut stand = Stand::new(mistake.stand, Trouble::DiskFull)?;
+    let good = stand.files()?;
+    for edit in &mistake.edits {
+        write(&stand, edit)?;
+    }
+    let written = stand.files()?;
+    stand.daemon.fill_disk()?;
+    let said = stand.palisade(&mistake.apply.forced())?;
+    ensure!(said.code == 5, "it ended with {said:?}");
+    stand.answers()?;
+    stand.opens_within(PATIENCE)?;
+    ensure!(stand.files()? == written, "files have changed");
+    let status = stand.daemon.status()?;
+    ensure!(status["unconfirmed"].is_null(), "{status:#}");
+    stand.daemon.empty_disk()?;
+    forced(&mut stand, &good, &mistake.with(Trouble::Nothing)).map(|_| ())
 }
 
 /// Makes a mistake, and says what came of it.
@@ -141,6 +164,7 @@ fn forced(stand: &mut Stand, good: &Files, mistake: &Mistake) -> anyhow::Result<
         ensure!(status["unconfirmed"].is_null(), "still unconfirmed: {status:#}");
         Ok(())
     })?;
+    mistake.trouble.has_happened(&stand.daemon.status()?)?;
     let files = stand.files()?;
     ensure!(files == *good, "the files are not back: {files:#?}");
     Ok(took)

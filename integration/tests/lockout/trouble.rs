@@ -1,8 +1,10 @@
 //! What else happens while a change is not confirmed.
 
+use anyhow::ensure;
 use nix::sys::signal::Signal;
 
 use palisade_integration::{Clock, Setup};
+use serde_json::Value;
 
 use crate::stand::Stand;
 
@@ -81,6 +83,19 @@ impl Trouble {
                 stand.daemon.start_again()
             }
         }
+    }
+
+    /// Makes sure that it has happened to the daemon, whose status this is at the end.
+    pub fn has_happened(self, status: &Value) -> anyhow::Result<()> {
+        let year = |at: &Value| at.as_str().map(|at| at[..4].to_owned());
+        match self {
+            Trouble::ClockAhead | Trouble::ClockBack => ensure!(
+                year(&status["rolled_back"]["at"]) != year(&status["started_at"]),
+                "the daemon goes by another clock: {status:#}"
+            ),
+            _ => {}
+        }
+        Ok(())
     }
 
     /// As the table says it.
