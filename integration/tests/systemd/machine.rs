@@ -85,6 +85,13 @@ impl Machine {
         self.await_boot();
     }
 
+    /// Restarts the machine without stopping anything first, and waits until it is up again.
+    pub(crate) fn cut_power(&mut self) {
+        // Who says so is gone before it can be heard.
+        self.run("systemctl reboot --force --force");
+        self.await_boot();
+    }
+
     /// Runs a shell script in the machine.
     pub(crate) fn run(&self, script: &str) -> Output {
         Command::new("nsenter")

@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "all of this is a test")]
 
 mod machine;
+mod rollout;
 
 use std::collections::BTreeSet;
 use std::thread;
