@@ -1,5 +1,6 @@
 //! What others do to our table is noticed, told and put right; what they do to theirs is none of ours. Needs root.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -170,11 +171,13 @@ fn more_changes_than_the_daemon_can_be_told_of_are_put_right_too() -> anyhow::Re
     let backend = locked_down(&hosts)?;
     let good = structure(&backend)?;
     backend.signal(Signal::SIGSTOP)?;
-    let rules: String = (0..20_000)
-        .map(|number| {
-            format!("add rule inet palisade input tcp dport {number} accept comment \"{number}\"\n")
-        })
-        .collect();
+    let mut rules = String::new();
+    for number in 0..20_000 {
+        writeln!(
+            rules,
+            "add rule inet palisade input tcp dport {number} accept comment \"{number}\""
+        )?;
+    }
     for _ in 0..4 {
         palisade_integration::nft(backend.namespace(), &["-f", "-"], &rules)?;
     }

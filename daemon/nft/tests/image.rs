@@ -68,7 +68,7 @@ fn an_image_makes_the_same_table_with_counters_at_their_totals() {
 fn an_image_that_is_not_whole_makes_nothing() {
     in_namespace(|| {
         let mut image = Image::of(&desired()).unwrap();
-        image.messages.truncate(image.messages.len() / 2 & !3);
+        image.messages.truncate((image.messages.len() / 2) & !3);
         let mut kernel = open();
         assert!(kernel.load(&image, &mut ()).is_err());
         assert!(!kernel.has_table().unwrap());

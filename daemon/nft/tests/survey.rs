@@ -47,8 +47,8 @@ table arp ignored {
 }
 ";
 
-fn address(text: &str) -> Option<IpAddr> {
-    Some(text.parse().unwrap())
+fn address(text: &str) -> IpAddr {
+    text.parse().unwrap()
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn chains_of_others_are_read_with_what_they_drop_and_forward() {
         let tcp = Forwarding {
             protocol: Some(Protocol::TCP),
             ports: Some(PortRange::one(8080)),
-            to: address("172.17.0.2"),
+            to: Some(address("172.17.0.2")),
             to_port: Some(80),
             address: None,
         };
@@ -89,12 +89,12 @@ fn chains_of_others_are_read_with_what_they_drop_and_forward() {
                 first: 5000,
                 last: 5010,
             }),
-            to: address("172.17.0.3"),
+            to: Some(address("172.17.0.3")),
             to_port: None,
-            address: address("192.0.2.1"),
+            address: Some(address("192.0.2.1")),
         };
         assert_eq!(named("nat-prerouting").forwards, [tcp, udp]);
         let v6 = &named("pre").forwards[0];
-        assert_eq!((v6.to, v6.to_port), (address("2001:db8::1"), Some(8443)));
+        assert_eq!((v6.to, v6.to_port), (Some(address("2001:db8::1")), Some(8443)));
     });
 }

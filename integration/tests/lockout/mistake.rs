@@ -4,7 +4,7 @@ use crate::trouble::Trouble;
 
 /// One row of the table.
 #[derive(Clone, Debug)]
-pub struct Mistake {
+pub(crate) struct Mistake {
     /// What was done, as an operator would own up to it.
     pub name: &'static str,
     /// What is written.
@@ -21,7 +21,7 @@ pub struct Mistake {
 
 /// How a server stands before a mistake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub(crate) struct Standing {
     /// What its configuration says besides.
     pub config: &'static str,
     /// Where SSH listens.
@@ -32,7 +32,7 @@ pub struct Standing {
 
 /// A change of files.
 #[derive(Clone, Debug)]
-pub enum Edit {
+pub(crate) enum Edit {
     /// A resource file is written.
     Write(&'static str, String),
     /// A text in a resource file becomes another.
@@ -47,7 +47,7 @@ pub enum Edit {
 
 /// How a change comes into force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Apply {
+pub(crate) enum Apply {
     /// `palisade reload`.
     Reload,
     /// SIGHUP.
@@ -60,7 +60,7 @@ pub enum Apply {
 
 /// What must come of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Expect {
+pub(crate) enum Expect {
     /// The guard refuses it.
     Refused,
     /// It is not valid, and nothing of it comes into force.
@@ -70,7 +70,7 @@ pub enum Expect {
 }
 
 /// A mistake in a file of the good state, applied by `palisade reload`.
-pub fn mistake(name: &'static str, edits: impl Into<Vec<Edit>>, expect: Expect) -> Mistake {
+pub(crate) fn mistake(name: &'static str, edits: impl Into<Vec<Edit>>, expect: Expect) -> Mistake {
     Mistake {
         name,
         edits: edits.into(),
@@ -87,43 +87,43 @@ pub fn mistake(name: &'static str, edits: impl Into<Vec<Edit>>, expect: Expect) 
 
 impl Mistake {
     /// The same, applied by SIGHUP.
-    pub fn by_hangup(mut self) -> Self {
+    pub(crate) fn by_hangup(mut self) -> Self {
         self.apply = Apply::Hangup;
         self
     }
 
     /// The same, staged and then promoted: these names.
-    pub fn promoted(mut self, names: &'static str) -> Self {
+    pub(crate) fn promoted(mut self, names: &'static str) -> Self {
         self.apply = Apply::Promote(names);
         self
     }
 
     /// The same, come into force by taking the safety net away.
-    pub fn by_safety_net(mut self) -> Self {
+    pub(crate) fn by_safety_net(mut self) -> Self {
         self.apply = Apply::SafetyNetRemove;
         self
     }
 
     /// The same, with trouble while it is in force and not confirmed.
-    pub fn with(mut self, trouble: Trouble) -> Self {
+    pub(crate) fn with(mut self, trouble: Trouble) -> Self {
         self.trouble = trouble;
         self
     }
 
     /// The same, made by somebody who came by IPv6.
-    pub fn over_ipv6(mut self) -> Self {
+    pub(crate) fn over_ipv6(mut self) -> Self {
         self.stand.over_ipv6 = true;
         self
     }
 
     /// The same, where SSH listens at the port that a failsafe holds open.
-    pub fn at_port_22(mut self) -> Self {
+    pub(crate) fn at_port_22(mut self) -> Self {
         self.stand.port = 22;
         self
     }
 
     /// The same, with this configuration instead of no safety net.
-    pub fn configured(mut self, config: &'static str) -> Self {
+    pub(crate) fn configured(mut self, config: &'static str) -> Self {
         self.stand.config = config;
         self
     }
@@ -131,7 +131,7 @@ impl Mistake {
 
 impl Apply {
     /// What is typed behind `palisade` to bring it into force all the same.
-    pub fn forced(self) -> String {
+    pub(crate) fn forced(self) -> String {
         let command = match self {
             Apply::Reload | Apply::Hangup => "reload".to_owned(),
             Apply::Promote(names) => format!("promote {names}"),
@@ -142,12 +142,12 @@ impl Apply {
     }
 
     /// Whether what is written is brought into force at first, and only then becomes a mistake.
-    pub fn is_prepared(self) -> bool {
+    pub(crate) fn is_prepared(self) -> bool {
         matches!(self, Apply::Promote(_) | Apply::SafetyNetRemove)
     }
 
     /// As the table says it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Apply::Reload => "`palisade reload`",
             Apply::Hangup => "SIGHUP",

@@ -6,14 +6,14 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use palisade::lab::{Host, Network};
+use palisade::lab::Network;
 use palisade_integration::{Clock, Daemon, Said, Setup, SshServer, SshSession, palisade};
 
 use crate::mistake::Standing;
 use crate::trouble::Trouble;
 
 /// Where SSH listens: no failsafe holds this port open.
-pub const SSH: u16 = 2222;
+pub(crate) const SSH: u16 = 2222;
 
 /// How long an answer over a session may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -22,7 +22,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SILENCE: Duration = Duration::from_millis(400);
 
 /// The files of the good state.
-pub const GOOD: [(&str, &str); 6] = [
+pub(crate) const GOOD: [(&str, &str); 6] = [
     ("admins.yaml", include_str!("good/admins.yaml")),
     ("endpoint.yaml", include_str!("good/endpoint.yaml")),
     ("lockdown.yaml", include_str!("good/lockdown.yaml")),
@@ -32,10 +32,10 @@ pub const GOOD: [(&str, &str); 6] = [
 ];
 
 /// Files by name.
-pub type Files = BTreeMap<String, String>;
+pub(crate) type Files = BTreeMap<String, String>;
 
 /// The server, its daemon, and the operator's session.
-pub struct Stand {
+pub(crate) struct Stand {
     network: Network,
     pub daemon: Daemon,
     server: SshServer,
@@ -47,7 +47,7 @@ pub struct Stand {
 
 impl Stand {
     /// In the good state, ready for what is to happen.
-    pub fn new(standing: Standing, trouble: Trouble) -> anyhow::Result<Self> {
+    pub(crate) fn new(standing: Standing, trouble: Trouble) -> anyhow::Result<Self> {
         let network = Network::builder()
             .host("server", ["10.9.0.1/16", "fd00:9::1/64"])
             .host("operator", ["10.9.0.2/16", "fd00:9::2/64"])
@@ -80,20 +80,15 @@ impl Stand {
         })
     }
 
-    /// The server.
-    pub fn host(&self) -> &Host {
-        self.network.host("server")
-    }
-
     /// The clock that the daemon goes by.
-    pub fn clock(&self) -> anyhow::Result<&Clock> {
+    pub(crate) fn clock(&self) -> anyhow::Result<&Clock> {
         self.clock
             .as_ref()
             .context("the daemon goes by the clock of this machine")
     }
 
     /// Runs `palisade` in the operator's session.
-    pub fn palisade(&mut self, arguments: &str) -> anyhow::Result<Said> {
+    pub(crate) fn palisade(&mut self, arguments: &str) -> anyhow::Result<Said> {
         let command = format!(
             "{} --socket {} {arguments}",
             palisade()?.display(),
@@ -103,7 +98,7 @@ impl Stand {
     }
 
     /// Runs `palisade` in the operator's session, which does not wait for it.
-    pub fn palisade_later(&mut self, arguments: &str) -> anyhow::Result<()> {
+    pub(crate) fn palisade_later(&mut self, arguments: &str) -> anyhow::Result<()> {
         let command = format!(
             "(sleep 0.1; {} --socket {} {arguments}) >/dev/null 2>&1 &",
             palisade()?.display(),
@@ -115,7 +110,7 @@ impl Stand {
     }
 
     /// The configuration, and every file of the policy directory.
-    pub fn files(&self) -> anyhow::Result<Files> {
+    pub(crate) fn files(&self) -> anyhow::Result<Files> {
         let configuration = self.daemon.configuration();
         let mut files = Files::new();
         files.insert(
@@ -126,7 +121,11 @@ impl Stand {
             let entry = entry?;
             let name = entry.file_name().to_string_lossy().into_owned();
             // What somebody has edited meanwhile is kept beside the file, under a name that is not read.
-            if name.ends_with(".yaml") {
+            if entry
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "yaml")
+            {
                 files.insert(name, std::fs::read_to_string(entry.path())?);
             }
         }
@@ -134,19 +133,19 @@ impl Stand {
     }
 
     /// Makes sure that the session answers.
-    pub fn answers(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn answers(&mut self) -> anyhow::Result<()> {
         self.session.answers(PATIENCE)
     }
 
     /// Whether anybody gets an answer at the port of SSH, at this moment.
-    pub fn lets_in(&self) -> anyhow::Result<bool> {
+    pub(crate) fn lets_in(&self) -> anyhow::Result<bool> {
         let operator = self.network.host("operator").namespace();
         let to = SocketAddr::new(self.address, self.port);
         Ok(operator.run(|| TcpStream::connect_timeout(&to, SILENCE).is_ok())?)
     }
 
     /// Makes both hosts forget where their neighbours are, as they do by themselves after a while.
-    pub fn forget_neighbours(&self) -> anyhow::Result<()> {
+    pub(crate) fn forget_neighbours(&self) -> anyhow::Result<()> {
         for host in ["server", "operator"] {
             let mut flush = Command::new("ip");
             flush.args(["-6", "neigh", "flush", "dev", "eth0"]);
@@ -157,7 +156,7 @@ impl Stand {
     }
 
     /// Opens another session, however often that takes, and says how long it took.
-    pub fn opens_within(&self, patience: Duration) -> anyhow::Result<Duration> {
+    pub(crate) fn opens_within(&self, patience: Duration) -> anyhow::Result<Duration> {
         let started = Instant::now();
         loop {
             let entered = self.enter();

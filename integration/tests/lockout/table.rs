@@ -10,7 +10,7 @@ use crate::mistake::{Expect, Mistake};
 
 /// What came of a mistake.
 #[derive(Debug)]
-pub struct Row {
+pub(crate) struct Row {
     /// The mistake.
     pub mistake: Mistake,
     /// How long it took until everything was back, where it was forced.
@@ -33,7 +33,7 @@ on a machine that was doing much else, and is not the same twice.
 ";
 
 /// Makes sure that the documentation has these rows, but for how long they took.
-pub fn check(rows: &[Row]) -> anyhow::Result<()> {
+pub(crate) fn check(rows: &[Row]) -> anyhow::Result<()> {
     let table = text(rows);
     println!("{table}");
     let document = ABOVE.to_owned() + &table;

@@ -16,7 +16,7 @@ const TEN_YEARS: i64 = 10 * 365 * 86_400;
 
 /// Trouble in the window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     /// None.
     Nothing,
     /// The daemon is killed, and started again.
@@ -39,7 +39,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// The setup of a daemon to which it can happen.
-    pub fn ready(self, setup: Setup) -> anyhow::Result<(Setup, Option<Clock>)> {
+    pub(crate) fn ready(self, setup: Setup) -> anyhow::Result<(Setup, Option<Clock>)> {
         Ok(match self {
             Trouble::DiskFull => (setup.disk(DISK), None),
             Trouble::ClockAhead | Trouble::ClockBack => {
@@ -51,7 +51,7 @@ impl Trouble {
     }
 
     /// Lets it happen.
-    pub fn happens(self, stand: &mut Stand) -> anyhow::Result<()> {
+    pub(crate) fn happens(self, stand: &mut Stand) -> anyhow::Result<()> {
         match self {
             Trouble::Nothing => Ok(()),
             Trouble::Killed => {
@@ -86,7 +86,7 @@ impl Trouble {
     }
 
     /// Makes sure that it has happened to the daemon, whose status this is at the end.
-    pub fn has_happened(self, status: &Value) -> anyhow::Result<()> {
+    pub(crate) fn has_happened(self, status: &Value) -> anyhow::Result<()> {
         let year = |at: &Value| at.as_str().map(|at| at[..4].to_owned());
         match self {
             Trouble::ClockAhead | Trouble::ClockBack => ensure!(
@@ -99,7 +99,7 @@ impl Trouble {
     }
 
     /// As the table says it.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Trouble::Nothing => "",
             Trouble::Killed => "palisaded is killed and starts again",

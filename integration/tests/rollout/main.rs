@@ -96,7 +96,8 @@ fn assert_tidy(backend: &Daemon) -> anyhow::Result<()> {
         let name = entry?.file_name();
         ensure!(
             !name.as_encoded_bytes().starts_with(b"."),
-            "{name:?} is still there"
+            "{} is still there",
+            name.display()
         );
     }
     Ok(())

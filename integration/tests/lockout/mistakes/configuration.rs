@@ -8,7 +8,7 @@ use crate::mistake::{Edit, Mistake, mistake};
 /// No failsafe and no policy for the port 22.
 const NET: &str = "safetyNet: true\n";
 
-pub fn all() -> Vec<Mistake> {
+pub(crate) fn all() -> Vec<Mistake> {
     let unlisted = || Edit::Replace("ssh.yaml", "2222", "2200");
     vec![
         mistake(

@@ -5,7 +5,7 @@ use crate::mistake::Edit::Write;
 use crate::mistake::Expect::{Harmless, Invalid, Refused};
 use crate::mistake::{Mistake, mistake};
 
-pub fn all() -> Vec<Mistake> {
+pub(crate) fn all() -> Vec<Mistake> {
     let raw = |spec: &str| {
         [Write(
             "raw.yaml",

@@ -4,7 +4,7 @@ use crate::mistake::Edit::{Remove, Replace};
 use crate::mistake::Expect::{Harmless, Invalid, Refused};
 use crate::mistake::{Mistake, mistake};
 
-pub fn all() -> Vec<Mistake> {
+pub(crate) fn all() -> Vec<Mistake> {
     let endpoint = |from, to| [Replace("endpoint.yaml", from, to)];
     vec![
         mistake(

@@ -5,7 +5,7 @@ use crate::mistake::Expect::{Invalid, Refused};
 use crate::mistake::{Mistake, mistake};
 use crate::stand::GOOD;
 
-pub fn all() -> Vec<Mistake> {
+pub(crate) fn all() -> Vec<Mistake> {
     let everything = GOOD.map(|(file, _)| file);
     let but_lockdown = everything
         .into_iter()

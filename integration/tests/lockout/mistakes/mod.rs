@@ -12,7 +12,7 @@ mod troubles;
 use crate::mistake::Mistake;
 
 /// All of them, in the order of the table.
-pub fn all() -> Vec<Mistake> {
+pub(crate) fn all() -> Vec<Mistake> {
     let parts = [
         rules::all(),
         order::all(),

@@ -5,7 +5,7 @@ use crate::mistake::Edit::{Replace, Write};
 use crate::mistake::Expect::{Harmless, Invalid, Refused};
 use crate::mistake::{Mistake, mistake};
 
-pub fn all() -> Vec<Mistake> {
+pub(crate) fn all() -> Vec<Mistake> {
     let ssh = |from, to| [Replace("ssh.yaml", from, to)];
     let early = |spec: &str, rest: &str| {
         let text = tier("early", "order: 1") + &policy("early.first", &format!("tier: early, {spec}")) + rest;

@@ -12,7 +12,7 @@ const NET: &str = "safetyNet: true\n";
 /// A net as it is written.
 const WRITTEN: &str = "order: 100000, selector: all(), types: [Ingress, Egress], ingress: [{action: Allow}], egress: [{action: Allow}]";
 
-pub fn all() -> Vec<Mistake> {
+pub(crate) fn all() -> Vec<Mistake> {
     let shut = "types: [Ingress], ingress: [{action: Deny}]";
     let web = "{action: Allow, protocol: TCP, destination: {ports: [80, 443]}}";
     let all = |name: &str, spec: &str| {

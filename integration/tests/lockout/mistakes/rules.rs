@@ -4,7 +4,7 @@ use crate::mistake::Edit::{Remove, Replace};
 use crate::mistake::Expect::{Harmless, Invalid, Refused};
 use crate::mistake::{Mistake, mistake};
 
-pub fn all() -> Vec<Mistake> {
+pub(crate) fn all() -> Vec<Mistake> {
     let ssh = |from, to| [Replace("ssh.yaml", from, to)];
     let admins = |from, to| [Replace("admins.yaml", from, to)];
     vec![

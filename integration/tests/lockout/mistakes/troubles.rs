@@ -8,7 +8,7 @@ use crate::trouble::Trouble::{
     self, ClockAhead, ClockBack, DiskFull, Hung, Killed, KilledForGood, Rebooted, Stopped,
 };
 
-pub fn all() -> Vec<Mistake> {
+pub(crate) fn all() -> Vec<Mistake> {
     [
         Killed,
         KilledForGood,
