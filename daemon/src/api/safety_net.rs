@@ -22,11 +22,14 @@ pub struct SafetyNetReport {
     pub nets: Vec<Net>,
     /// What the nets have let in and out, ever, by direction.
     pub counted: Vec<Counted>,
-    /// What they have caught that would be denied without them, as far as flow records are at hand.
+    /// What was seen, and would be denied today without them: as policies are now, not as they were then.
     pub caught: Vec<Caught>,
-    /// The oldest of these records; `None` if there is none.
+    /// When the first connection was seen; `None` if none was.
     #[serde(with = "time::serde::rfc3339::option")]
     pub since: Option<OffsetDateTime>,
+    /// First packets that could not be seen.
+    #[serde(default)]
+    pub missing: u64,
     /// The live connections that only a net would let in again; `None` if they cannot be read.
     pub connections: Option<LiveReport>,
     /// What keeps packets from a net: tiers that end in Deny before it is asked, and rules that leave nothing for it.
@@ -55,7 +58,7 @@ pub struct Counted {
     pub bytes: u64,
 }
 
-/// Connections that a net has caught, those alike together.
+/// Connections that only a net lets in, those alike together.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Caught {
     /// `ingress` or `egress`.

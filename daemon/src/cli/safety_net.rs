@@ -112,13 +112,13 @@ fn text(report: &SafetyNetReport) -> String {
     match report.since {
         Some(since) if report.caught.is_empty() => {
             text += &format!(
-                "\nsince {} nothing would have been denied without it\n",
+                "\nof all that was seen since {}, nothing would be denied today without it\n",
                 super::show::moment(since)
             );
         }
         Some(since) => {
             text += &format!(
-                "\nsince {} this would have been denied without it:\n",
+                "\nof all that was seen since {}, this would be denied today without it:\n",
                 super::show::moment(since)
             );
             let shown = &report.caught[..report.caught.len().min(SHOWN)];
@@ -133,8 +133,11 @@ fn text(report: &SafetyNetReport) -> String {
             }
         }
         None => {
-            text += "\nno flow record is at hand yet: what would have been denied without it is unknown\n";
+            text += "\nno connection was seen yet: what would be denied without it is unknown\n";
         }
+    }
+    if report.missing > 0 {
+        text += &format!("{} first packets could not be seen\n", report.missing);
     }
     if let Some(live) = &report.connections {
         text += "\n";

@@ -5,15 +5,17 @@ use std::sync::Arc;
 
 use palisade_rules::analysis::lint::{self, Options};
 use palisade_rules::analysis::{Side, StepReport};
+use palisade_rules::evaluate::Verdict;
 use palisade_rules::resource::Policy;
-use palisade_rules::world::WorldKind;
+use palisade_rules::world::{WorldKind, Worlds};
 
 use super::rollout::Asker;
-use super::{Daemon, lock};
+use super::Daemon;
 use crate::api::safety_net::{Caught, Counted, Net, SafetyNetReport};
 use crate::api::types::ReloadReport;
 use crate::apply::Engine;
-use crate::flows::record::FlowRecord;
+use crate::flows::attribute::{attribute, parties};
+use crate::flows::kept::Kept;
 use crate::kernel::KernelError;
 use crate::live;
 
@@ -21,7 +23,7 @@ use crate::live;
 const CUT_OFF: [&str; 2] = ["safety-net-cut-off", "safety-net-not-on-forward"];
 
 impl Daemon {
-    /// What the safety net holds.
+    /// What the safety net holds: of all that was seen, what would be denied today without it.
     pub fn safety_net(&self) -> Result<SafetyNetReport, KernelError> {
         let counters = self.counters()?;
         let generation = self.generation();
@@ -58,12 +60,13 @@ impl Daemon {
         let before = findings
             .into_iter()
             .filter(|finding| CUT_OFF.contains(&finding.code));
-        let recent: Vec<Arc<FlowRecord>> = lock(&self.flows).recent.iter().cloned().collect();
+        let evidence = self.evidence();
         Ok(SafetyNetReport {
             nets: nets.iter().map(|net| written(net)).collect(),
             counted: counted.into_values().collect(),
-            caught: caught(&recent),
-            since: recent.iter().map(|record| record.start_time).min(),
+            caught: caught(worlds, &evidence),
+            since: evidence.since(0).map(|(_, tally)| tally.first_seen).min(),
+            missing: evidence.missing().total(),
             connections: live::look(side(), side()).ok(),
             before: before
                 .map(|finding| match finding.position {
@@ -97,23 +100,27 @@ fn written(net: &Policy) -> Net {
     }
 }
 
-/// What would be denied without the net, those alike together, most of it first.
-fn caught(records: &[Arc<FlowRecord>]) -> Vec<Caught> {
+/// What the worlds in force let in of what was seen, and would deny without the net: those alike together, most of it first.
+fn caught(worlds: &Worlds, evidence: &Kept) -> Vec<Caught> {
     let mut groups: BTreeMap<_, Caught> = BTreeMap::new();
-    for record in records {
-        if record.action != "allow" || record.safety_net.action != "deny" || record.evaluated == 0 {
+    for (connection, tally) in evidence.since(0) {
+        let Some(said) = attribute(worlds, connection) else {
+            continue;
+        };
+        if said.action != Verdict::Allow || said.action_without_net != Verdict::Deny {
             continue;
         }
-        let bare = record.policies.enforced_without_safety_net.as_ref();
+        let bare = said.policies.enforced_without_safety_net.as_ref();
         let because = bare.and_then(|steps| steps.last()).map(StepReport::phrase);
+        let (source, destination) = parties(worlds, connection);
         let caught = Caught {
-            direction: record.direction.clone(),
-            from: record.source_name.clone(),
-            to: record.dest_name.clone(),
-            protocol: record.proto.clone(),
-            port: record.dest_port,
+            direction: connection.direction.to_string(),
+            from: source.to_string(),
+            to: destination.to_string(),
+            protocol: connection.packet.protocol.to_string(),
+            port: connection.packet.destination_port,
             packets: 0,
-            last: record.end_time,
+            last: tally.last_seen,
             because: because.unwrap_or_default(),
         };
         let key = (
@@ -125,8 +132,8 @@ fn caught(records: &[Arc<FlowRecord>]) -> Vec<Caught> {
             caught.because.clone(),
         );
         let group = groups.entry(key).or_insert(caught);
-        group.packets += record.evaluated;
-        group.last = group.last.max(record.end_time);
+        group.packets += tally.packets;
+        group.last = group.last.max(tally.last_seen);
     }
     let mut groups: Vec<Caught> = groups.into_values().collect();
     groups.sort_by_key(|group| std::cmp::Reverse(group.packets));
