@@ -9,8 +9,8 @@ use palisade_rules::evaluate::Verdict;
 use palisade_rules::resource::Policy;
 use palisade_rules::world::{WorldKind, Worlds};
 
-use super::rollout::Asker;
 use super::Daemon;
+use super::rollout::Asker;
 use crate::api::safety_net::{Caught, Counted, Net, SafetyNetReport};
 use crate::api::types::ReloadReport;
 use crate::apply::Engine;
