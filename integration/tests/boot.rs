@@ -92,6 +92,38 @@ fn a_boot_leaves_a_table_alone() -> anyhow::Result<()> {
 }
 
 #[test]
+fn an_unconfirmed_generation_is_never_what_boots() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let mut backend = kept(&hosts, &setup())?;
+    let good = chains(hosts.host("backend"))?;
+    backend.write("15-other.yaml", examples::ALLOW_7000)?;
+    let reloaded = backend.cli(&["reload", "--confirm-within", "10m", "--no-wait"])?;
+    assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
+    assert!(chains(hosts.host("backend"))?.contains("@unconfirmed"));
+    backend.kill9()?;
+
+    let rebooted = ThreeHosts::new()?;
+    let host = rebooted.host("backend");
+    let booted = backend.boot(host)?;
+    assert!(booted.stderr.contains("generation 1 is in force"), "{booted:?}");
+    assert_eq!(chains(host)?, good);
+    backend.start_again_in(host)?;
+    assert_eq!(chains(host)?, good);
+
+    backend.write("15-other.yaml", examples::ALLOW_7000)?;
+    let reloaded = backend.cli(&["reload", "--confirm-within", "10m", "--no-wait"])?;
+    assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
+    let confirmed = backend.cli(&["confirm"])?;
+    assert_eq!(confirmed.code, Some(0), "{confirmed:?}");
+    let confirmed = chains(host)?;
+    backend.terminate()?;
+    let again = ThreeHosts::new()?;
+    backend.boot(again.host("backend"))?;
+    assert_eq!(chains(again.host("backend"))?, confirmed);
+    Ok(())
+}
+
+#[test]
 fn what_is_damaged_or_missing_leaves_the_safety_net() -> anyhow::Result<()> {
     let hosts = ThreeHosts::new()?;
     let backend = kept(&hosts, &setup())?;

@@ -204,3 +204,43 @@ fn under_a_panic_the_table_stays_away() -> anyhow::Result<()> {
     assert!(!backend.nft(&["list", "tables"])?.contains("inet palisade\n"));
     Ok(())
 }
+
+#[test]
+fn an_unconfirmed_generation_is_put_right_with_its_way_back() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let backend = locked_down(&hosts)?;
+    let before = structure(&backend)?;
+    backend.write("15-other.yaml", examples::ALLOW_7000)?;
+    let reloaded = backend.cli(&["reload", "--confirm-within", "60s", "--no-wait"])?;
+    assert_eq!(reloaded.code, Some(0), "{reloaded:?}");
+    let unconfirmed = chains(&backend)?;
+    assert!(unconfirmed.contains("@unconfirmed"), "{unconfirmed}");
+    for (round, change) in [
+        &["delete", "table", "inet", "palisade"][..],
+        &["insert", "rule", "inet", "palisade", "input", "accept"],
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        backend.nft(change)?;
+        eventually(PATIENCE, || {
+            let changes = changes(&backend)?;
+            ensure!(changes["total"].as_u64() > Some(round as u64), "{changes:#}");
+            Ok(())
+        })?;
+        assert_eq!(chains(&backend)?, unconfirmed);
+    }
+    let status = backend.status()?;
+    assert!(status["unconfirmed"].is_object(), "{status:#}");
+    let back = backend.cli(&["rollback"])?;
+    assert_eq!(back.code, Some(0), "{back:?}");
+    assert_eq!(structure(&backend)?, before);
+    Ok(())
+}
+
+/// The chains of our table, without the set whose time runs out.
+fn chains(daemon: &Daemon) -> anyhow::Result<String> {
+    let structure = structure(daemon)?;
+    let (_, chains) = structure.split_once("\tchain ").context(structure.clone())?;
+    Ok(chains.to_owned())
+}

@@ -23,9 +23,12 @@ impl Daemon {
     /// Keeps the generation in force for the next boot, if it is not kept already.
     pub(super) fn keep_for_boot(&self) {
         let mut kept = lock(&self.kept_for_boot);
-        let generation = self.generation();
-        // Under a panic nothing is in force.
-        if *kept == Some(generation.number) || self.panic.is_set() {
+        let (generation, is_confirmed) = {
+            let known = lock(&self.known);
+            (Arc::clone(&known.current), known.window.is_none())
+        };
+        // Under a panic nothing is in force. What is unconfirmed is never what boots.
+        if *kept == Some(generation.number) || !is_confirmed || self.panic.is_set() {
             return;
         }
         let ruleset = &generation.compiled.ruleset;

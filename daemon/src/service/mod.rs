@@ -62,7 +62,7 @@ pub enum FollowError {
 }
 
 /// What the tasks share. No lock is held across an await, and none while another is taken, but that of `known` inside
-/// that of `engine`. The engine's may be held for as long as the kernel takes: the event loop never waits for it.
+/// those of `engine` and `kept_for_boot`. The engine's may be held for as long as the kernel takes: the event loop never waits for it.
 pub struct Daemon {
     started_at: OffsetDateTime,
     flows_config: FlowsConfig,

@@ -109,6 +109,24 @@ fn what_is_confirmed_stays() -> anyhow::Result<()> {
 }
 
 #[test]
+fn what_somebody_flushes_is_put_back_and_told() -> anyhow::Result<()> {
+    let (hosts, backend) = staged()?;
+    backend.apply(LOCKDOWN, &examples::lockdown_promoted())?;
+    assert_eq!(denied_of(&hosts)? as u64, ROUND);
+    let before = backend.nft(&["-s", "list", "table", "inet", "palisade"])?;
+    backend.nft(&["flush", "ruleset"])?;
+    eventually(PATIENCE, || {
+        let listed = backend.nft(&["-s", "list", "table", "inet", "palisade"])?;
+        ensure!(listed == before, "{listed}\nthe log:\n{}", backend.log());
+        Ok(())
+    })?;
+    assert_eq!(denied_of(&hosts)? as u64, ROUND);
+    let told = backend.status()?["foreign_changes"].to_string();
+    assert!(told.contains("nft"), "{told}");
+    Ok(())
+}
+
+#[test]
 fn panic_takes_everything_away_until_resume() -> anyhow::Result<()> {
     let (hosts, backend) = staged()?;
     backend.apply(LOCKDOWN, &examples::lockdown_promoted())?;

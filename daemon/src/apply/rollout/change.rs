@@ -297,6 +297,16 @@ impl Engine {
         }))
     }
 
+    /// What the kernel is to hold while a generation is unconfirmed; `None` if none is, or its time is over at this very
+    /// moment.
+    pub(in super::super) fn unconfirmed_ruleset(&self) -> Option<Ruleset> {
+        let open = self.rollout.open.as_ref()?;
+        let remaining = open.ends.saturating_duration_since(Instant::now());
+        let candidate = &open.candidate.compiled.ruleset;
+        let both = || both(candidate, &open.previous, remaining, open.canary, open.numbers);
+        (!remaining.is_zero()).then(both)
+    }
+
     /// A generation for another host, under a number of its own if that makes a difference.
     fn made_anew(
         &mut self,
