@@ -48,8 +48,9 @@ pub struct Status {
     pub rolled_back: Option<RolledBack>,
     /// Why, if it does: somebody called it, or the kernel's command line says `palisade=off`.
     pub panic_reason: Option<String>,
-    /// What the daemon gave away when it started.
-    pub sandbox: Sandbox,
+    /// What the daemon gave away when it started; `None` from one that does not say.
+    #[serde(default)]
+    pub sandbox: Option<Sandbox>,
     /// Endpoints on this host.
     pub endpoints: usize,
     /// The same by kind.

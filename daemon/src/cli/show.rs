@@ -46,8 +46,7 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
          policies      {enforced} enforced, {staged} staged, on {endpoints} local endpoints{kinds}\n\
          safety net    {net}\n\
          kernel        table inet palisade: {chains} chains, {rules} rules, {sets} sets, {counters} counters\n\
-         {foreign}flow records  {flows}\n{sinks}\
-         sandbox       {sandbox}\n",
+         {foreign}flow records  {flows}\n{sinks}{sandbox}",
         unconfirmed = unconfirmed(&status),
         panic = status
             .panic_reason
@@ -75,7 +74,10 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
         counters = table.counters,
         foreign = foreign(&status.foreign_changes),
         sinks = status.flows.sinks.iter().map(sink).collect::<String>(),
-        sandbox = status.sandbox,
+        sandbox = status
+            .sandbox
+            .as_ref()
+            .map_or_else(String::new, |sandbox| format!("sandbox       {sandbox}\n")),
     ))?;
     Ok(Exit::Fine)
 }

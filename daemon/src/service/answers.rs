@@ -44,7 +44,7 @@ impl Daemon {
             rolled_back: self.rolled_back(),
             panic: panic_reason.is_some(),
             panic_reason,
-            sandbox: self.sandbox.clone(),
+            sandbox: Some(self.sandbox.clone()),
             endpoints: generation.worlds.local().count(),
             endpoints_by_kind: endpoints_by_kind(&generation.worlds),
             enforced_policies: generation.worlds.enforced.policies.len(),
