@@ -7,6 +7,7 @@
 # make bench-counters    what it costs to read 100,000 counters, against nft; needs root
 # make fuzz       ten minutes of hostile input for each parser (FUZZ_SECONDS=600)
 # make fuzz-kernel  the real kernel against the evaluator: random policies and packets (SEED=1 COUNT=2000)
+# make torture    a thousand reloads, promotions and rollbacks under a flood, the daemon killed at random (TORTURE_SEED=1)
 # make check      the part of `make test` that needs no root
 # make            build the release binaries
 # make install    put them, the systemd unit and the default configuration in place
@@ -126,6 +127,16 @@ FAILURES ?= $(TARGET)/fuzz-kernel
 fuzz-kernel: need-root run-deps build-deps
 	cargo build --release --locked --package palisade-integration --bin fuzz-kernel
 	$(SUDO) $(TARGET)/release/fuzz-kernel --seed $(SEED) --count $(COUNT) --failures $(FAILURES)
+
+# Every packet is accounted for. The same seed does the same things, at other moments.
+TORTURE_SEED ?= 1
+TORTURE_ROUNDS ?= 1000
+
+.PHONY: torture
+torture: need-root run-deps build-deps
+	cargo build --locked --package palisade
+	TORTURE_SEED=$(TORTURE_SEED) TORTURE_ROUNDS=$(TORTURE_ROUNDS) \
+	    cargo test --locked --package palisade-integration --test torture $(AS_ROOT) -- --nocapture
 
 $(TOOLS)/bin/cargo-fuzz:
 	cargo install --locked --root $(TOOLS) --version $(CARGO_FUZZ_VERSION) cargo-fuzz

@@ -24,6 +24,7 @@ pub mod kernel;
 pub mod lab;
 pub mod live;
 pub mod matrix;
+pub mod moment;
 pub mod sandbox;
 pub mod service;
 pub mod source;

@@ -64,6 +64,7 @@ pub struct Status {
     /// Chains, rules, sets and counters in the kernel.
     pub table: TableSize,
     /// What others did to the table.
+    #[serde(default)]
     pub foreign_changes: ForeignChanges,
     /// Flow records.
     pub flows: FlowsStatus,

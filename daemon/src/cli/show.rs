@@ -1,8 +1,5 @@
 //! `palisade status`, `policies`, `counters` and `endpoints`.
 
-use time::macros::format_description;
-use time::{OffsetDateTime, UtcOffset};
-
 use super::args::{CountersArgs, Format, FromFiles};
 use super::{Outcome, offline, output, watch};
 use crate::api::client::Client;
@@ -11,6 +8,7 @@ use crate::api::types::{EndpointRow, PolicyRow, Status};
 use crate::exit::Exit;
 use crate::flows::record::CounterRow;
 use crate::flows::sinks::SinkStatus;
+pub(super) use crate::moment::moment;
 use crate::service::{endpoint_rows, policy_rows};
 
 pub(super) async fn status(client: &Client, format: Format) -> Outcome {
@@ -45,7 +43,7 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
          last reload   {reload}{panic}\n\
          policies      {enforced} enforced, {staged} staged, on {endpoints} local endpoints{kinds}\n\
          safety net    {net}\n\
-         kernel        table inet palisade: {chains} chains, {rules} rules, {sets} sets, {counters} counters\n\
+         kernel        {kernel}\n\
          {foreign}flow records  {flows}\n{sinks}{sandbox}",
         unconfirmed = unconfirmed(&status),
         panic = status
@@ -63,15 +61,19 @@ pub(super) async fn status(client: &Client, format: Format) -> Outcome {
         staged = status.staged_policies,
         endpoints = status.endpoints,
         kinds = kinds(&status),
-        net = if status.safety_net {
-            "in place: what no policy decides is allowed"
-        } else {
-            "not in place"
+        net = match (status.panic, status.safety_net) {
+            (true, _) => "not in force, as nothing is",
+            (false, true) => "in place: what no policy decides is allowed",
+            (false, false) => "not in place",
         },
-        chains = table.chains,
-        rules = table.rules,
-        sets = table.sets,
-        counters = table.counters,
+        kernel = if status.panic {
+            "no table inet palisade".to_owned()
+        } else {
+            format!(
+                "table inet palisade: {} chains, {} rules, {} sets, {} counters",
+                table.chains, table.rules, table.sets, table.counters
+            )
+        },
         foreign = foreign(&status.foreign_changes),
         sinks = status.flows.sinks.iter().map(sink).collect::<String>(),
         sandbox = status
@@ -198,15 +200,6 @@ pub(super) async fn endpoints(client: &Client, from: &FromFiles, format: Format)
         &[("KIND", "HostEndpoint"), ("NAMESPACE", "-"), ("CGROUPS", "-")],
     )?;
     Ok(Exit::Fine)
-}
-
-/// A moment as people read it, in UTC.
-pub(super) fn moment(at: OffsetDateTime) -> String {
-    let at = at.to_offset(UtcOffset::UTC);
-    at.format(format_description!(
-        "[year]-[month]-[day] [hour]:[minute]:[second] UTC"
-    ))
-    .unwrap_or_else(|_| at.to_string())
 }
 
 /// What a counter's packets met, or would have met.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use palisade_nft::Nft;
 use palisade_rules::ruleset::Name;
-use palisade_rules::ruleset::unconfirmed::Percent;
+use palisade_rules::ruleset::unconfirmed::{Percent, confirmed};
 use palisade_rules::world::{Worlds, resolve};
 use time::OffsetDateTime;
 use tracing::{error, info, warn};
@@ -15,6 +15,7 @@ use super::super::{Engine, ReloadError, Sources, add_safety_net};
 use super::{Open, RolledBack, Rollout, Terms, Undone};
 use crate::config::Config;
 use crate::exit::Exit;
+use crate::moment::moment;
 
 /// Why nothing is confirmed.
 #[derive(Debug, thiserror::Error)]
@@ -25,7 +26,7 @@ pub enum ConfirmError {
     /// It is too late.
     #[error(
         "too late: generation {} ({}) was rolled back at {}, for {}; generation {} is in force",
-        .0.generation, .0.change, .0.at, .0.why, .0.previous
+        .0.generation, .0.change, moment(.0.at), .0.why, .0.previous
     )]
     RolledBack(Arc<RolledBack>),
     /// A canary is no state to stay in.
@@ -42,7 +43,7 @@ pub enum ConfirmError {
         names: String,
     },
     /// It could not be done.
-    #[error("{0}; generation is still unconfirmed")]
+    #[error("{0}; the generation is still unconfirmed")]
     Reload(#[from] ReloadError),
 }
 
@@ -101,7 +102,10 @@ impl Engine {
     pub fn confirm(&mut self) -> Result<u64, ConfirmError> {
         let Some(open) = &self.rollout.open else {
             return Err(match &self.rollout.rolled_back {
-                Some(last) if !last.canary => ConfirmError::RolledBack(Arc::clone(last)),
+                // Older news are none: something else has come into force since.
+                Some(last) if !last.canary && last.entry == self.rollout.entry => {
+                    ConfirmError::RolledBack(Arc::clone(last))
+                }
                 _ => ConfirmError::Nothing(self.current().map_or(0, |current| current.number)),
             });
         };
@@ -116,10 +120,18 @@ impl Engine {
             return Err(ReloadError::Panic.into());
         }
         let candidate = Arc::clone(&open.candidate);
-        // In the kernel first: whoever is told that it is confirmed finds it so, whatever happens then.
+        // In the kernel first: whoever is told that it is confirmed finds it so, whatever happens then. The time is running
+        // out, so it begins with what changes least.
+        let in_place = confirmed(&candidate.compiled.ruleset, &open.previous.compiled.ruleset);
         self.settled = false;
-        self.put(&candidate.compiled.ruleset, Nft::replace)?;
-        self.settled = true;
+        self.put(&in_place, Nft::update)?;
+        match self.put(&candidate.compiled.ruleset, Nft::update) {
+            Ok(_) => self.settled = true,
+            Err(error) => {
+                warn!(%error, "generation {} is confirmed and in force, but its chains are not listed in order yet",
+                                candidate.number)
+            }
+        }
         let Some(open) = self.rollout.open.take() else {
             return Ok(candidate.number);
         };
@@ -172,6 +184,7 @@ impl Engine {
         let rolled_back = Arc::new(RolledBack {
             generation: note.generation,
             previous: previous.number,
+            entry: note.previous_files,
             at: OffsetDateTime::now_utc(),
             why: why.to_owned(),
             change: note.why,
@@ -212,6 +225,7 @@ impl Engine {
         self.rollout.rolled_back = Some(Arc::new(RolledBack {
             generation: note.generation,
             previous: note.previous,
+            entry: note.previous_files,
             at: OffsetDateTime::now_utc(),
             why: why.to_owned(),
             change: note.why,

@@ -97,6 +97,9 @@ pub struct RolledBack {
     pub generation: u64,
     /// The generation that is in force again.
     pub previous: u64,
+    /// The stored generation that its files are of.
+    #[serde(default)]
+    pub entry: u64,
     /// When.
     #[serde(with = "time::serde::rfc3339")]
     pub at: OffsetDateTime,
