@@ -113,11 +113,18 @@ fn what_somebody_flushes_is_put_back_and_told() -> anyhow::Result<()> {
     let (hosts, backend) = staged()?;
     backend.apply(LOCKDOWN, &examples::lockdown_promoted())?;
     assert_eq!(denied_of(&hosts)? as u64, ROUND);
-    let before = backend.nft(&["-s", "list", "table", "inet", "palisade"])?;
+    // Counters are listed in the order in which they were made.
+    let sorted = || -> anyhow::Result<Vec<String>> {
+        let listed = backend.nft(&["-s", "list", "table", "inet", "palisade"])?;
+        let mut lines: Vec<String> = listed.lines().map(str::to_owned).collect();
+        lines.sort_unstable();
+        Ok(lines)
+    };
+    let before = sorted()?;
     backend.nft(&["flush", "ruleset"])?;
     eventually(PATIENCE, || {
-        let listed = backend.nft(&["-s", "list", "table", "inet", "palisade"])?;
-        ensure!(listed == before, "{listed}\nthe log:\n{}", backend.log());
+        let listed = sorted()?;
+        ensure!(listed == before, "{listed:#?}\nthe log:\n{}", backend.log());
         Ok(())
     })?;
     assert_eq!(denied_of(&hosts)? as u64, ROUND);
