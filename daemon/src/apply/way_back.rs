@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use tracing::warn;
 
 use super::sources::{Sources, sha256};
 use super::state::replace_file;
@@ -314,8 +315,17 @@ fn write(path: &Path, bytes: &[u8], like: Option<&Metadata>) -> Result<(), WayBa
             let mode = like.mode() & 0o666;
             let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
             file.as_file().set_permissions(permissions)?;
-            // Without CAP_CHOWN the file is root's, as resources are in most places.
-            let _ = std::os::unix::fs::fchown(file.as_file(), Some(like.uid()), Some(like.gid()));
+            let owned = std::os::unix::fs::fchown(file.as_file(), Some(like.uid()), Some(like.gid()));
+            if owned.is_err() {
+                // That takes CAP_CHOWN, which the daemon does not keep.
+                warn!(
+                    "{} is root's now, and no longer of user {} and group {}, whose palisaded may not make it: chown it if they \
+                     need it",
+                    path.display(),
+                    like.uid(),
+                    like.gid()
+                );
+            }
         }
         file.as_file().sync_all()?;
         file.persist(path)?;

@@ -385,7 +385,7 @@ fn a_rollout_that_means_nothing_is_refused() {
             "{probes: [{name: a, tcp: 'b:1', command: [/c]}]}",
             "a probe does one thing",
         ),
-        ("{probes: [{tcp: 'b:1'}]}", "`name` of a probe is missing"),
+        ("{probes: [{tcp: 'b:1'}]}", "a probe needs `name`"),
         (
             "{probes: [{name: a, tcp: 'fd00::1:53'}]}",
             "is not a host and a port",

@@ -104,7 +104,7 @@ fn promotion_in_files_that_hold_more() -> anyhow::Result<()> {
 }
 
 #[test]
-fn owner_and_mode_stay() -> anyhow::Result<()> {
+fn the_mode_stays_and_an_owner_that_cannot_be_kept_is_told() -> anyhow::Result<()> {
     use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
     let hosts = ThreeHosts::new()?;
     let backend = staged(&hosts)?;
@@ -113,9 +113,16 @@ fn owner_and_mode_stay() -> anyhow::Result<()> {
     chown(&path, Some(0), Some(4))?;
     promote(&backend, LONG)?;
     let promoted = std::fs::metadata(&path)?;
-    assert_eq!((promoted.mode() & 0o777, promoted.gid()), (0o640, 4));
-    well(&backend, &["confirm"])?;
-    let confirmed = std::fs::metadata(&path)?;
-    assert_eq!((confirmed.mode() & 0o777, confirmed.gid()), (0o640, 4));
+    assert_eq!((promoted.mode() & 0o777, promoted.uid()), (0o640, 0));
+    let told = format!("{} is root's now", path.display());
+    assert_eq!(
+        promoted.gid() == 4,
+        !backend.log().contains(&told),
+        "{}",
+        backend.log()
+    );
+    well(&backend, &["rollback"])?;
+    let back = std::fs::metadata(&path)?;
+    assert_eq!((back.mode() & 0o777, back.gid()), (0o640, 4));
     Ok(())
 }
