@@ -8,6 +8,8 @@ mod connections;
 mod demo;
 mod diff;
 mod doctor;
+#[cfg(test)]
+mod documented;
 mod explain;
 mod fit;
 mod flows;
