@@ -128,8 +128,8 @@ impl Engine {
         match self.put(&candidate.compiled.ruleset, Nft::update) {
             Ok(_) => self.settled = true,
             Err(error) => {
-                warn!(%error, "generation {} is confirmed and in force, but its chains are not listed in order yet",
-                                candidate.number)
+                let number = candidate.number;
+                warn!(%error, "generation {number} is confirmed and in force, but its chains are not listed in order yet");
             }
         }
         let Some(open) = self.rollout.open.take() else {
