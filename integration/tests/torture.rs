@@ -82,7 +82,7 @@ fn no_packet_gets_a_verdict_that_no_generation_gives() -> anyhow::Result<()> {
     let setup = Setup::new("server").resource("policy.yaml", policy([BOTH, FIRST]));
     let mut server = Daemon::start(pair.server(), &setup)?;
     // Nobody reads them: they only keep the host from answering that nobody is there.
-    let deaf = pair.server().namespace().run(|| deaf())??;
+    let deaf = pair.server().namespace().run(deaf)??;
     let counted: Vec<(String, String)> = PORTS
         .iter()
         .map(|port| (format!("port{port}"), format!("udp dport {port}")))
@@ -92,11 +92,11 @@ fn no_packet_gets_a_verdict_that_no_generation_gives() -> anyhow::Result<()> {
     let passed = Witness::new(server.namespace(), "input", &counted)?;
 
     let over = AtomicBool::new(false);
+    let namespace = server.namespace().clone();
     let targets: Vec<IpAddr> = pair.server().ips().collect();
     let done = thread::scope(|scope| -> anyhow::Result<BTreeMap<String, usize>> {
         let flood = scope.spawn(|| flood(pair.client().namespace(), &targets, &over));
-        let namespace = server.namespace().clone();
-        let counters = scope.spawn(|| never_go_back(namespace, &over));
+        let counters = scope.spawn(|| never_go_back(&namespace, &over));
         let done = disturb(&pair, &mut server, rounds, seed);
         over.store(true, Ordering::Relaxed);
         flood.join().expect("no panic there")?;
@@ -164,12 +164,12 @@ fn flood(from: &Namespace, targets: &[IpAddr], over: &AtomicBool) -> anyhow::Res
 }
 
 /// Looks at every counter, again and again, and says how often.
-fn never_go_back(namespace: Namespace, over: &AtomicBool) -> anyhow::Result<usize> {
+fn never_go_back(namespace: &Namespace, over: &AtomicBool) -> anyhow::Result<usize> {
     let mut before: BTreeMap<String, u64> = BTreeMap::new();
     let mut looks = 0;
     while !over.load(Ordering::Relaxed) {
         let listed = palisade_integration::nft(
-            &namespace,
+            namespace,
             &["-j", "list", "counters", "table", "inet", "palisade"],
             "",
         )?;
