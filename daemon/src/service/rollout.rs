@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::{Daemon, lock, systemd};
 use crate::api::rollout::{HistoryRow, PromoteRequest, Unconfirmed};
 use crate::api::types::{LastReload, ReloadReport};
-use crate::apply::{Applied, ConfirmError, Engine, PlanError, ReloadError, RolledBack, Terms, Who, Window};
+use crate::apply::{Applied, Engine, PlanError, ReloadError, RolledBack, Terms, Who, Window};
 use crate::config::RolloutConfig;
 use crate::exit::Exit;
 use crate::guard::{self, Caller, Guarding};
@@ -128,13 +128,7 @@ impl Daemon {
                 }
                 report
             }
-            Ok(Err(error)) => {
-                let exit = match &error {
-                    ConfirmError::Reload(error) => error.exit(),
-                    error => error.exit(),
-                };
-                self.failed(error.to_string(), exit)
-            }
+            Ok(Err(error)) => self.failed(error.to_string(), error.exit()),
             Err(bug) => self.failed(bug, Exit::ApplyFailed),
         }
     }

@@ -43,8 +43,13 @@ pub enum ConfirmError {
         names: String,
     },
     /// It could not be done.
-    #[error("{0}; the generation is still unconfirmed")]
-    Reload(#[from] ReloadError),
+    #[error("{source}; generation {generation} is still unconfirmed")]
+    Reload {
+        /// The generation.
+        generation: u64,
+        /// Why.
+        source: ReloadError,
+    },
 }
 
 impl ConfirmError {
@@ -53,7 +58,7 @@ impl ConfirmError {
         match self {
             ConfirmError::Nothing(_) | ConfirmError::Canary { .. } => Exit::Usage,
             ConfirmError::RolledBack(_) => Exit::RolledBack,
-            ConfirmError::Reload(error) => error.exit(),
+            ConfirmError::Reload { source, .. } => source.exit(),
         }
     }
 }
@@ -116,15 +121,19 @@ impl Engine {
                 names: open.promoted.join(" "),
             });
         }
-        if self.panicked() {
-            return Err(ReloadError::Panic.into());
-        }
         let candidate = Arc::clone(&open.candidate);
+        let failed = |source| ConfirmError::Reload {
+            generation: candidate.number,
+            source,
+        };
+        if self.panicked() {
+            return Err(failed(ReloadError::Panic));
+        }
         // In the kernel first: whoever is told that it is confirmed finds it so, whatever happens then. The time is running
         // out, so it begins with what changes least.
         let in_place = confirmed(&candidate.compiled.ruleset, &open.previous.compiled.ruleset);
         self.settled = false;
-        self.put(&in_place, Nft::update)?;
+        self.put(&in_place, Nft::update).map_err(failed)?;
         match self.put(&candidate.compiled.ruleset, Nft::update) {
             Ok(_) => self.settled = true,
             Err(error) => {
