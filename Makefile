@@ -52,7 +52,7 @@ KERNEL_PACKAGES := binutils busybox-static cpio kmod qemu-system-x86 seabios
 # netbase: without /etc/protocols nft lists tcp as 6.
 RUN_PACKAGES := iproute2 netbase nftables
 # libwrap0: what the SSH server links, which openssh-client does not.
-TEST_PACKAGES := debootstrap libwrap0 openssh-client systemd-container util-linux $(KERNEL_PACKAGES)
+TEST_PACKAGES := debootstrap libwrap0 openssh-client strace systemd-container util-linux $(KERNEL_PACKAGES)
 
 # A cargo-deny that is installed is used; else the pinned one is, from TOOLS.
 DENY_VERSION := 0.20.2

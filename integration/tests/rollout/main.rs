@@ -3,6 +3,7 @@
 mod canary;
 mod files;
 mod interrupted;
+mod killed;
 mod stored;
 mod window;
 
