@@ -25,6 +25,12 @@ pub trait Ledger {
 
     /// The last values of counters that nothing counts in any more, and that are about to go.
     fn retire(&mut self, last: &[(String, CounterValue)]);
+
+    /// Whether counters that retire are to stay until [`Nft::delete_retired`](crate::Nft::delete_retired) is called,
+    /// because their last values are not safe yet.
+    fn writes_first(&self) -> bool {
+        false
+    }
 }
 
 impl Ledger for () {

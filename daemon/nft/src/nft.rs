@@ -28,6 +28,8 @@ pub struct Nft {
     pub(crate) socket: Socket,
     /// What the last replacement read back, and the generation that it is of.
     held: Option<(u32, KernelTable)>,
+    /// Counters that nothing counts in any more, and whose last values may not be safe yet.
+    retired: Vec<String>,
 }
 
 /// Why nf_tables cannot be used.
@@ -156,7 +158,11 @@ impl Nft {
             Some(libc::EPERM | libc::EACCES) => OpenError::Privilege,
             _ => OpenError::Io(error),
         })?;
-        let mut nft = Nft { socket, held: None };
+        let mut nft = Nft {
+            socket,
+            held: None,
+            retired: Vec::new(),
+        };
         match dump::generation(&mut nft.socket) {
             Ok(_) => Ok(nft),
             Err(RequestError::Refused(failure)) => Err(match failure.errno {
@@ -342,31 +348,37 @@ impl Nft {
         }
         self.held = None;
         let (generation, mut table) = self.read()?;
-        let mut last = Vec::new();
+        let mut taken = Vec::new();
         if let Some(table) = &mut table {
-            let taken = retired
-                .iter()
-                .filter_map(|name| table.counters.remove_entry(name));
-            last.extend(taken.map(|(name, counter)| (name, counter.value)));
+            let counters = &mut table.counters;
+            taken.extend(retired.iter().filter_map(|name| counters.remove_entry(name)));
         }
         compare(desired, table.as_ref())?;
         self.held = table.map(|table| (generation, table));
-        if !last.is_empty() {
-            self.retire(&last, ledger);
+        if !taken.is_empty() {
+            let last = taken.iter().map(|(name, counter)| (name.clone(), counter.value));
+            ledger.retire(&last.collect::<Vec<_>>());
+            self.retired = taken.into_iter().map(|(name, _)| name).collect();
+            if !ledger.writes_first() {
+                self.delete_retired();
+            }
         }
         Ok(Applied {
             changes: transaction.len() + retired.len(),
         })
     }
 
-    /// Deletes counters that nothing refers to. Should the kernel refuse that, the next replacement finds them.
-    fn retire(&mut self, last: &[(String, CounterValue)], ledger: &mut dyn Ledger) {
-        ledger.retire(last);
-        let deletion = |(name, _): &(String, CounterValue)| Operation::DeleteObject {
-            name: name.clone(),
+    /// Deletes the counters that have retired in the last replacement, if they are still there. It comes before the next
+    /// one. Should the kernel refuse it, that finds them.
+    pub fn delete_retired(&mut self) {
+        if self.retired.is_empty() {
+            return;
+        }
+        let deletion = |name| Operation::DeleteObject {
+            name,
             kind: obj::COUNTER,
         };
-        let deletion = Transaction::new(last.iter().map(deletion).collect());
+        let deletion = Transaction::new(self.retired.drain(..).map(deletion).collect());
         let after = self.apply(&deletion, 0).map(|()| self.generation_id());
         if let Err(error) = &after {
             tracing::warn!(%error, "counters of rules that are gone stay in the kernel until the next reload");
@@ -385,6 +397,7 @@ impl Nft {
     /// counters for the ledger. Whatever fails of that, the table goes.
     pub fn delete_table(&mut self, ledger: &mut dyn Ledger) -> Result<(), ApplyError> {
         self.held = None;
+        self.retired.clear();
         if matches!(dump::head(&mut self.socket, TABLE), Ok(None)) {
             return Ok(());
         }

@@ -21,6 +21,7 @@ impl Engine {
         let Some(ruleset) = self.ruleset_in_force() else {
             return Ok(None);
         };
+        self.let_go();
         self.history.absorb();
         let ruleset = &ruleset;
         let repaired = match self.nft.repair(ruleset, &mut self.history) {

@@ -306,6 +306,10 @@ impl Ledger for History {
             self.urgent = self.version;
         }
     }
+
+    fn writes_first(&self) -> bool {
+        true
+    }
 }
 
 /// The ledger of `palisade panic`, which works beside a daemon, and without one: it leaves what it has read last for the

@@ -510,14 +510,22 @@ impl Engine {
             warn!(%error, "the generation is in force, but its number could not be kept");
         }
         self.keep_files();
+        self.let_go();
+    }
+
+    /// Lets the kernel forget counters whose rules are gone, once what they have counted is on disk: whoever is killed in
+    /// between loses nothing.
+    fn let_go(&mut self) {
         if let Some(unwritten) = self.history.urgent() {
             unwritten.write();
         }
+        self.nft.delete_retired();
     }
 
     /// Makes the kernel hold this ruleset, and says how many changes that took. A panic called meanwhile wins: its note
     /// is written before it removes the table, so that here either the note is seen or the table goes afterwards.
     fn put(&mut self, ruleset: &Ruleset, put: Put) -> Result<usize, ReloadError> {
+        self.let_go();
         self.history.absorb();
         let history = &mut self.history;
         let applied = match put(&mut self.nft, ruleset, history) {
