@@ -1,6 +1,7 @@
 # make run        build and see it work: three hosts, one staged policy, real traffic
 # make test       every check and every test in the repository; the kernel's need root
 # make test-kernels  the short suite on Debian's stock kernel, in an emulated machine
+# make test-large    100,000 rules under the unit as it is shipped: times and memory (LARGE_RULES=100000)
 # make bench      what a large estate costs to read and resolve, its matrix, and queries a second, on one core
 # make bench-flows       what flow records cost under 100,000 new connections a second; needs root
 # make bench-conntrack   what it costs to look at 100,000 live connections; needs root
@@ -83,6 +84,15 @@ test-kernels: need-root run-deps
 	$(call packages,$(BUILD_PACKAGES) $(KERNEL_PACKAGES))
 	cargo build --workspace --locked
 	cargo test --locked --package palisade-integration --test kernels $(AS_ROOT) -- --nocapture
+
+# 100,000 rules under the unit as it is shipped, of optimised programs; says what they took.
+LARGE_RULES ?= 100000
+
+.PHONY: test-large
+test-large: need-root deps
+	cargo build --release --locked --package palisade
+	LARGE_RULES=$(LARGE_RULES) \
+	    cargo test --release --locked --package palisade-integration --test systemd $(AS_ROOT) -- --nocapture large::
 
 # On one core: what a large estate costs to read and resolve, who reaches whom in it, and queries a second.
 .PHONY: bench

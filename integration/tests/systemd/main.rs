@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 #![expect(clippy::unwrap_used, reason = "all of this is a test")]
 
+mod large;
 mod machine;
 mod rollout;
 
