@@ -51,6 +51,8 @@ pub struct Config {
     pub safety_net: bool,
     /// `filterLoopback`.
     pub filter_loopback: bool,
+    /// `protectTable`: whether nobody else can change our table.
+    pub protect_table: bool,
     /// `denyAction`.
     pub deny_action: DenyAction,
     /// `failsafes`.
@@ -150,6 +152,7 @@ impl Config {
         let socket = fields.optional("socket");
         let safety_net = fields.optional("safetyNet");
         let filter_loopback = fields.optional("filterLoopback");
+        let protect_table = fields.optional("protectTable");
         let deny_action = fields.optional("denyAction");
         let failsafes = fields.optional("failsafes");
         let flows = fields.optional("flows");
@@ -165,6 +168,9 @@ impl Config {
         set(&mut self.socket, socket, |node| socket_path(context, node));
         set(&mut self.safety_net, safety_net, |node| context.boolean(node));
         set(&mut self.filter_loopback, filter_loopback, |node| {
+            context.boolean(node)
+        });
+        set(&mut self.protect_table, protect_table, |node| {
             context.boolean(node)
         });
         set(&mut self.deny_action, deny_action, |node| {
@@ -240,6 +246,7 @@ impl Default for Config {
             socket: DEFAULT_SOCKET.into(),
             safety_net: true,
             filter_loopback: false,
+            protect_table: false,
             deny_action: DenyAction::Drop,
             failsafes: Failsafes::default(),
             flows: FlowsConfig::default(),

@@ -45,8 +45,10 @@ pub(crate) mod table {
     pub(crate) const FLAGS: u16 = 2;
     pub(crate) const HANDLE: u16 = 4;
     pub(crate) const USERDATA: u16 = 6;
+    pub(crate) const OWNER: u16 = 7;
     pub(crate) const F_DORMANT: u32 = 1;
     pub(crate) const F_OWNER: u32 = 2;
+    pub(crate) const F_PERSIST: u32 = 4;
 }
 
 pub(crate) mod chain {

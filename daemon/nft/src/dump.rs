@@ -21,6 +21,10 @@ use crate::userdata::decode_comment;
 pub struct KernelTable {
     /// Whether somebody switched it off (`flags dormant`).
     pub dormant: bool,
+    /// Whether it outlives its owner (`flags persist`), who was somebody at some time.
+    pub persists: bool,
+    /// The port of the netlink socket that it belongs to; nobody else can change it while that is open.
+    pub owner: Option<u32>,
     /// Its chains in the order in which they are listed.
     pub chains: Vec<KernelChain>,
     /// Its named sets and maps.
@@ -117,7 +121,7 @@ pub(crate) fn generation(socket: &mut Socket) -> Result<u32, RequestError> {
 
 /// Our table, or `None` if there is none. It is of one piece only if the generation is the same before and after.
 pub(crate) fn table(socket: &mut Socket) -> Result<Option<KernelTable>, RequestError> {
-    let Some(Head { dormant, .. }) = head(socket, TABLE)? else {
+    let Some(head) = head(socket, TABLE)? else {
         return Ok(None);
     };
     let mut chains = chains(socket)?;
@@ -142,7 +146,9 @@ pub(crate) fn table(socket: &mut Socket) -> Result<Option<KernelTable>, RequestE
         }
     })?;
     Ok(Some(KernelTable {
-        dormant,
+        dormant: head.dormant(),
+        persists: head.flags & table::F_PERSIST != 0,
+        owner: head.owner,
         chains,
         sets,
         counters,
@@ -167,17 +173,27 @@ pub(crate) fn counters(
 pub(crate) struct Head {
     /// Its number: no other table of the namespace has had it.
     pub(crate) handle: u64,
-    /// Whether it is switched off.
-    pub(crate) dormant: bool,
+    /// Its flags.
+    pub(crate) flags: u32,
+    /// The port of the netlink socket that it belongs to.
+    pub(crate) owner: Option<u32>,
     /// Its comment, empty for none.
     pub(crate) comment: String,
+}
+
+impl Head {
+    /// Whether it is switched off.
+    fn dormant(&self) -> bool {
+        self.flags & table::F_DORMANT != 0
+    }
 }
 
 /// A table of family inet without what is in it, or `None` if there is none.
 pub(crate) fn head(socket: &mut Socket, name: &str) -> Result<Option<Head>, RequestError> {
     let mut head = Head {
         handle: 0,
-        dormant: false,
+        flags: 0,
+        owner: None,
         comment: String::new(),
     };
     let answer = socket.request(
@@ -189,10 +205,10 @@ pub(crate) fn head(socket: &mut Socket, name: &str) -> Result<Option<Head>, Requ
         },
         |message| {
             let attributes = message.attributes();
-            let flags = attributes.get(table::FLAGS).map_or(0, |flags| flags.u32());
             head = Head {
                 handle: attributes.get(table::HANDLE).map_or(0, |handle| handle.u64()),
-                dormant: flags & table::F_DORMANT != 0,
+                flags: attributes.get(table::FLAGS).map_or(0, |flags| flags.u32()),
+                owner: attributes.get(table::OWNER).map(|owner| owner.u32()),
                 comment: comment(&attributes, table::USERDATA, udata::COMMENT),
             };
         },

@@ -8,6 +8,7 @@ use crate::attribute::{HEADER, NFGEN_HEADER};
 use crate::elements;
 use crate::handle::{Chain, EncodeError, Object, Rule, Scratch, Set, Table};
 use crate::message::MessageBuilder;
+use crate::protect::OWNED;
 use crate::socket::{nft_message, request_flags};
 use crate::transaction::{Operation, Transaction};
 
@@ -119,9 +120,14 @@ impl Writer {
         let seq = self.seq;
         match operation {
             Operation::AddTable => {
-                Table::new(TABLE_COMMENT)?.write(scratch, bytes, msg::NEW_TABLE, create, seq);
+                Table::new(TABLE_COMMENT, 0)?.write(scratch, bytes, msg::NEW_TABLE, create, seq);
             }
-            Operation::SwitchOff => Table::dormant()?.write(scratch, bytes, msg::NEW_TABLE, plain, seq),
+            Operation::OwnTable => {
+                Table::new(TABLE_COMMENT, OWNED)?.write(scratch, bytes, msg::NEW_TABLE, create, seq);
+            }
+            Operation::SwitchOff { flags } => {
+                Table::dormant(*flags)?.write(scratch, bytes, msg::NEW_TABLE, plain, seq)
+            }
             Operation::DeleteTable => Table::named()?.write(scratch, bytes, msg::DEL_TABLE, plain, seq),
             Operation::AddChain { name, hook, comment } => {
                 Chain::new(name, *hook, comment)?.write(scratch, bytes, msg::NEW_CHAIN, create_new, seq);

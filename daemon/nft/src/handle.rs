@@ -173,20 +173,20 @@ impl Table {
         Ok(table)
     }
 
-    /// Our table as it is to become: dormant.
-    pub(crate) fn dormant() -> Result<Self, EncodeError> {
+    /// Our table as it is to become: dormant, with the flags that it has otherwise.
+    pub(crate) fn dormant(flags: u32) -> Result<Self, EncodeError> {
         let mut dormant = Table::named()?;
         // SAFETY: a table's flags are 32 bits.
-        unsafe { dormant.set_u32(sys::NFTNL_TABLE_FLAGS, table::F_DORMANT) };
+        unsafe { dormant.set_u32(sys::NFTNL_TABLE_FLAGS, flags | table::F_DORMANT) };
         Ok(dormant)
     }
 
-    /// Our table as it is created: no flags, with a comment.
-    pub(crate) fn new(comment: &str) -> Result<Self, EncodeError> {
+    /// Our table as it is created: with flags and a comment.
+    pub(crate) fn new(comment: &str, flags: u32) -> Result<Self, EncodeError> {
         let mut table = Table::named()?;
         // SAFETY: a table's flags are 32 bits, its userdata bytes.
         unsafe {
-            table.set_u32(sys::NFTNL_TABLE_FLAGS, 0);
+            table.set_u32(sys::NFTNL_TABLE_FLAGS, flags);
             table.set_bytes(
                 sys::NFTNL_TABLE_USERDATA,
                 &encode_comment(udata::COMMENT, comment),

@@ -63,7 +63,10 @@ impl Nft {
                     comment: comment.clone(),
                 }),
         );
-        let head = Transaction::new(operations);
+        let mut head = Transaction::new(operations);
+        if self.protect {
+            head.own();
+        }
         let batch = batch_of(&[&encoded(&head)?, &image.messages]);
         self.send("loading the ruleset", &batch)?;
         // Messages that end too early are no error to the kernel: it throws the batch away and says nothing.

@@ -34,6 +34,7 @@ mod nflog;
 mod nft;
 mod note;
 mod program;
+mod protect;
 mod socket;
 mod survey;
 mod trace;

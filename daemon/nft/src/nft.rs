@@ -9,7 +9,6 @@ use palisade_rules::ruleset::{Ruleset, TABLE};
 
 use crate::abi::obj;
 use crate::counters::{self, Earlier, Ledger, Reading};
-use crate::diff::diff;
 use crate::dump::{self, CounterValue, KernelTable};
 use crate::encode::{Batch, encode};
 use crate::handle::EncodeError;
@@ -30,6 +29,8 @@ pub struct Nft {
     held: Option<(u32, KernelTable)>,
     /// Counters that nothing counts in any more, and whose last values may not be safe yet.
     retired: Vec<String>,
+    /// Whether our table is to belong to this connection.
+    pub(crate) protect: bool,
 }
 
 /// Why nf_tables cannot be used.
@@ -73,6 +74,15 @@ pub enum ApplyError {
     /// The process may not.
     #[error("changing nf_tables needs CAP_NET_ADMIN in this network namespace; nothing was applied")]
     Privilege,
+    /// The table is another process's.
+    #[error(
+        "table inet {TABLE} belongs to another process, the one with netlink port {port}, and nobody else can change it; \
+         nothing was applied"
+    )]
+    Owned {
+        /// The port of its socket.
+        port: u32,
+    },
     /// The kernel refused operations; these are all that it refused.
     #[error("the kernel refused the change, nothing was applied: {}", list(.0))]
     Refused(Vec<Refusal>),
@@ -162,6 +172,7 @@ impl Nft {
             socket,
             held: None,
             retired: Vec::new(),
+            protect: false,
         };
         match dump::generation(&mut nft.socket) {
             Ok(_) => Ok(nft),
@@ -254,7 +265,7 @@ impl Nft {
         let mut attempt = 1;
         loop {
             let (generation, table) = self.read()?;
-            let mut transaction = diff(desired, table.as_ref(), ledger);
+            let mut transaction = self.transaction(desired, table.as_ref(), ledger)?;
             let retired = transaction.take_retired_counters();
             match self.apply(&transaction, generation) {
                 Ok(()) => return self.complete(desired, &transaction, &retired, ledger),
@@ -275,7 +286,7 @@ impl Nft {
         let Some((generation, table)) = self.held.take().filter(|(of, _)| *of == current) else {
             return self.replace(desired, ledger);
         };
-        let mut transaction = diff(desired, Some(&table), &Earlier(ledger));
+        let mut transaction = self.transaction(desired, Some(&table), &Earlier(ledger))?;
         if transaction.is_empty() {
             self.held = Some((generation, table));
             return Ok(Applied { changes: 0 });
@@ -306,7 +317,7 @@ impl Nft {
                 self.held = table.map(|table| (generation, table));
                 return Ok(None);
             };
-            let mut transaction = diff(desired, table.as_ref(), ledger);
+            let mut transaction = self.transaction(desired, table.as_ref(), ledger)?;
             let retired = transaction.take_retired_counters();
             match self.apply(&transaction, generation) {
                 Ok(()) => {
@@ -395,13 +406,23 @@ impl Nft {
     ///
     /// It is switched off first: then every packet passes already, however long it takes to read the last values of the
     /// counters for the ledger. Whatever fails of that, the table goes.
+    ///
+    /// # Errors
+    /// [`ApplyError::Owned`] while it belongs to another process, among others.
     pub fn delete_table(&mut self, ledger: &mut dyn Ledger) -> Result<(), ApplyError> {
         self.held = None;
         self.retired.clear();
-        if matches!(dump::head(&mut self.socket, TABLE), Ok(None)) {
-            return Ok(());
-        }
-        let off = self.apply(&Transaction::new(vec![Operation::SwitchOff]), 0);
+        let head = dump::head(&mut self.socket, TABLE);
+        let flags = match &head {
+            Ok(None) => return Ok(()),
+            Ok(Some(head)) => {
+                self.may_change(head.owner)?;
+                head.flags
+            }
+            Err(_) => 0,
+        };
+        // The kernel does not let an owner do that. It is told of a panic late, if ever: the others are quick.
+        let off = self.apply(&Transaction::new(vec![Operation::SwitchOff { flags }]), 0);
         let last = off.is_ok().then(|| self.counters().unwrap_or_default());
         let last: Vec<(String, CounterValue)> = last.into_iter().flatten().collect();
         if !last.is_empty() {

@@ -42,6 +42,20 @@ impl Transaction {
         retired
     }
 
+    /// Has the table belong to the connection that sends this, too.
+    pub(crate) fn own(&mut self) {
+        let mut operations = self.operations.iter_mut();
+        match operations.find(|operation| matches!(operation, Operation::AddTable)) {
+            Some(operation) => *operation = Operation::OwnTable,
+            None => self.operations.insert(0, Operation::OwnTable),
+        }
+    }
+
+    /// Has the table that is there go first.
+    pub(crate) fn anew(&mut self) {
+        self.operations.insert(0, Operation::DeleteTable);
+    }
+
     /// The operations in the order in which the kernel gets them.
     pub fn operations(&self) -> &[Operation] {
         &self.operations
@@ -63,8 +77,13 @@ impl Transaction {
 pub enum Operation {
     /// Creates the table, or wakes it if it is dormant.
     AddTable,
+    /// As [`Operation::AddTable`], and from then on the table belongs to the connection that sends this, and outlives it.
+    OwnTable,
     /// Makes the table dormant: its chains meet no packet any more.
-    SwitchOff,
+    SwitchOff {
+        /// The flags that it has otherwise.
+        flags: u32,
+    },
     /// Deletes the table with all that is in it.
     DeleteTable,
     /// Creates a chain.
@@ -151,7 +170,8 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Operation::AddTable => write!(f, "creating table inet {TABLE}"),
-            Operation::SwitchOff => write!(f, "switching table inet {TABLE} off"),
+            Operation::OwnTable => write!(f, "taking possession of table inet {TABLE}"),
+            Operation::SwitchOff { .. } => write!(f, "switching table inet {TABLE} off"),
             Operation::DeleteTable => write!(f, "deleting table inet {TABLE}"),
             Operation::AddChain { name, hook: None, .. } => write!(f, "creating chain {name}"),
             Operation::AddChain {

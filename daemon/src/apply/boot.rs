@@ -83,11 +83,11 @@ pub fn keep(state_dir: &Path, ruleset: &Ruleset, generation: u64) -> io::Result<
 /// used. The counters go on from their totals.
 pub fn boot(config_path: &Path) -> Result<Booted, KernelError> {
     let mut nft = Nft::open()?;
-    let state_dir = match Config::load(config_path) {
-        Ok(config) => config.state_dir,
+    let (state_dir, protect) = match Config::load(config_path) {
+        Ok(config) => (config.state_dir, config.protect_table),
         Err(error) => {
             warn!("looking in {DEFAULT_STATE_DIR}, for the configuration cannot be used: {error}");
-            DEFAULT_STATE_DIR.into()
+            (DEFAULT_STATE_DIR.into(), false)
         }
     };
     let panic = Panic::new(&state_dir);
@@ -97,6 +97,10 @@ pub fn boot(config_path: &Path) -> Result<Booted, KernelError> {
     }
     if nft.has_table()? {
         return Ok(Booted::AlreadyThere);
+    }
+    // An orphan once this process has ended; the daemon takes it over. Where the kernel cannot, the daemon says so.
+    if protect {
+        nft.protect()?;
     }
     let mut history = History::open(&state_dir);
     let loaded = read(&state_dir).and_then(|(generation, image)| {

@@ -186,10 +186,11 @@ impl Engine {
     pub fn start(
         config_path: PathBuf,
         config: Config,
-        nft: Nft,
+        mut nft: Nft,
         cgroups: Arc<Cgroups>,
     ) -> Result<Self, ReloadError> {
         let state = State::open(&config.state_dir)?;
+        protect(&config, &mut nft)?;
         let store = Store::open(&config.state_dir);
         let history = History::open(&config.state_dir);
         let mut engine = Engine {
@@ -569,11 +570,24 @@ impl Engine {
         if keep("stateDir", config.state_dir != self.config.state_dir) {
             config.state_dir.clone_from(&self.config.state_dir);
         }
+        if keep("protectTable", config.protect_table != self.config.protect_table) {
+            config.protect_table = self.config.protect_table;
+        }
         if keep("flows", config.flows != self.config.flows) {
             config.flows.clone_from(&self.config.flows);
         }
         config
     }
+}
+
+/// Makes our table ours alone, if that is configured and the kernel can.
+fn protect(config: &Config, nft: &mut Nft) -> Result<(), KernelError> {
+    if config.protect_table && !nft.protect()? {
+        warn!(
+            "protectTable needs Linux 6.9 or later: others can change table inet palisade, which is noticed and put right"
+        );
+    }
+    Ok(())
 }
 
 /// What a failed change means for what is in force.

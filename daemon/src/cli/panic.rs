@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 use std::path::Path;
 
-use palisade_nft::Nft;
+use palisade_nft::{ApplyError, Nft};
 
 use super::args::{Format, PanicArgs, ReloadArgs};
 use super::{Failure, Outcome, output, reload};
@@ -11,7 +11,7 @@ use crate::api::client::Client;
 use crate::apply::{LastWords, Panic};
 use crate::config::{Config, ConfigError, DEFAULT_STATE_DIR};
 use crate::exit::Exit;
-use crate::kernel::KernelError;
+use crate::kernel::{KernelError, table_owner};
 
 pub(super) fn run(args: &PanicArgs) -> Outcome {
     // The note comes first, so that no daemon puts the table back in between; where it cannot be left, the rules go all the
@@ -24,9 +24,13 @@ pub(super) fn run(args: &PanicArgs) -> Outcome {
         _ => note.set_in_kernel(&mut nft),
     };
     let mut last_words = LastWords::new(note.directory());
-    let deleted = nft.delete_table(&mut last_words);
-    deleted.map_err(|error| failure(&error.into()))?;
+    let ended = delete_table(&mut nft, &mut last_words)?;
     output::say("the table inet palisade is gone: nothing is filtered by palisade now\n")?;
+    if let Some(pid) = ended {
+        output::say(&format!(
+            "palisaded (pid {pid}) was killed for that, because the table was its own (protectTable)\n"
+        ))?;
+    }
     match &held {
         Ok(()) => output::say("palisaded will not put it back until you type: palisade resume\n")?,
         Err(error) => eprintln!(
@@ -52,6 +56,21 @@ pub(super) fn run(args: &PanicArgs) -> Outcome {
         );
     }
     Ok(Exit::Fine)
+}
+
+/// Deletes the table, and the daemon first if the table is the daemon's own. Gives the number that it had.
+fn delete_table(nft: &mut Nft, last_words: &mut LastWords<'_>) -> Result<Option<i32>, Failure> {
+    match nft.delete_table(last_words) {
+        Ok(()) => Ok(None),
+        Err(ApplyError::Owned { port }) => {
+            let ended = table_owner::end(port);
+            let pid = ended.map_err(|error| Failure::new(Exit::ApplyFailed, error.to_string()))?;
+            let deleted = nft.delete_table(last_words);
+            deleted.map_err(|error| failure(&error.into()))?;
+            Ok(Some(pid))
+        }
+        Err(error) => Err(failure(&error.into())),
+    }
 }
 
 pub(super) async fn resume(client: &Client, args: &PanicArgs) -> Outcome {

@@ -28,7 +28,7 @@ fn nothing_written_is_valid() {
     assert_eq!(config.node, nix::unistd::gethostname().unwrap().to_str().unwrap());
     assert_eq!(config.policy_dir, Path::new("/etc/palisade/policy.d"));
     assert_eq!(config.flows.interval, Duration::from_secs(10));
-    assert!(config.safety_net && !config.filter_loopback);
+    assert!(config.safety_net && !config.filter_loopback && !config.protect_table);
 }
 
 #[test]
@@ -42,6 +42,7 @@ stateDir: /s
 socket: /run/x.sock
 safetyNet: false
 filterLoopback: true
+protectTable: true
 denyAction: reject
 failsafes:
   preset: calico
@@ -66,7 +67,7 @@ flows:
     assert_eq!(config.host_labels["env"], "prod");
     assert_eq!((config.policy_dir, config.state_dir), ("/p".into(), "/s".into()));
     assert_eq!(config.socket, Path::new("/run/x.sock"));
-    assert!(!config.safety_net && config.filter_loopback);
+    assert!(!config.safety_net && config.filter_loopback && config.protect_table);
     assert_eq!(config.deny_action, DenyAction::Reject);
     let inbound = config.failsafes.inbound.iter().map(ToString::to_string);
     assert_eq!(inbound.collect::<Vec<_>>(), ["tcp:2222", "tcp:[fd00::/8]:22"]);

@@ -7,6 +7,7 @@ pub mod links;
 mod netlink;
 pub mod processes;
 pub mod sockets;
+pub mod table_owner;
 
 use std::error::Error;
 

@@ -27,7 +27,7 @@ fn apply(mut table: Option<KernelTable>, transaction: &Transaction) -> Option<Ke
 fn apply_one(table: &mut KernelTable, operation: &Operation) -> bool {
     match operation {
         Operation::AddTable => true,
-        Operation::DeleteTable | Operation::SwitchOff => false,
+        Operation::OwnTable | Operation::DeleteTable | Operation::SwitchOff { .. } => false,
         Operation::AddChain { name, hook, comment } => {
             let is_new = chain(table, name).is_none();
             table.chains.push(KernelChain {
