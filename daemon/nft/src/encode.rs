@@ -126,7 +126,7 @@ impl Writer {
                 Table::new(TABLE_COMMENT, OWNED)?.write(scratch, bytes, msg::NEW_TABLE, create, seq);
             }
             Operation::SwitchOff { flags } => {
-                Table::dormant(*flags)?.write(scratch, bytes, msg::NEW_TABLE, plain, seq)
+                Table::dormant(*flags)?.write(scratch, bytes, msg::NEW_TABLE, plain, seq);
             }
             Operation::DeleteTable => Table::named()?.write(scratch, bytes, msg::DEL_TABLE, plain, seq),
             Operation::AddChain { name, hook, comment } => {

@@ -19,7 +19,7 @@ const DAEMON: &str = "palisaded";
 const NETLINK_NETFILTER: &str = "12";
 
 /// How long a process may take to be gone: one that sends a large table to the kernel ends only then.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// Why the owner of our table still is there.
 #[derive(Debug, thiserror::Error)]

@@ -45,7 +45,7 @@ fn policies(rules: usize, changed: u16) -> Vec<String> {
         } else {
             1 + index % 60_000
         };
-        let ends = if index / RULES_OF_A_POLICY % 2 == 0 {
+        let ends = if (index / RULES_OF_A_POLICY).is_multiple_of(2) {
             format!("source: {{nets: [{net}]}}, destination: {{ports: [{port}]}}")
         } else {
             format!("destination: {{nets: [{net}], ports: [{port}]}}")
