@@ -305,6 +305,18 @@ impl Store {
         }
     }
 
+    /// Forgets what was kept to come into force, and never did: nothing is unconfirmed.
+    pub(super) fn forget_unconfirmed(&mut self) {
+        let unconfirmed = self
+            .entries
+            .values()
+            .filter(|entry| entry.state == Standing::Unconfirmed);
+        let numbers: Vec<u64> = unconfirmed.map(|entry| entry.number).collect();
+        for number in numbers {
+            self.remove(number);
+        }
+    }
+
     fn write(&self, entry: &Entry, sources: &Sources) -> io::Result<()> {
         fs::create_dir_all(&self.directory)?;
         let whole = tempfile::Builder::new().prefix(".").tempdir_in(&self.directory)?;

@@ -148,14 +148,15 @@ impl Engine {
         self.history
             .in_force(counters.map(Name::as_str), OffsetDateTime::now_utc());
         self.unrecorded = true;
-        if let Err(error) = open.note.remove(self.state.directory()) {
-            error!(%error, "generation {} is confirmed and in force, but that cannot be noted: if palisaded is started anew before it \
-                            can be, it goes back", candidate.number);
-        }
+        // The note last: as long as it is there, a restart takes everything back, this entry too.
         self.store.note(open.note.generation, |entry| {
             entry.state = Standing::Confirmed;
             entry.last = candidate.number;
         });
+        if let Err(error) = open.note.remove(self.state.directory()) {
+            error!(%error, "generation {} is confirmed and in force, but that cannot be noted: if palisaded is started anew before it \
+                            can be, it goes back", candidate.number);
+        }
         self.config = open.config;
         self.rollout.entry = open.note.generation;
         self.rollout.sources = Some(open.sources);
@@ -188,8 +189,8 @@ impl Engine {
             return Ok(None);
         };
         let Open { note, canary, .. } = open;
-        let notes = self.files_back(&note);
         self.ended(&note, why);
+        let notes = self.files_back(&note);
         let rolled_back = Arc::new(RolledBack {
             generation: note.generation,
             previous: previous.number,
@@ -207,7 +208,7 @@ impl Engine {
     /// Takes back what an earlier daemon has left unconfirmed: nobody could tell it that it was confirmed.
     pub(in super::super) fn undo_unconfirmed(&mut self) {
         let note = match Note::load(self.state.directory()) {
-            Ok(None) => return,
+            Ok(None) => return self.store.forget_unconfirmed(),
             Ok(Some(note)) => note,
             Err(error) => {
                 error!(%error, "unconfirmed.json cannot be read: an unconfirmed generation may be in force, and its files in the \
@@ -219,11 +220,16 @@ impl Engine {
             }
         };
         self.state.use_up(note.generation);
-        let why = "palisaded was started anew before it was confirmed";
-        let notes = self.files_back(&note);
+        let why = if note.window_ms == 0 {
+            "palisaded was started anew before it was wholly in force"
+        } else {
+            "palisaded was started anew before it was confirmed"
+        };
         self.ended(&note, why);
+        let notes = self.files_back(&note);
+        self.store.forget_unconfirmed();
         warn!(
-            "generation {} ({}) was not confirmed: {why}; going back to generation {}",
+            "generation {} ({}) is taken back: {why}; going back to generation {}",
             note.generation, note.why, note.previous
         );
         self.rollout.undone = Some(Undone {

@@ -128,22 +128,33 @@ impl Engine {
             files: next.writes,
         };
         let mut warnings = next.warnings;
-        // The note is not written: whoever is interrupted here finds files that were asked for.
-        if !note.files.is_empty() {
+        let before = self.rollout.sources.clone();
+        let before = before.unwrap_or_else(|| Arc::clone(&next.sources));
+        let has_writes = !note.files.is_empty();
+        if has_writes {
             // What the files are now can be put back only if it is known.
             self.keep_files();
-            for said in note.change_files(&next.sources)? {
-                warnings += &format!("{said}\n");
-            }
+            // Whoever is interrupted between two files must not find a policy that nobody has written.
+            note.write(self.state.directory(), &before)?;
         }
-        let applied = self.put_and_adopt(made, Nft::replace);
-        let (number, changes) = applied.inspect_err(|_| {
-            let before = self.rollout.sources.clone();
-            let bytes = |name: &str| Some(before.as_ref()?.at(name)?.bytes.clone());
-            if let Err(error) = note.change_files_back(bytes) {
-                warn!(%error, "the files are not as they were");
+        let changed = note.change_files(&next.sources).map_err(ReloadError::from);
+        let applied = changed.and_then(|said| {
+            warnings.extend(said.iter().map(|said| format!("{said}\n")));
+            self.put_and_adopt(made, Nft::replace)
+        });
+        let (number, changes) = match applied {
+            Ok(applied) => applied,
+            Err(error) => {
+                if has_writes {
+                    self.take_back(&note, &before);
+                }
+                return Err(error);
             }
-        })?;
+        };
+        if has_writes && let Err(error) = note.remove(self.state.directory()) {
+            warn!(%error, "generation {number} is in force, but that cannot be noted: if palisaded is started anew before it can be, it \
+                            goes back");
+        }
         self.config = next.config;
         self.rollout.adopt(next.sources, why, terms);
         self.rollout.undone = None;
