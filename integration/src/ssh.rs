@@ -9,6 +9,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use palisade::lab::{Namespace, Process};
 use tempfile::TempDir;
 
@@ -52,6 +54,34 @@ pub struct SshSession {
     child: Child,
     stdin: ChildStdin,
     output: Receiver<Vec<u8>>,
+}
+
+impl Drop for SshServer {
+    /// Ends what it has started, too: a session outlives its server, and what runs in it outlives the session.
+    fn drop(&mut self) {
+        let mounts = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
+        let own = mounts(&self.process.id().to_string());
+        // Until it has a namespace of its own, it is in ours.
+        let Some(own) = own.filter(|own| mounts("self").is_some_and(|ours| ours != *own)) else {
+            return;
+        };
+        // It is alone with its own in a mount namespace. Whoever is killed may just have started another.
+        loop {
+            let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+            let names = processes.filter_map(|entry| entry.file_name().into_string().ok());
+            let left: Vec<i32> = names
+                .filter(|pid| mounts(pid).is_some_and(|mounts| mounts == own))
+                .filter_map(|pid| pid.parse().ok())
+                .collect();
+            let killed = left
+                .iter()
+                .filter(|&&pid| kill(Pid::from_raw(pid), Signal::SIGKILL).is_ok());
+            if killed.count() == 0 {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }
 
 impl SshServer {

@@ -3,7 +3,6 @@
 mod canary;
 mod files;
 mod interrupted;
-mod killed;
 mod stored;
 mod window;
 
