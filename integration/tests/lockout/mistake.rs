@@ -130,14 +130,13 @@ impl Mistake {
 }
 
 impl Apply {
-    /// What is typed behind `palisade` to bring it into force all the same.
-    pub(crate) fn forced(self) -> String {
+    /// What is typed behind `palisade` to bring it into force all the same, for so many seconds.
+    pub(crate) fn forced(self, window: u64) -> String {
         let command = match self {
             Apply::Reload | Apply::Hangup => "reload".to_owned(),
             Apply::Promote(names) => format!("promote {names}"),
             Apply::SafetyNetRemove => "safety-net remove".to_owned(),
         };
-        let window = crate::WINDOW.as_secs();
         format!("{command} --force --confirm-within {window}s --no-wait")
     }
 
