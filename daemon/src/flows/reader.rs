@@ -27,17 +27,17 @@ const HANDED_ON_WITHIN: Duration = Duration::from_millis(50);
 /// before (the timeout of [`NflogOptions::default`]); then it waits for others; and both take their time.
 pub const JUDGED_WITHIN: Duration = Duration::from_millis(250);
 
-/// Binds the group and reads it on a thread of its own, so that neither a reload nor a slow request makes packets wait,
-/// until the process ends. Without the group there are no flow records, but everything else works: the daemon says so
-/// and goes on.
-pub fn start(daemon: Arc<Daemon>, group: u16) {
-    let mut socket = match NflogSocket::bind(group, NflogOptions::default()) {
-        Ok(socket) => socket,
-        Err(error) => {
-            warn!(group, %error, "no flow records");
-            return;
-        }
-    };
+/// Binds the group, before the first rule copies a packet to it: what comes then waits in the kernel until it is read.
+/// Without the group there are no flow records, but everything else works: the daemon says so and goes on.
+pub fn bind(group: u16) -> Option<NflogSocket> {
+    NflogSocket::bind(group, NflogOptions::default())
+        .inspect_err(|error| warn!(group, %error, "no flow records"))
+        .ok()
+}
+
+/// Reads the group on a thread of its own, so that neither a reload nor a slow request makes packets wait, until the
+/// process ends.
+pub fn start(daemon: Arc<Daemon>, mut socket: NflogSocket, group: u16) {
     daemon.set_reading(true);
     info!(group, "reading the NFLOG group");
     let reader = std::thread::Builder::new()

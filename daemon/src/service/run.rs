@@ -97,6 +97,8 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     let mut links = Links::open()?;
     let cgroups = Cgroups::new();
     let mut engine = Engine::start(config_path, config.clone(), nft, Arc::clone(&cgroups))?;
+    // Before the first rule that copies packets: what it counts is to be in a record.
+    let copies = reader::bind(config.flows.nflog_group);
     engine.set_interfaces(links.read().await?);
     let started = Instant::now();
     let applied = engine.reload(&Terms::at_once(None))?;
@@ -130,7 +132,9 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     tokio::spawn(changes::sweep_each_generation(Arc::clone(&daemon)));
     tokio::spawn(rollout::end_windows(Arc::clone(&daemon)));
     foreign::start(Arc::clone(&daemon), watch);
-    reader::start(Arc::clone(&daemon), config.flows.nflog_group);
+    if let Some(copies) = copies {
+        reader::start(Arc::clone(&daemon), copies, config.flows.nflog_group);
+    }
     if config.flows.accounting {
         ends::start(Arc::clone(&daemon));
     }
