@@ -49,7 +49,7 @@ int clock_gettime(clockid_t clock, struct timespec *time)
 /// The clock of the programs that are started with it.
 #[derive(Debug)]
 pub struct Clock {
-    library: PathBuf,
+    preload: PathBuf,
     added: PathBuf,
     _directory: TempDir,
 }
@@ -61,20 +61,20 @@ impl Clock {
     /// Without a C compiler.
     pub fn new() -> anyhow::Result<Self> {
         let directory = tempfile::Builder::new().prefix("palisade-clock-").tempdir()?;
-        let library = directory.path().join("clock.so");
+        let preload = directory.path().join("clock.so");
         let source = directory.path().join("clock.c");
         let added = directory.path().join("added");
         std::fs::write(&source, LIBRARY)?;
         std::fs::write(&added, 0_i64.to_ne_bytes())?;
         let compiled = Command::new("cc")
             .args(["-shared", "-fPIC", "-O1", "-o"])
-            .args([&library, &source])
+            .args([&preload, &source])
             .stdin(Stdio::null())
             .status()
             .context("there is no C compiler: install gcc")?;
         ensure!(compiled.success(), "cc ended with {compiled}");
         Ok(Clock {
-            library,
+            preload,
             added,
             _directory: directory,
         })
@@ -84,7 +84,7 @@ impl Clock {
     #[must_use]
     pub fn for_daemon(&self, setup: Setup) -> Setup {
         setup
-            .environment("LD_PRELOAD", &self.library)
+            .environment("LD_PRELOAD", &self.preload)
             .environment("PALISADE_TEST_CLOCK", &self.added)
     }
 
