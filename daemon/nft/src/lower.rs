@@ -134,6 +134,7 @@ fn lower_statement(statement: &Statement, program: &mut Vec<Instruction>) {
         Statement::Return => program.push(Instruction::Verdict(Verdict::Return)),
         Statement::Jump(chain) => program.push(Instruction::Verdict(Verdict::Jump(chain.to_string()))),
         Statement::Goto(chain) => program.push(Instruction::Verdict(Verdict::Goto(chain.to_string()))),
+        Statement::Lookup(..) => unreachable!("the compiler makes no verdict map unless it is told to"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Chain, Elements, Name, Rule, Ruleset, Set};
+use super::{Chain, Elements, Name, Rule, Ruleset, Set, VerdictMap, Ways};
 
 /// What differs. The order of chains, which the kernel keeps for whoever lists them, is no part of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +14,9 @@ pub struct Changes {
     pub chains: Vec<ChainChange>,
     /// By name.
     pub sets: Vec<SetChange>,
+    /// Verdict maps, by name.
+    #[serde(default)]
+    pub maps: Vec<SetChange>,
     /// By name.
     pub counters: Vec<CounterChange>,
 }
@@ -43,7 +46,7 @@ pub struct ChainChange {
     pub rules_removed: Vec<String>,
 }
 
-/// A set that differs.
+/// A set or a map that differs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SetChange {
     /// Its name.
@@ -77,12 +80,29 @@ impl Changes {
         let gone = old.chains.iter().filter(|chain| !has.contains(&chain.name));
         let goes = gone.filter_map(|chain| chain_change(Some(chain), None));
         let sets: BTreeSet<&Name> = old.sets.keys().chain(new.sets.keys()).collect();
+        let maps: BTreeSet<&Name> = old.maps.keys().chain(new.maps.keys()).collect();
         let counters: BTreeSet<&Name> = old.counters.keys().chain(new.counters.keys()).collect();
         Changes {
             chains: comes_or_stays.chain(goes).collect(),
             sets: sets
                 .into_iter()
-                .filter_map(|name| set_change(name, old.sets.get(name), new.sets.get(name)))
+                .filter_map(|name| {
+                    let each = |set: &Set| elements(&set.elements);
+                    let (had, has) = (old.sets.get(name), new.sets.get(name));
+                    let ticks = had.is_some_and(|had| has.is_some_and(|has| is_ticking(had, has)));
+                    if ticks {
+                        None
+                    } else {
+                        set_change(name, had, has, each)
+                    }
+                })
+                .collect(),
+            maps: maps
+                .into_iter()
+                .filter_map(|name| {
+                    let [had, has] = [old, new].map(|ruleset| ruleset.maps.get(name));
+                    set_change(name, had, has, |map| ways(map))
+                })
                 .collect(),
             counters: counters
                 .into_iter()
@@ -119,12 +139,19 @@ fn chain_change(old: Option<&Chain>, new: Option<&Chain>) -> Option<ChainChange>
     })
 }
 
-fn set_change(name: &Name, old: Option<&Set>, new: Option<&Set>) -> Option<SetChange> {
-    if old == new || old.is_some_and(|old| new.is_some_and(|new| is_ticking(old, new))) {
+fn set_change<T: PartialEq>(
+    name: &Name,
+    old: Option<&T>,
+    new: Option<&T>,
+    elements: impl Fn(&T) -> BTreeSet<String>,
+) -> Option<SetChange> {
+    if old == new {
         return None;
     }
-    let elements = |set: Option<&Set>| set.map(|set| elements(&set.elements)).unwrap_or_default();
-    let (had, has) = (elements(old), elements(new));
+    let (had, has) = (
+        old.map(&elements).unwrap_or_default(),
+        new.map(&elements).unwrap_or_default(),
+    );
     Some(SetChange {
         name: name.to_string(),
         change: change(old, new),
@@ -187,6 +214,22 @@ fn elements(elements: &Elements) -> BTreeSet<String> {
     }
 }
 
+fn ways(map: &VerdictMap) -> BTreeSet<String> {
+    fn each<K>(ways: &[(K, Name)], key: impl Fn(&K) -> String) -> BTreeSet<String> {
+        let way = |(of, chain): &(K, Name)| format!("{} : {chain}", key(of));
+        ways.iter().map(way).collect()
+    }
+    match &map.ways {
+        Ways::Services(ways) => each(ways, |(protocol, port)| format!("{protocol} . {port}")),
+        Ways::Protocols(ways) => each(ways, ToString::to_string),
+        Ways::Ports(ways) => each(ways, ToString::to_string),
+        Ways::Ipv4Addresses(ways) => each(ways, ToString::to_string),
+        Ways::Ipv6Addresses(ways) => each(ways, ToString::to_string),
+        Ways::Ipv4Ranges(ways) => each(ways, |(first, last)| format!("{first}-{last}")),
+        Ways::Ipv6Ranges(ways) => each(ways, |(first, last)| format!("{first}-{last}")),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::slice::from_ref;
@@ -227,6 +270,7 @@ mod tests {
             ],
             sets: [(Name::new("s"), set(&["10.0.0.1", "10.0.0.2"]))].into(),
             counters: [(Name::new("old"), Comment::default())].into(),
+            ..Ruleset::default()
         };
         let new = Ruleset {
             chains: vec![
@@ -237,6 +281,7 @@ mod tests {
             ],
             sets: [(Name::new("s"), set(&["10.0.0.2", "10.0.0.3", "10.0.0.4"]))].into(),
             counters: [(Name::new("new"), Comment::default())].into(),
+            ..Ruleset::default()
         };
         assert!(Changes::between(&old, &old).is_empty());
         let changes = Changes::between(&old, &new);

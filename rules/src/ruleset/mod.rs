@@ -10,6 +10,7 @@ pub mod unconfirmed;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
@@ -35,6 +36,8 @@ pub struct Ruleset {
     pub counters: BTreeMap<Name, Comment>,
     /// Named sets.
     pub sets: BTreeMap<Name, Set>,
+    /// Verdict maps.
+    pub maps: BTreeMap<Name, Arc<VerdictMap>>,
     /// Chains in the order they are listed: base chains first, then in order of evaluation.
     pub chains: Vec<Chain>,
 }
@@ -178,6 +181,103 @@ impl Elements {
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
+}
+
+/// A verdict map: which chain a packet goes to, by one look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerdictMap {
+    /// What leads where.
+    pub ways: Ways,
+    /// What it tells apart.
+    pub comment: Comment,
+}
+
+/// The elements of a verdict map: sorted and disjoint keys, each with the chain that packets go to for good (`goto`). It
+/// is an interval map in the kernel exactly when [`Ways::is_interval`] says so; the compiler puts that into its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ways {
+    /// `type inet_proto . inet_service : verdict` (hash).
+    Services(Vec<((Protocol, u16), Name)>),
+    /// `type inet_proto : verdict` (hash).
+    Protocols(Vec<(Protocol, Name)>),
+    /// `type inet_service : verdict; flags interval`.
+    Ports(Vec<(PortRange, Name)>),
+    /// `type ipv4_addr : verdict`, single addresses (hash).
+    Ipv4Addresses(Vec<(Ipv4Addr, Name)>),
+    /// `type ipv6_addr : verdict`, single addresses (hash).
+    Ipv6Addresses(Vec<(Ipv6Addr, Name)>),
+    /// `type ipv4_addr : verdict; flags interval`: the first and the last address.
+    Ipv4Ranges(Vec<((Ipv4Addr, Ipv4Addr), Name)>),
+    /// `type ipv6_addr : verdict; flags interval`: the first and the last address.
+    Ipv6Ranges(Vec<((Ipv6Addr, Ipv6Addr), Name)>),
+}
+
+impl Ways {
+    /// Whether the kernel's map has the interval flag.
+    pub fn is_interval(&self) -> bool {
+        matches!(self, Ways::Ports(_) | Ways::Ipv4Ranges(_) | Ways::Ipv6Ranges(_))
+    }
+
+    /// The same keys, that lead to other chains.
+    #[must_use]
+    pub fn map_chains(&self, mut to: impl FnMut(&Name) -> Name) -> Self {
+        fn each<K: Clone>(ways: &[(K, Name)], to: &mut impl FnMut(&Name) -> Name) -> Vec<(K, Name)> {
+            ways.iter().map(|(key, chain)| (key.clone(), to(chain))).collect()
+        }
+        match self {
+            Ways::Services(ways) => Ways::Services(each(ways, &mut to)),
+            Ways::Protocols(ways) => Ways::Protocols(each(ways, &mut to)),
+            Ways::Ports(ways) => Ways::Ports(each(ways, &mut to)),
+            Ways::Ipv4Addresses(ways) => Ways::Ipv4Addresses(each(ways, &mut to)),
+            Ways::Ipv6Addresses(ways) => Ways::Ipv6Addresses(each(ways, &mut to)),
+            Ways::Ipv4Ranges(ways) => Ways::Ipv4Ranges(each(ways, &mut to)),
+            Ways::Ipv6Ranges(ways) => Ways::Ipv6Ranges(each(ways, &mut to)),
+        }
+    }
+
+    /// Whether the other has the same keys, wherever they lead.
+    pub fn has_keys_of(&self, other: &Ways) -> bool {
+        fn each<K: PartialEq>(ways: &[(K, Name)], others: &[(K, Name)]) -> bool {
+            let mut both = ways.iter().zip(others);
+            ways.len() == others.len() && both.all(|((key, _), (other, _))| key == other)
+        }
+        match (self, other) {
+            (Ways::Services(ways), Ways::Services(others)) => each(ways, others),
+            (Ways::Protocols(ways), Ways::Protocols(others)) => each(ways, others),
+            (Ways::Ports(ways), Ways::Ports(others)) => each(ways, others),
+            (Ways::Ipv4Addresses(ways), Ways::Ipv4Addresses(others)) => each(ways, others),
+            (Ways::Ipv6Addresses(ways), Ways::Ipv6Addresses(others)) => each(ways, others),
+            (Ways::Ipv4Ranges(ways), Ways::Ipv4Ranges(others)) => each(ways, others),
+            (Ways::Ipv6Ranges(ways), Ways::Ipv6Ranges(others)) => each(ways, others),
+            _ => false,
+        }
+    }
+
+    /// The chains it leads to, in order of the keys.
+    pub fn chains(&self) -> Box<dyn Iterator<Item = &Name> + '_> {
+        match self {
+            Ways::Services(ways) => Box::new(ways.iter().map(|(_, chain)| chain)),
+            Ways::Protocols(ways) => Box::new(ways.iter().map(|(_, chain)| chain)),
+            Ways::Ports(ways) => Box::new(ways.iter().map(|(_, chain)| chain)),
+            Ways::Ipv4Addresses(ways) => Box::new(ways.iter().map(|(_, chain)| chain)),
+            Ways::Ipv6Addresses(ways) => Box::new(ways.iter().map(|(_, chain)| chain)),
+            Ways::Ipv4Ranges(ways) => Box::new(ways.iter().map(|(_, chain)| chain)),
+            Ways::Ipv6Ranges(ways) => Box::new(ways.iter().map(|(_, chain)| chain)),
+        }
+    }
+}
+
+/// What a packet is looked up by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LookupKey {
+    /// `meta l4proto . th dport`. A packet without a transport header finds nothing.
+    Service,
+    /// `meta l4proto`.
+    Protocol,
+    /// `th dport`. Stands behind a [`Match::Protocol`] that has ports.
+    Port,
+    /// `ip saddr` and the like. Stands behind a [`Match::Family`].
+    Address(Side, Family),
 }
 
 /// A chain.
@@ -387,6 +487,8 @@ pub enum Statement {
     Jump(Name),
     /// `goto`.
     Goto(Name),
+    /// `... vmap @map`: on to where the map says; the next rule, if it says nothing.
+    Lookup(LookupKey, Name),
 }
 
 impl Statement {

@@ -15,8 +15,8 @@ use std::time::Duration;
 use ipnet::IpNet;
 
 use super::{
-    Chain, Comment, CtState, Elements, Hook, HookPoint, Match, Name, Op, Rule, Ruleset, SHARE_SEED, Set,
-    Side, Statement, TABLE, TABLE_COMMENT,
+    Chain, Comment, CtState, Elements, Hook, HookPoint, LookupKey, Match, Name, Op, Rule, Ruleset,
+    SHARE_SEED, Set, Side, Statement, TABLE, TABLE_COMMENT, VerdictMap, Ways,
 };
 use crate::net::{Family, Protocol};
 
@@ -37,6 +37,10 @@ impl Display for Ruleset {
             f.write_str(std::mem::replace(&mut separator, "\n"))?;
             write_set(f, name, set)?;
         }
+        for (name, map) in &self.maps {
+            f.write_str(std::mem::replace(&mut separator, "\n"))?;
+            write_map(f, name, map)?;
+        }
         for chain in &self.chains {
             f.write_str(std::mem::replace(&mut separator, "\n"))?;
             write_chain(f, chain)?;
@@ -51,14 +55,22 @@ impl Display for Rule {
         let mut separator = "";
         for (index, condition) in self.matches.iter().enumerate() {
             let (before, behind) = (&self.matches[..index], &self.matches[index + 1..]);
-            if behind.iter().any(|later| implies(later, condition)) {
+            let looked_up = self
+                .statements
+                .iter()
+                .any(|statement| looks_up(statement, condition));
+            if looked_up || behind.iter().any(|later| implies(later, condition)) {
                 continue;
             }
             f.write_str(std::mem::replace(&mut separator, " "))?;
             write_match(f, condition, before)?;
         }
         for statement in &self.statements {
-            write!(f, "{}{statement}", std::mem::replace(&mut separator, " "))?;
+            f.write_str(std::mem::replace(&mut separator, " "))?;
+            match statement {
+                Statement::Lookup(key, map) => write_lookup(f, *key, map, &self.matches)?,
+                other => other.fmt(f)?,
+            }
         }
         if !self.comment.as_str().is_empty() {
             write!(f, "{separator}comment \"{}\"", self.comment.as_str())?;
@@ -109,6 +121,7 @@ impl Display for Statement {
             Statement::Return => f.write_str("return"),
             Statement::Jump(chain) => write!(f, "jump {chain}"),
             Statement::Goto(chain) => write!(f, "goto {chain}"),
+            Statement::Lookup(key, map) => write_lookup(f, *key, map, &[]),
         }
     }
 }
@@ -165,6 +178,101 @@ fn write_set(f: &mut Formatter<'_>, name: &Name, set: &Set) -> fmt::Result {
         f.write_str(" }\n")?;
     }
     f.write_str("\t}\n")
+}
+
+fn write_map(f: &mut Formatter<'_>, name: &Name, map: &VerdictMap) -> fmt::Result {
+    let kind = match map.ways {
+        Ways::Services(_) => "inet_proto . inet_service",
+        Ways::Protocols(_) => "inet_proto",
+        Ways::Ports(_) => "inet_service",
+        Ways::Ipv4Addresses(_) | Ways::Ipv4Ranges(_) => "ipv4_addr",
+        Ways::Ipv6Addresses(_) | Ways::Ipv6Ranges(_) => "ipv6_addr",
+    };
+    writeln!(f, "\tmap {name} {{\n\t\ttype {kind} : verdict")?;
+    if map.ways.is_interval() {
+        f.write_str("\t\tflags interval\n")?;
+    }
+    write_comment_line(f, &map.comment)?;
+    f.write_str("\t\telements = { ")?;
+    let protocol = |protocol: Protocol| {
+        names::protocol(protocol.0).map_or_else(|| protocol.0.to_string(), str::to_owned)
+    };
+    match &map.ways {
+        Ways::Services(ways) => {
+            let mut ways: Vec<_> = ways.iter().collect();
+            ways.sort_by_key(|((protocol, port), _)| (port.swap_bytes(), protocol.0));
+            let key = |(of, port): (Protocol, u16)| format!("{} . {port}", protocol(of));
+            write_ways(
+                f,
+                1,
+                ways.into_iter().map(|(service, chain)| (key(*service), chain)),
+            )
+        }
+        Ways::Protocols(ways) => write_ways(f, 1, ways.iter().map(|(of, chain)| (protocol(*of), chain))),
+        Ways::Ports(ways) => write_ways(f, 1, ways.iter().map(|(range, chain)| (range, chain))),
+        Ways::Ipv4Addresses(ways) => write_ways(f, 1, ways.iter().map(|(address, chain)| (address, chain))),
+        Ways::Ipv6Addresses(ways) => {
+            write_ways(f, 1, ways.iter().map(|(address, chain)| (Ipv6(*address), chain)))
+        }
+        Ways::Ipv4Ranges(ways) => {
+            let key = |(first, last): (Ipv4Addr, Ipv4Addr)| range(first.into(), last.into());
+            write_ways(f, 1, ways.iter().map(|(between, chain)| (key(*between), chain)))
+        }
+        Ways::Ipv6Ranges(ways) => {
+            let key = |(first, last): (Ipv6Addr, Ipv6Addr)| range(first.into(), last.into());
+            write_ways(f, 1, ways.iter().map(|(between, chain)| (key(*between), chain)))
+        }
+    }?;
+    f.write_str(" }\n\t}\n")
+}
+
+fn write_ways<'a, K: Display>(
+    f: &mut Formatter<'_>,
+    per_line: usize,
+    ways: impl Iterator<Item = (K, &'a Name)>,
+) -> fmt::Result {
+    write_elements(
+        f,
+        per_line,
+        ways.map(|(key, chain)| format!("{key} : goto {chain}")),
+    )
+}
+
+/// A prefix where the range is one, as nft has it.
+fn range(first: IpAddr, last: IpAddr) -> String {
+    let net = match (first, last) {
+        (IpAddr::V4(first), IpAddr::V4(last)) => {
+            let host = (first.to_bits() ^ last.to_bits()).count_ones();
+            let is_net = first.to_bits().trailing_zeros() >= host && last.to_bits().trailing_ones() >= host;
+            is_net.then(|| IpNet::new(first.into(), 32 - u8::try_from(host).unwrap_or(32)))
+        }
+        (IpAddr::V6(first), IpAddr::V6(last)) => {
+            let host = (first.to_bits() ^ last.to_bits()).count_ones();
+            let is_net = first.to_bits().trailing_zeros() >= host && last.to_bits().trailing_ones() >= host;
+            is_net.then(|| IpNet::new(first.into(), 128 - u8::try_from(host).unwrap_or(128)))
+        }
+        _ => None,
+    };
+    let text = |address: IpAddr| match address {
+        IpAddr::V4(address) => address.to_string(),
+        IpAddr::V6(address) => Ipv6(address).to_string(),
+    };
+    match net {
+        _ if first == last => text(first),
+        Some(Ok(net)) => Net(net).to_string(),
+        _ => format!("{}-{}", text(first), text(last)),
+    }
+}
+
+/// `before` are the rule's conditions.
+fn write_lookup(f: &mut Formatter<'_>, key: LookupKey, map: &Name, before: &[Match]) -> fmt::Result {
+    match key {
+        LookupKey::Service => f.write_str("meta l4proto . th dport ")?,
+        LookupKey::Protocol => f.write_str("meta l4proto ")?,
+        LookupKey::Port => write_port(f, before, Side::Destination)?,
+        LookupKey::Address(side, family) => write!(f, "{} {} ", ip(family), addr(side))?,
+    }
+    write!(f, "vmap @{map}")
 }
 
 fn write_elements<T: Display>(
@@ -260,6 +368,15 @@ fn implies(later: &Match, earlier: &Match) -> bool {
             Match::Protocol(Op::Is, protocol),
             Match::Port(..) | Match::PortSet(..) | Match::NamedPortSet(..),
         ) => protocol.has_ports(),
+        _ => false,
+    }
+}
+
+/// Whether nft leaves a condition out because of what the packet is looked up by.
+fn looks_up(statement: &Statement, condition: &Match) -> bool {
+    match (statement, condition) {
+        (Statement::Lookup(LookupKey::Address(_, family), _), Match::Family(of)) => family == of,
+        (Statement::Lookup(LookupKey::Port, _), Match::Protocol(Op::Is, protocol)) => protocol.has_ports(),
         _ => false,
     }
 }

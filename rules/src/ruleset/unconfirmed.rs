@@ -120,6 +120,7 @@ pub fn beside(candidate: &Ruleset, previous: &Ruleset, terms: &Terms, numbers: (
     let mut ruleset = Ruleset {
         counters: previous.counters.clone(),
         sets: shared.sets(),
+        maps: shared.maps(),
         chains: shared.base_chains(&doors),
     };
     ruleset.counters.extend(candidate.counters.clone());

@@ -7,7 +7,8 @@ use palisade_cases::{Journey, Way};
 use palisade_rules::evaluate::Packet;
 use palisade_rules::net::{Family, PortRange, Protocol};
 use palisade_rules::ruleset::{
-    Chain, CtState, Elements, Hook, HookPoint, Match, Op, Rule, Ruleset, Side, Statement, fnv1a,
+    Chain, CtState, Elements, Hook, HookPoint, LookupKey, Match, Name, Op, Rule, Ruleset, Side, Statement,
+    Ways, fnv1a,
 };
 
 /// Conntrack's priority: what comes before it at prerouting and output knows no state, and can still refuse tracking.
@@ -150,6 +151,11 @@ impl Machine<'_> {
                     }
                     // The kernel counts it like a jump when it loads the ruleset.
                     Statement::Goto(name) => return self.chain(self.chains[name.as_str()], jumps + 1),
+                    Statement::Lookup(key, map) => {
+                        if let Some(name) = self.look_up(*key, map, &rule.matches) {
+                            return self.chain(self.chains[name.as_str()], jumps + 1);
+                        }
+                    }
                 }
             }
         }
@@ -241,6 +247,38 @@ impl Machine<'_> {
         equal == (op == Op::Is)
     }
 
+    /// Where a map leads to. A packet without ports has no transport header here.
+    fn look_up(&self, key: LookupKey, map: &Name, before: &[Match]) -> Option<&Name> {
+        let packet = &self.journey.packet;
+        let ways = &self.ruleset.maps[map].ways;
+        match (key, ways) {
+            (LookupKey::Service, Ways::Services(ways)) => {
+                let key = (packet.protocol, packet.destination_port);
+                packet.protocol.has_ports().then(|| only(ways, |of| *of == key))?
+            }
+            (LookupKey::Protocol, Ways::Protocols(ways)) => only(ways, |of| *of == packet.protocol),
+            (LookupKey::Port, Ways::Ports(ways)) => {
+                let port = self.port(Side::Destination, before);
+                only(ways, |range| range.contains(port))
+            }
+            (LookupKey::Address(side, family), ways) => {
+                assert!(before.contains(&Match::Family(family)));
+                match (ways, self.address(side)) {
+                    (Ways::Ipv4Addresses(ways), IpAddr::V4(address)) => only(ways, |of| *of == address),
+                    (Ways::Ipv6Addresses(ways), IpAddr::V6(address)) => only(ways, |of| *of == address),
+                    (Ways::Ipv4Ranges(ways), IpAddr::V4(address)) => {
+                        only(ways, |(first, last)| (*first..=*last).contains(&address))
+                    }
+                    (Ways::Ipv6Ranges(ways), IpAddr::V6(address)) => {
+                        only(ways, |(first, last)| (*first..=*last).contains(&address))
+                    }
+                    (ways, address) => panic!("{ways:?} cannot hold {address}"),
+                }
+            }
+            (key, ways) => panic!("{ways:?} is not looked up by {key:?}"),
+        }
+    }
+
     fn address(&self, side: Side) -> IpAddr {
         match side {
             Side::Source => self.journey.packet.source,
@@ -258,7 +296,7 @@ impl Machine<'_> {
         }
     }
 
-    fn is_in(&self, name: &palisade_rules::ruleset::Name, has: impl Fn(&Elements) -> bool) -> bool {
+    fn is_in(&self, name: &Name, has: impl Fn(&Elements) -> bool) -> bool {
         has(&self.ruleset.sets[name].elements)
     }
 }
@@ -271,6 +309,14 @@ pub(crate) fn share_of(packet: &Packet) -> u8 {
         [packet.icmp_type, packet.icmp_code]
     };
     u8::try_from(fnv1a(&format!("{} {behind_ip:?}", packet.source)) % 100).unwrap()
+}
+
+/// The one way whose key is meant.
+fn only<K>(ways: &[(K, Name)], is_meant: impl Fn(&K) -> bool) -> Option<&Name> {
+    let mut meant = ways.iter().filter(|(key, _)| is_meant(key));
+    let way = meant.next()?;
+    assert!(meant.next().is_none(), "two ways for one key");
+    Some(&way.1)
 }
 
 fn has_address(elements: &Elements, address: IpAddr) -> bool {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use palisade_rules::compile::{Compiled, MARK_ALL};
 use palisade_rules::net::{Family, PortRange};
-use palisade_rules::ruleset::{Chain, Elements, MAX_COMMENT, Match, Name, Rule, Set, Statement};
+use palisade_rules::ruleset::{Chain, Elements, MAX_COMMENT, Match, Name, Rule, Ruleset, Set, Statement};
 
 use crate::interpreter::MAX_JUMPS;
 
@@ -100,16 +100,41 @@ pub(crate) fn assert_well_formed(compiled: &Compiled) {
     };
     for chain in chains {
         if chain.hook.is_some() || is_service(chain) {
-            visit(&by_name, chain, usize::from(chain.hook.is_none()), &mut reached);
+            visit(
+                &compiled.ruleset,
+                &by_name,
+                chain,
+                usize::from(chain.hook.is_none()),
+                &mut reached,
+            );
         }
     }
     for chain in chains {
-        assert!(reached.contains(&chain.name), "nothing leads to {}", chain.name);
+        // The index leaves out a policy that matches nothing; its chain is there to be read.
+        let is_policy = matches!(
+            chain.name.as_str().split('/').next(),
+            Some("preview" | "enforced")
+        );
+        assert!(
+            is_policy || reached.contains(&chain.name),
+            "nothing leads to {}",
+            chain.name
+        );
         assert_rules(compiled, chain);
     }
-    assert_preview_is_harmless(&by_name);
+    assert_preview_is_harmless(&compiled.ruleset, &by_name);
     assert_order(chains);
     assert_counters(compiled);
+    for name in compiled.ruleset.maps.keys() {
+        let mut statements = chains
+            .iter()
+            .flat_map(|chain| &chain.rules)
+            .flat_map(|rule| &rule.statements);
+        assert!(
+            statements.any(|statement| matches!(statement, Statement::Lookup(_, map) if map == name)),
+            "nothing looks at {name}"
+        );
+    }
     let used: BTreeSet<&Name> = chains
         .iter()
         .flat_map(|chain| &chain.rules)
@@ -128,6 +153,7 @@ pub(crate) fn assert_well_formed(compiled: &Compiled) {
 }
 
 fn visit<'a>(
+    ruleset: &Ruleset,
     chains: &BTreeMap<&Name, &'a Chain>,
     chain: &'a Chain,
     jumps: usize,
@@ -135,33 +161,36 @@ fn visit<'a>(
 ) {
     assert!(jumps <= MAX_JUMPS, "{} is {jumps} jumps deep", chain.name);
     reached.insert(&chain.name);
-    for (_, target) in targets(chain) {
+    for target in targets(ruleset, chain) {
         let target = chains.get(target).unwrap_or_else(|| {
             panic!("{} leads to {target}, which is not there", chain.name);
         });
-        visit(chains, target, jumps + 1, reached);
+        visit(ruleset, chains, target, jumps + 1, reached);
     }
 }
 
-fn targets(chain: &Chain) -> impl Iterator<Item = (&Statement, &Name)> {
+/// The chains that a chain leads to, each lookup's in order of the keys.
+fn targets<'a>(ruleset: &'a Ruleset, chain: &'a Chain) -> Vec<&'a Name> {
     let statements = chain.rules.iter().flat_map(|rule| &rule.statements);
-    statements.filter_map(|statement| match statement {
-        Statement::Jump(name) | Statement::Goto(name) => Some((statement, name)),
-        _ => None,
-    })
+    statements
+        .flat_map(|statement| match statement {
+            Statement::Jump(name) | Statement::Goto(name) => vec![name],
+            Statement::Lookup(_, map) => ruleset.maps[map].ways.chains().collect(),
+            _ => Vec::new(),
+        })
+        .collect()
 }
 
 /// No chain that a preview chain leads to can end a packet, and none of them decides.
-fn assert_preview_is_harmless(chains: &BTreeMap<&Name, &Chain>) {
+fn assert_preview_is_harmless(ruleset: &Ruleset, chains: &BTreeMap<&Name, &Chain>) {
     for chain in chains.values().filter(|chain| is_preview(chain)) {
         let mut reached = BTreeSet::new();
-        visit(chains, chain, 0, &mut reached);
+        visit(ruleset, chains, chain, 0, &mut reached);
         for name in reached {
             assert!(is_preview_name(name.as_str()), "{} leads to {name}", chain.name);
             let mut statements = chains[name].rules.iter().flat_map(|rule| &rule.statements);
             assert!(
-                statements
-                    .all(|statement| !statement.ends_packet() && !matches!(statement, Statement::Goto(_))),
+                statements.all(|statement| !statement.ends_packet()),
                 "{name} is not harmless"
             );
         }
@@ -178,7 +207,13 @@ fn assert_order(chains: &[Chain]) {
         if matches!(words[0], "preview" | "enforced") {
             groups.entry(words[..2].join("/")).or_default().push(name);
         }
-        let jumped: Vec<&str> = targets(chain).map(|(_, target)| target.as_str()).collect();
+        let statements = chain.rules.iter().flat_map(|rule| &rule.statements);
+        let jumped: Vec<&str> = statements
+            .filter_map(|statement| match statement {
+                Statement::Jump(name) | Statement::Goto(name) => Some(name.as_str()),
+                _ => None,
+            })
+            .collect();
         let (policies, tiers): (Vec<&str>, Vec<&str>) = jumped
             .into_iter()
             .filter(|target| !target.starts_with("failsafe/") && *target != "reject")

@@ -69,6 +69,7 @@ fn ruleset(rules: usize) -> Ruleset {
             comment: Comment::default(),
             rules: (0..rules).map(rule).collect(),
         }],
+        ..Ruleset::default()
     }
 }
 

@@ -1,10 +1,11 @@
-//! What two generations have in common, and how their chains and sets are called in one table.
+//! What two generations have in common, and how their chains, sets and maps are called in one table.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::twins::Twins;
 use super::{Doors, PREVIOUS};
-use crate::ruleset::{Chain, Name, Ruleset, Set, Statement};
+use crate::ruleset::{Chain, Name, Ruleset, Set, Statement, VerdictMap};
 
 /// Two generations in one table.
 pub(super) struct Shared<'a> {
@@ -12,12 +13,16 @@ pub(super) struct Shared<'a> {
     previous: &'a Ruleset,
     /// For each chain of the previous generation, the candidate's chain that is the same with all that it leads to.
     twins: Vec<Option<usize>>,
-    /// What each chain of the candidate is called.
-    candidate_names: BTreeMap<&'a Name, Name>,
-    /// What each chain of the previous generation is called.
-    previous_names: BTreeMap<&'a Name, Name>,
-    /// What each set of the previous generation is called.
-    set_names: BTreeMap<&'a Name, Name>,
+    of_candidate: Names<'a>,
+    of_previous: Names<'a>,
+}
+
+/// What the chains, sets and maps of one generation are called.
+struct Names<'a> {
+    chains: BTreeMap<&'a Name, Name>,
+    /// Those that are called otherwise than in a table of their own.
+    sets: BTreeMap<&'a Name, Name>,
+    maps: BTreeMap<&'a Name, Name>,
 }
 
 impl<'a> Shared<'a> {
@@ -55,13 +60,21 @@ impl<'a> Shared<'a> {
                 _ => (name, name.clone()),
             })
             .collect();
+        let (candidate_maps, previous_maps) = map_names(candidate, previous, &twins);
         Shared {
             candidate,
             previous,
             twins,
-            candidate_names,
-            previous_names,
-            set_names,
+            of_candidate: Names {
+                chains: candidate_names,
+                sets: BTreeMap::new(),
+                maps: candidate_maps,
+            },
+            of_previous: Names {
+                chains: previous_names,
+                sets: set_names,
+                maps: previous_maps,
+            },
         }
     }
 
@@ -75,7 +88,7 @@ impl<'a> Shared<'a> {
             .candidate
             .chains
             .iter()
-            .map(|chain| self.of_candidate(chain))
+            .map(|chain| self.of_candidate.chain(chain))
             .collect();
         // What the previous generation has no name for stays behind, in order.
         chains.sort_by_key(|chain| {
@@ -86,6 +99,7 @@ impl<'a> Shared<'a> {
         });
         Ruleset {
             chains,
+            maps: self.maps_of_candidate(),
             ..self.candidate.clone()
         }
     }
@@ -94,10 +108,25 @@ impl<'a> Shared<'a> {
     pub(super) fn sets(&self) -> BTreeMap<Name, Set> {
         let of_previous = self.previous.sets.iter();
         let mut sets: BTreeMap<Name, Set> = of_previous
-            .map(|(name, set)| (self.set_names[name].clone(), set.clone()))
+            .map(|(name, set)| (self.of_previous.sets[name].clone(), set.clone()))
             .collect();
         sets.extend(self.candidate.sets.clone());
         sets
+    }
+
+    /// The maps of both; what twins look into is there once.
+    pub(super) fn maps(&self) -> BTreeMap<Name, Arc<VerdictMap>> {
+        let of_previous = self.previous.maps.iter();
+        let mut maps: BTreeMap<Name, Arc<VerdictMap>> = of_previous
+            .map(|(name, map)| self.of_previous.map(name, map))
+            .collect();
+        maps.extend(self.maps_of_candidate());
+        maps
+    }
+
+    fn maps_of_candidate(&self) -> BTreeMap<Name, Arc<VerdictMap>> {
+        let maps = self.candidate.maps.iter();
+        maps.map(|(name, map)| self.of_candidate.map(name, map)).collect()
     }
 
     /// The base chains of both, those of the previous generation first: the kernel has them already. What hangs at one
@@ -114,7 +143,7 @@ impl<'a> Shared<'a> {
             let other = others.find(|other| other.name == chain.name && other.hook == chain.hook);
             met.extend(other.map(|other| &other.name));
             chains.push(match other {
-                Some(other) if twin.is_some() => self.of_candidate(other),
+                Some(other) if twin.is_some() => self.of_candidate.chain(other),
                 Some(other) => self.behind_doors(other, doors, &self.to_previous(chain)),
                 None => Chain {
                     name: self.name_of_previous_base(chain),
@@ -134,7 +163,7 @@ impl<'a> Shared<'a> {
     pub(super) fn plain_chains(&self) -> Vec<Chain> {
         let plain = |ruleset: &'a Ruleset| ruleset.chains.iter().filter(|chain| chain.hook.is_none());
         let mut of_candidate: BTreeMap<&Name, &Chain> = plain(self.candidate)
-            .map(|chain| (&self.candidate_names[&chain.name], chain))
+            .map(|chain| (&self.of_candidate.chains[&chain.name], chain))
             .collect();
         let mut chains = Vec::new();
         let mut aside = Vec::new();
@@ -142,12 +171,12 @@ impl<'a> Shared<'a> {
             chains.extend(
                 of_candidate
                     .remove(&chain.name)
-                    .map(|chain| self.of_candidate(chain)),
+                    .map(|chain| self.of_candidate.chain(chain)),
             );
             if twin.is_some() {
                 continue;
             }
-            let name = &self.previous_names[&chain.name];
+            let name = &self.of_previous.chains[&chain.name];
             let side = if *name == chain.name {
                 &mut chains
             } else {
@@ -156,45 +185,114 @@ impl<'a> Shared<'a> {
             side.push(Chain {
                 name: name.clone(),
                 hook: None,
-                ..self.of_previous(chain)
+                ..self.of_previous.chain(chain)
             });
         }
         let added = plain(self.candidate).filter(|chain| {
-            let name = &self.candidate_names[&chain.name];
+            let name = &self.of_candidate.chains[&chain.name];
             of_candidate.contains_key(name)
         });
-        chains.extend(added.map(|chain| self.of_candidate(chain)));
+        chains.extend(added.map(|chain| self.of_candidate.chain(chain)));
         chains.extend(aside);
         chains
     }
 
     fn behind_doors(&self, chain: &Chain, doors: &Doors, way_out: &Statement) -> Chain {
-        let mut chain = self.of_candidate(chain);
+        let mut chain = self.of_candidate.chain(chain);
         chain.rules.splice(0..0, doors.rules(way_out));
         chain
     }
 
     fn to_previous(&self, chain: &Chain) -> Statement {
-        Statement::Goto(self.previous_names[&chain.name].clone())
+        Statement::Goto(self.of_previous.chains[&chain.name].clone())
     }
 
     /// A base chain that hangs where the candidate has none; its rules are elsewhere.
     fn name_of_previous_base(&self, chain: &Chain) -> Name {
-        let is_taken = self.candidate_names.values().any(|name| *name == chain.name);
+        let is_taken = self.of_candidate.chains.values().any(|name| *name == chain.name);
         if is_taken {
             aside(&Name::new(&format!("hook/{}", chain.name)))
         } else {
             chain.name.clone()
         }
     }
+}
 
-    fn of_candidate(&self, chain: &Chain) -> Chain {
-        renamed(chain, &self.candidate_names, &BTreeMap::new())
+impl Names<'_> {
+    /// The chain with the names that it and all that it refers to have in one table.
+    fn chain(&self, chain: &Chain) -> Chain {
+        let mut chain = chain.clone();
+        rename(&mut chain.name, &self.chains);
+        for rule in &mut chain.rules {
+            for condition in &mut rule.matches {
+                if let Some(set) = condition.set_mut() {
+                    rename(set, &self.sets);
+                }
+            }
+            for statement in &mut rule.statements {
+                match statement {
+                    Statement::Jump(target) | Statement::Goto(target) => rename(target, &self.chains),
+                    Statement::Lookup(_, map) => rename(map, &self.maps),
+                    _ => {}
+                }
+            }
+        }
+        chain
     }
 
-    fn of_previous(&self, chain: &Chain) -> Chain {
-        renamed(chain, &self.previous_names, &self.set_names)
+    /// A map with the names that it and the chains that it leads to have in one table.
+    fn map(&self, name: &Name, map: &Arc<VerdictMap>) -> (Name, Arc<VerdictMap>) {
+        let name = self.maps.get(name).unwrap_or(name).clone();
+        let keeps = |chain: &Name| self.chains.get(chain).is_none_or(|other| other == chain);
+        if map.ways.chains().all(keeps) {
+            return (name, Arc::clone(map));
+        }
+        let to = |chain: &Name| self.chains.get(chain).unwrap_or(chain).clone();
+        let map = VerdictMap {
+            ways: map.ways.map_chains(to),
+            comment: map.comment.clone(),
+        };
+        (name, Arc::new(map))
     }
+}
+
+/// What the maps of the candidate and those of the previous generation are called: what twins look into is one map, and
+/// has the name that the kernel knows already.
+fn map_names<'a>(
+    candidate: &'a Ruleset,
+    previous: &'a Ruleset,
+    twins: &[Option<usize>],
+) -> (BTreeMap<&'a Name, Name>, BTreeMap<&'a Name, Name>) {
+    let mut pairs: BTreeMap<&Name, &Name> = BTreeMap::new();
+    for (chain, twin) in previous.chains.iter().zip(twins) {
+        if let Some(twin) = twin {
+            pairs.extend(maps_of(chain).zip(maps_of(&candidate.chains[*twin])));
+        }
+    }
+    let mut of_candidate: BTreeMap<&Name, Name> =
+        candidate.maps.keys().map(|name| (name, name.clone())).collect();
+    let mut taken: BTreeSet<&Name> = candidate.maps.keys().collect();
+    for (&name, other) in &pairs {
+        if taken.insert(name) {
+            of_candidate.insert(other, name.clone());
+        }
+    }
+    let of_previous = previous.maps.keys().map(|name| match pairs.get(name) {
+        Some(other) => (name, of_candidate[other].clone()),
+        None if taken.contains(name) => (name, aside(name)),
+        None => (name, name.clone()),
+    });
+    let of_previous = of_previous.collect();
+    (of_candidate, of_previous)
+}
+
+/// The maps that a chain looks into, in order.
+fn maps_of(chain: &Chain) -> impl Iterator<Item = &Name> {
+    let statements = chain.rules.iter().flat_map(|rule| &rule.statements);
+    statements.filter_map(|statement| match statement {
+        Statement::Lookup(_, map) => Some(map),
+        _ => None,
+    })
 }
 
 /// The name of what the previous generation has otherwise than the candidate.
@@ -202,26 +300,8 @@ fn aside(name: &Name) -> Name {
     Name::new(&format!("{PREVIOUS}/{name}"))
 }
 
-/// The chain with the names that it and all that it refers to have in one table.
-fn renamed(chain: &Chain, chains: &BTreeMap<&Name, Name>, sets: &BTreeMap<&Name, Name>) -> Chain {
-    let mut chain = chain.clone();
-    let rename = |name: &mut Name, names: &BTreeMap<&Name, Name>| {
-        if let Some(other) = names.get(name) {
-            *name = other.clone();
-        }
-    };
-    rename(&mut chain.name, chains);
-    for rule in &mut chain.rules {
-        for condition in &mut rule.matches {
-            if let Some(set) = condition.set_mut() {
-                rename(set, sets);
-            }
-        }
-        for statement in &mut rule.statements {
-            if let Statement::Jump(target) | Statement::Goto(target) = statement {
-                rename(target, chains);
-            }
-        }
+fn rename(name: &mut Name, names: &BTreeMap<&Name, Name>) {
+    if let Some(other) = names.get(name) {
+        *name = other.clone();
     }
-    chain
 }

@@ -1,11 +1,12 @@
 //! Chains of two generations that are the same, whatever they are called.
 //!
 //! A chain is called after its place in order, so that one policy more gives every later one of its tier another name.
-//! What counts is what a chain does: its rules, and those of every chain that it leads to.
+//! What counts is what a chain does: its rules, and those of every chain that it leads to, by a map or without.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
-use crate::ruleset::{Chain, Match, Name, Rule, Ruleset, Statement};
+use crate::ruleset::{Chain, Match, Name, Rule, Ruleset, Statement, VerdictMap};
 
 /// Compares the chains of two generations.
 pub(super) struct Twins<'a> {
@@ -21,6 +22,7 @@ pub(super) struct Twins<'a> {
 struct Side<'a> {
     chains: &'a [Chain],
     by_name: BTreeMap<&'a Name, usize>,
+    maps: &'a BTreeMap<Name, Arc<VerdictMap>>,
 }
 
 impl<'a> Side<'a> {
@@ -30,6 +32,7 @@ impl<'a> Side<'a> {
         Side {
             chains,
             by_name: by_name.map(|(index, chain)| (&chain.name, index)).collect(),
+            maps: &ruleset.maps,
         }
     }
 }
@@ -107,6 +110,9 @@ impl<'a> Twins<'a> {
                     | (Statement::Goto(target), Statement::Goto(other)) => {
                         self.are_same_targets(target, other)
                     }
+                    (Statement::Lookup(key, map), Statement::Lookup(other_key, other)) => {
+                        key == other_key && self.are_same_maps(map, other)
+                    }
                     _ => statement == other,
                 })
     }
@@ -118,6 +124,16 @@ impl<'a> Twins<'a> {
             (Some(previous), Some(candidate)) => self.are_same(previous, candidate),
             _ => false,
         }
+    }
+
+    fn are_same_maps(&mut self, map: &Name, other: &Name) -> bool {
+        let (Some(map), Some(other)) = (self.previous.maps.get(map), self.candidate.maps.get(other)) else {
+            return false;
+        };
+        let mut ways = map.ways.chains().zip(other.ways.chains());
+        map.comment == other.comment
+            && map.ways.has_keys_of(&other.ways)
+            && ways.all(|(target, other)| self.are_same_targets(target, other))
     }
 
     /// Whether a condition that reads the same looks into another set.
