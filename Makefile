@@ -75,8 +75,7 @@ run: need-root run-deps build
 .PHONY: test
 test: need-root deps $(PROMTOOL) $(SSHD) static
 	cargo build --workspace --locked
-	cargo test --workspace --locked --doc
-	cargo test --workspace --locked --all-targets $(AS_ROOT)
+	cargo test --workspace --locked $(AS_ROOT)
 
 # The short suite on Debian's stock kernel, in an emulated machine; says which kernel that is.
 .PHONY: test-kernels
