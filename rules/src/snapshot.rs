@@ -1,6 +1,7 @@
 //! All valid resources, immutable: what a reload reads, whole or not at all.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::resource::{
     DEFAULT_ALLOW_PROFILE, HostEndpoint, NetworkSet, ObjectName, Policy, PolicyId, Profile, ServiceEndpoint,
@@ -9,21 +10,22 @@ use crate::resource::{
 
 /// Every resource of one reading. Names are unique within a kind; every tier, profile and named port that is
 /// named exists: see
-/// [`crate::decode`], the only maker.
+/// [`crate::decode`], the only maker. What there can be thousands of is shared: a reading keeps what the one before found
+/// in files that have not changed, so that unchanged resources can be told by their pointer.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
     /// Tiers by name, the built-in ones included.
     pub tiers: BTreeMap<String, Tier>,
     /// Policies, enforced and staged, in the order they were read.
-    pub policies: Vec<Policy>,
+    pub policies: Vec<Arc<Policy>>,
     /// Network sets.
-    pub network_sets: BTreeMap<ObjectName, NetworkSet>,
+    pub network_sets: BTreeMap<ObjectName, Arc<NetworkSet>>,
     /// Profiles by name, the built-in one included.
     pub profiles: BTreeMap<String, Profile>,
     /// Host endpoints by name.
-    pub host_endpoints: BTreeMap<String, HostEndpoint>,
+    pub host_endpoints: BTreeMap<String, Arc<HostEndpoint>>,
     /// Workload endpoints.
-    pub workload_endpoints: BTreeMap<ObjectName, WorkloadEndpoint>,
+    pub workload_endpoints: BTreeMap<ObjectName, Arc<WorkloadEndpoint>>,
     /// Service endpoints by name.
     pub service_endpoints: BTreeMap<String, ServiceEndpoint>,
 }
@@ -56,11 +58,11 @@ impl Snapshot {
         let policies = self.policies.iter().filter_map(|policy| match policy.staged {
             None if replaced.contains(&policy.id) => None,
             Some(StagedAction::Delete) if promoted(policy) => None,
-            Some(_) if promoted(policy) => Some(Policy {
+            Some(_) if promoted(policy) => Some(Arc::new(Policy {
                 staged: None,
-                ..policy.clone()
-            }),
-            _ => Some(policy.clone()),
+                ..Policy::clone(policy)
+            })),
+            _ => Some(Arc::clone(policy)),
         });
         Snapshot {
             policies: policies.collect(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use palisade_cases::{Case, PORTS, case};
 use palisade_rules::analysis::learn::{
@@ -133,7 +134,7 @@ impl Checked<'_> {
     fn check(&self) {
         self.assert_valid();
         let mut snapshot = self.case.snapshot.clone();
-        snapshot.policies.push(self.proposal.policy.clone());
+        snapshot.policies.push(Arc::new(self.proposal.policy.clone()));
         let with = resolve(&snapshot, self.case.host.clone());
         self.assert_replays(&with);
         self.assert_allows_no_more_than_it_says(&with);
@@ -158,13 +159,13 @@ impl Checked<'_> {
             profile.ingress.clear();
             profile.egress.clear();
         }
-        for set in directory.network_sets.values_mut() {
+        for set in directory.network_sets.values_mut().map(Arc::make_mut) {
             set.nets = merge_nets(&set.nets);
         }
-        for endpoint in directory.host_endpoints.values_mut() {
+        for endpoint in directory.host_endpoints.values_mut().map(Arc::make_mut) {
             endpoint.ports.clear();
         }
-        for endpoint in directory.workload_endpoints.values_mut() {
+        for endpoint in directory.workload_endpoints.values_mut().map(Arc::make_mut) {
             endpoint.ports.clear();
         }
         let mut files = Files::default();

@@ -1,6 +1,8 @@
 //! Files that are rewritten mean what promotion means, however they are laid out; and what is not promoted keeps every byte.
 #![allow(clippy::unwrap_used)] // all of this is tests
 
+use std::sync::Arc;
+
 use palisade_cases::case;
 use palisade_rules::decode::decode;
 use palisade_rules::print;
@@ -21,8 +23,8 @@ enum Layout {
 }
 
 /// The text of each policy, and of the file with all of them.
-fn lay_out(policies: &[Policy], layout: Layout) -> (Vec<String>, String) {
-    let documents = policies.iter().map(print::policy);
+fn lay_out(policies: &[Arc<Policy>], layout: Layout) -> (Vec<String>, String) {
+    let documents = policies.iter().map(|policy| print::policy(policy));
     let json = |document: &String| {
         let value: Value = serde_yaml::from_str(document).unwrap();
         serde_json::to_string(&value).unwrap()

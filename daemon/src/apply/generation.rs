@@ -133,7 +133,8 @@ impl Generation {
 
     /// The staged policies that have an effect in the pending world.
     pub fn staged(&self) -> impl Iterator<Item = &Policy> {
-        self.snapshot.policies.iter().filter(|policy| is_staged(policy))
+        let policies = self.snapshot.policies.iter().map(Arc::as_ref);
+        policies.filter(|policy| is_staged(policy))
     }
 }
 

@@ -395,7 +395,9 @@ impl Engine {
         let same = same.find(|known| Arc::ptr_eq(&known.snapshot, &made.snapshot));
         let known = match same {
             Some(known) => known.staged_since.clone(),
-            None => self.state.staged_since(made.snapshot.policies.iter()),
+            None => self
+                .state
+                .staged_since(made.snapshot.policies.iter().map(Arc::as_ref)),
         };
         Arc::new(Generation::new(
             made.number,
@@ -603,12 +605,12 @@ fn not_in_force(error: &KernelError) -> String {
 
 /// The net that keeps everyone reachable, unless an enforced policy of its name is written.
 fn add_safety_net(config: &Config, snapshot: &mut Snapshot) {
-    let is_net = |policy: &Policy| {
+    let is_net = |policy: &Arc<Policy>| {
         policy.staged.is_none()
             && policy.id.kind == PolicyKind::GlobalNetworkPolicy
             && policy.id.name == SAFETY_NET
     };
     if config.safety_net && !snapshot.policies.iter().any(is_net) {
-        snapshot.policies.push(Policy::safety_net(SAFETY_NET));
+        snapshot.policies.push(Arc::new(Policy::safety_net(SAFETY_NET)));
     }
 }

@@ -186,7 +186,7 @@ impl Promote {
             .policies
             .iter()
             .filter(|policy| is_staged(policy))
-            .map(|policy| (&policy.id, policy))
+            .map(|policy| (&policy.id, policy.as_ref()))
             .collect();
         let chosen: Vec<&PolicyId> = match self {
             Promote::Nothing => Vec::new(),

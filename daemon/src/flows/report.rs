@@ -7,6 +7,7 @@ mod tests;
 mod verdict;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_rules::net::{Direction, Protocol};
@@ -183,7 +184,7 @@ pub struct Observed<'o> {
 pub fn staged_reports(observed: &Observed<'_>, evidence: Duration) -> Vec<StagedReport> {
     let generation = observed.generation;
     let all = concerned(&generation.snapshot, &generation.worlds);
-    let policies = generation.snapshot.policies.iter().zip(&all);
+    let policies = generation.snapshot.policies.iter().map(Arc::as_ref).zip(&all);
     let staged: Vec<(&Policy, &BTreeSet<EndpointId>)> =
         policies.filter(|(policy, _)| is_staged(policy)).collect();
     let alive = observed

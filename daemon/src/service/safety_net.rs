@@ -33,7 +33,7 @@ impl Daemon {
             .policies
             .iter()
             .filter(|policy| policy.safety_net)
-            .map(|policy| &generation.snapshot.policies[policy.source])
+            .map(|policy| &*generation.snapshot.policies[policy.source])
             .collect();
         let mut counted: BTreeMap<(String, String), Counted> = BTreeMap::new();
         for row in counters {

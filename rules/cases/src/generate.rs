@@ -7,6 +7,7 @@ mod rules;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 use palisade_rules::compile::{DenyAction, FlowLog, Options};
@@ -159,11 +160,11 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
             snapshot.tiers.extend(tiers);
             snapshot.profiles.extend(profiles);
             for policy in policies.into_iter().chain(nets) {
-                let same = |other: &Policy| {
+                let same = |other: &Arc<Policy>| {
                     other.id == policy.id && other.staged.is_some() == policy.staged.is_some()
                 };
                 if !snapshot.policies.iter().any(same) {
-                    snapshot.policies.push(policy);
+                    snapshot.policies.push(Arc::new(policy));
                 }
             }
             snapshot
@@ -171,7 +172,7 @@ fn snapshot() -> impl Strategy<Value = Snapshot> {
 }
 
 /// Sets for everyone, and one in a namespace.
-fn network_sets() -> impl Strategy<Value = BTreeMap<ObjectName, NetworkSet>> {
+fn network_sets() -> impl Strategy<Value = BTreeMap<ObjectName, Arc<NetworkSet>>> {
     let name = prop_oneof![
         Just(object_name(None, "s")),
         Just(object_name(None, "t")),
@@ -186,7 +187,7 @@ fn network_sets() -> impl Strategy<Value = BTreeMap<ObjectName, NetworkSet>> {
                 nets,
                 position: position(),
             };
-            (id, set)
+            (id, Arc::new(set))
         };
         sets.into_iter().map(set).collect()
     })

@@ -9,6 +9,8 @@ mod protocols;
 mod routes;
 mod steps;
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
 use super::*;
@@ -66,7 +68,7 @@ fn a_staged_object_that_does_nothing_changes_no_answer() {
     let mut snapshot = snapshot(&[NETWORK, &policy("p", "types: [Ingress, Egress]")]);
     let before = resolve(&snapshot, host("one"));
     let mut parked = snapshot.policies[0].clone();
-    parked.staged = Some(StagedAction::Ignore);
+    Arc::make_mut(&mut parked).staged = Some(StagedAction::Ignore);
     snapshot.policies.push(parked);
     let after = resolve(&snapshot, host("one"));
     for connection in ["db web tcp 80", "web db udp 53", "192.0.2.1 bare tcp 22"] {

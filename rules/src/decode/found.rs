@@ -1,6 +1,7 @@
 //! What the files hold, and whether what objects name of each other is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::fields::{Context, nearest};
 use crate::diagnostic::{Diagnostic, quoted};
@@ -18,11 +19,11 @@ use crate::yaml::Node;
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) tiers: Vec<Tier>,
-    pub(super) policies: Vec<Policy>,
-    pub(super) network_sets: Vec<NetworkSet>,
+    pub(super) policies: Vec<Arc<Policy>>,
+    pub(super) network_sets: Vec<Arc<NetworkSet>>,
     pub(super) profiles: Vec<Profile>,
-    pub(super) host_endpoints: Vec<HostEndpoint>,
-    pub(super) workload_endpoints: Vec<WorkloadEndpoint>,
+    pub(super) host_endpoints: Vec<Arc<HostEndpoint>>,
+    pub(super) workload_endpoints: Vec<Arc<WorkloadEndpoint>>,
     pub(super) service_endpoints: Vec<ServiceEndpoint>,
     /// Every object by the word of its kind and its name, and where its name is.
     objects: BTreeMap<(&'static str, ObjectName), Span>,

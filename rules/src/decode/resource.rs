@@ -1,5 +1,7 @@
 //! What a document is: which kind of resource, or a list of them.
 
+use std::sync::Arc;
+
 use super::fields::{Context, Field, Fields, nearest};
 use super::metadata::Metadata;
 use super::{
@@ -147,16 +149,16 @@ fn known(
         "GlobalNetworkSet" | "NetworkSet" => {
             metadata.check_reserved_labels(context, kind.name);
             let set = network_set::network_set(context, &metadata, spec, kind);
-            found.network_sets.push(set);
+            found.network_sets.push(Arc::new(set));
         }
         "HostEndpoint" => {
             metadata.check_reserved_labels(context, kind.name);
             let endpoint = host_endpoint::host_endpoint(context, &metadata, spec, found);
-            found.host_endpoints.push(endpoint);
+            found.host_endpoints.push(Arc::new(endpoint));
         }
         "WorkloadEndpoint" => {
             let endpoint = workload_endpoint::workload_endpoint(context, &metadata, spec, found);
-            found.workload_endpoints.push(endpoint);
+            found.workload_endpoints.push(Arc::new(endpoint));
         }
         "ServiceEndpoint" => {
             metadata.check_reserved_labels(context, kind.name);
@@ -175,7 +177,7 @@ fn known(
             };
             // A server may keep the object under another name than the one it was written with.
             id.name.clone_from(&policy.id.name);
-            found.policies.push(policy);
+            found.policies.push(Arc::new(policy));
         }
     }
     metadata.name.as_ref()?;

@@ -25,11 +25,16 @@ pub fn snapshot(snapshot: &Snapshot) -> String {
         .filter(|profile| profile.position.is_some());
     let documents = tiers
         .map(tier)
-        .chain(snapshot.policies.iter().map(policy))
-        .chain(snapshot.network_sets.values().map(network_set))
+        .chain(snapshot.policies.iter().map(|it| policy(it)))
+        .chain(snapshot.network_sets.values().map(|it| network_set(it)))
         .chain(profiles.map(profile))
-        .chain(snapshot.host_endpoints.values().map(host_endpoint))
-        .chain(snapshot.workload_endpoints.values().map(workload_endpoint))
+        .chain(snapshot.host_endpoints.values().map(|it| host_endpoint(it)))
+        .chain(
+            snapshot
+                .workload_endpoints
+                .values()
+                .map(|it| workload_endpoint(it)),
+        )
         .chain(snapshot.service_endpoints.values().map(service_endpoint));
     documents.collect::<Vec<_>>().join("---\n")
 }

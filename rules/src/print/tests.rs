@@ -1,5 +1,7 @@
 mod generate;
 
+use std::sync::Arc;
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::Value as Json;
@@ -55,7 +57,7 @@ fn placeless(mut snapshot: Snapshot) -> Snapshot {
         egress,
         position,
         ..
-    } in &mut snapshot.policies
+    } in snapshot.policies.iter_mut().map(Arc::make_mut)
     {
         rules(ingress);
         rules(egress);
@@ -73,14 +75,17 @@ fn placeless(mut snapshot: Snapshot) -> Snapshot {
     snapshot
         .network_sets
         .values_mut()
+        .map(Arc::make_mut)
         .for_each(|it| it.position = nowhere());
     snapshot
         .host_endpoints
         .values_mut()
+        .map(Arc::make_mut)
         .for_each(|it| it.position = nowhere());
     snapshot
         .workload_endpoints
         .values_mut()
+        .map(Arc::make_mut)
         .for_each(|it| it.position = nowhere());
     snapshot
         .service_endpoints

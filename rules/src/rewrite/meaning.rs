@@ -1,5 +1,7 @@
 //! Whether two readings mean the same, wherever things are written.
 
+use std::sync::Arc;
+
 use crate::resource::{Policy, Rule};
 use crate::snapshot::Snapshot;
 use crate::source::Position;
@@ -22,7 +24,7 @@ fn placeless(snapshot: &Snapshot) -> Snapshot {
             rule.position = nowhere.clone();
         }
     };
-    for policy in &mut snapshot.policies {
+    for policy in snapshot.policies.iter_mut().map(Arc::make_mut) {
         policy.position = nowhere.clone();
         forget_rules(&mut policy.ingress);
         forget_rules(&mut policy.egress);
@@ -34,15 +36,15 @@ fn placeless(snapshot: &Snapshot) -> Snapshot {
     }
     // A written built-in tier means what the unwritten one does.
     snapshot.tiers.values_mut().for_each(|tier| tier.position = None);
-    let sets = snapshot.network_sets.values_mut();
+    let sets = snapshot.network_sets.values_mut().map(Arc::make_mut);
     sets.for_each(|set| set.position = nowhere.clone());
-    let hosts = snapshot.host_endpoints.values_mut();
+    let hosts = snapshot.host_endpoints.values_mut().map(Arc::make_mut);
     hosts.for_each(|endpoint| endpoint.position = nowhere.clone());
-    let workloads = snapshot.workload_endpoints.values_mut();
+    let workloads = snapshot.workload_endpoints.values_mut().map(Arc::make_mut);
     workloads.for_each(|endpoint| endpoint.position = nowhere.clone());
     let services = snapshot.service_endpoints.values_mut();
     services.for_each(|endpoint| endpoint.position = nowhere.clone());
-    let key = |policy: &Policy| (policy.id.clone(), policy.staged.is_some());
+    let key = |policy: &Arc<Policy>| (policy.id.clone(), policy.staged.is_some());
     snapshot.policies.sort_by_cached_key(key);
     snapshot
 }

@@ -63,11 +63,8 @@ pub fn promote(
 ) -> Result<Vec<Rewritten>, RewriteError> {
     let is_promoted =
         |policy: &Policy| !matches!(policy.staged, None | Some(StagedAction::Ignore)) && is_promoted(policy);
-    let promoted: Vec<&Policy> = snapshot
-        .policies
-        .iter()
-        .filter(|policy| is_promoted(policy))
-        .collect();
+    let policies = snapshot.policies.iter().map(|policy| &**policy);
+    let promoted: Vec<&Policy> = policies.filter(|policy| is_promoted(policy)).collect();
     let is_replaced =
         |policy: &Policy| policy.staged.is_none() && promoted.iter().any(|promoted| promoted.id == policy.id);
     let change = |policy: &Policy| match policy.staged {
@@ -113,7 +110,7 @@ fn rewrite(
     change: impl Fn(&Policy) -> Option<Change>,
     expected: &Snapshot,
 ) -> Result<Vec<Rewritten>, RewriteError> {
-    let changed = snapshot.policies.iter();
+    let changed = snapshot.policies.iter().map(|policy| &**policy);
     let changed: Vec<(&Policy, Change)> = changed
         .filter_map(|policy| Some((policy, change(policy)?)))
         .collect();

@@ -68,6 +68,7 @@ impl Maker<'_> {
         let written = self.snapshot.host_endpoints.values();
         let local: Vec<&HostEndpoint> = written
             .clone()
+            .map(|endpoint| &**endpoint)
             .filter(|endpoint| self.is_local(&endpoint.node))
             .collect();
         let attachments = attachments(&local, self.host);

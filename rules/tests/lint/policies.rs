@@ -1,5 +1,7 @@
 //! Policies, tiers and safety nets as a whole.
 
+use std::sync::Arc;
+
 use palisade_rules::analysis::lint::{Options, lint};
 use palisade_rules::resource::Policy;
 use palisade_rules::world::{Host, resolve};
@@ -191,7 +193,7 @@ fn cases() {
 #[test]
 fn the_daemons_own_net_has_no_place() {
     let mut snapshot = network("policy p order: 1, egress: [{action: Deny}]");
-    snapshot.policies.push(Policy::safety_net("own"));
+    snapshot.policies.push(Arc::new(Policy::safety_net("own")));
     let findings = lint(
         &snapshot,
         &resolve(&snapshot, Host::default()),

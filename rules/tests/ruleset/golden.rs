@@ -5,6 +5,7 @@
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::{env, fs};
 
 use palisade_rules::compile::{DenyAction, FlowLog, Options, compile, safety_net_only};
@@ -29,7 +30,7 @@ fn the_lockdown_promoted_and_the_net_removed() {
     snapshot
         .policies
         .retain(|policy| policy.id.name != "zzz-final-allow-everything");
-    for policy in &mut snapshot.policies {
+    for policy in snapshot.policies.iter_mut().map(Arc::make_mut) {
         policy.staged = None;
     }
     check("promoted", &snapshot, offline("backend"), &Options::default());

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::env;
+use std::sync::Arc;
 
 use palisade_cases::case;
 use palisade_rules::analysis::lint::{Unreachable, unreachable};
@@ -122,7 +123,7 @@ fn alone(snapshot: &Snapshot, rules: &[Rule; 2]) -> Snapshot {
     policy.ingress = rules.to_vec();
     policy.egress = rules.to_vec();
     Snapshot {
-        policies: vec![policy],
+        policies: vec![Arc::new(policy)],
         ..snapshot.clone()
     }
 }

@@ -7,6 +7,7 @@ use std::net::IpAddr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -112,7 +113,11 @@ impl Stage {
         for example in [Example::HOSTS, Example::SAFETY_NET, Example::DATABASE] {
             write(&policies.join(example.file), example.text)?;
         }
-        let endpoints: Vec<HostEndpoint> = resources(&policies)?.host_endpoints.into_values().collect();
+        let endpoints: Vec<HostEndpoint> = resources(&policies)?
+            .host_endpoints
+            .into_values()
+            .map(Arc::unwrap_or_clone)
+            .collect();
         let addresses = |endpoint: &HostEndpoint| {
             let ips = endpoint.expected_ips.iter().copied();
             ips.map(with_prefix_length).collect::<Vec<_>>()

@@ -77,7 +77,7 @@ impl<'p> Concern<'p> {
         policy: &'p Policy,
         endpoints: &'p BTreeSet<EndpointId>,
     ) -> Self {
-        let mut policies = generation.snapshot.policies.iter();
+        let mut policies = generation.snapshot.policies.iter().map(Arc::as_ref);
         let replaced = policies.find(|other| other.staged.is_none() && other.id == policy.id);
         let key = |id: &EndpointId| Arc::new(EndpointKey::from(generation.worlds.endpoint(*id)));
         Concern {

@@ -1,6 +1,7 @@
 //! Random endpoints: on this host by interface, address and cgroup, and on others.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use palisade_rules::net::Protocol;
 use palisade_rules::resource::{
@@ -16,8 +17,8 @@ use super::{NODE, ip, labels, object_name, position};
 /// All endpoints of a snapshot.
 #[derive(Clone, Debug)]
 pub(super) struct Endpoints {
-    pub(super) hosts: BTreeMap<String, HostEndpoint>,
-    pub(super) workloads: BTreeMap<ObjectName, WorkloadEndpoint>,
+    pub(super) hosts: BTreeMap<String, Arc<HostEndpoint>>,
+    pub(super) workloads: BTreeMap<ObjectName, Arc<WorkloadEndpoint>>,
     pub(super) services: BTreeMap<String, ServiceEndpoint>,
 }
 
@@ -65,7 +66,7 @@ fn rest() -> impl Strategy<Value = Rest> {
 }
 
 /// Some of: three endpoints here (by name, by expected address, all the rest), and two elsewhere.
-fn hosts() -> impl Strategy<Value = BTreeMap<String, HostEndpoint>> {
+fn hosts() -> impl Strategy<Value = BTreeMap<String, Arc<HostEndpoint>>> {
     let named = |interface: &str| Some(InterfaceName::Named(interface.to_owned()));
     let written = vec![
         ("by-name", NODE, named("eth0"), vec![]),
@@ -95,14 +96,14 @@ fn hosts() -> impl Strategy<Value = BTreeMap<String, HostEndpoint>> {
                     ports: rest.ports,
                     position: position(),
                 };
-                (name.to_owned(), endpoint)
+                (name.to_owned(), Arc::new(endpoint))
             })
             .collect()
     })
 }
 
 /// Some of: two workloads here and one elsewhere. Two of them may have one name, and two share an address.
-fn workloads() -> impl Strategy<Value = BTreeMap<ObjectName, WorkloadEndpoint>> {
+fn workloads() -> impl Strategy<Value = BTreeMap<ObjectName, Arc<WorkloadEndpoint>>> {
     let written = vec![
         ("red", "w", NODE, "cali1", vec![ip("10.0.0.4"), ip("fd00::4")]),
         ("blue", "w", NODE, "cali2", vec![ip("10.0.0.5")]),
@@ -129,7 +130,7 @@ fn workloads() -> impl Strategy<Value = BTreeMap<ObjectName, WorkloadEndpoint>> 
                         ports: rest.ports,
                         position: position(),
                     };
-                    (id, endpoint)
+                    (id, Arc::new(endpoint))
                 },
             )
             .collect()

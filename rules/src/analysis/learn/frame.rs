@@ -1,6 +1,7 @@
 //! The policy without what is learnt: for whom, where it stands, and the rules it has already.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::draft::Draft;
 use super::pick::Picker;
@@ -40,7 +41,7 @@ pub(super) struct Completed {
 
 /// The policy that a question is about.
 pub(super) fn frame(snapshot: &Snapshot, worlds: &Worlds, question: &Question) -> Result<Frame, LearnError> {
-    let of_this_name = |policy: &&Policy| {
+    let of_this_name = |policy: &&Arc<Policy>| {
         policy.id.kind == PolicyKind::GlobalNetworkPolicy && policy.id.name == question.name
     };
     let mut staged = snapshot.policies.iter().filter(|policy| policy.staged.is_some());

@@ -1,6 +1,7 @@
 //! The proof: what was observed is decided again, and the text is read again.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::scope::far;
 use super::{LearnError, Observed};
@@ -18,7 +19,7 @@ pub(super) fn with(snapshot: &Snapshot, worlds: &Worlds, policy: &Policy) -> Wor
     let others = snapshot.policies.iter();
     let others = others.filter(|other| other.staged.is_none() || other.id != policy.id);
     let snapshot = Snapshot {
-        policies: others.chain([policy]).cloned().collect(),
+        policies: others.cloned().chain([Arc::new(policy.clone())]).collect(),
         ..snapshot.clone()
     };
     resolve(&snapshot, worlds.host.clone())
@@ -145,7 +146,7 @@ pub(super) fn reads_as(snapshot: &Snapshot, policy: &Policy, text: &str) -> Resu
         return Err(LearnError::Invalid(diagnostics.render(&files, false)));
     };
     let meant = print::policy(policy);
-    let said: BTreeSet<String> = read.policies.iter().map(print::policy).collect();
+    let said: BTreeSet<String> = read.policies.iter().map(|policy| print::policy(policy)).collect();
     if said == BTreeSet::from([meant.clone()]) {
         Ok(())
     } else {

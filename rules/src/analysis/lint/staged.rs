@@ -1,5 +1,6 @@
 //! Staged objects that do nothing, or have been staged for too long.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Options;
@@ -32,7 +33,7 @@ pub(super) fn stale(input: &Input<'_>, options: &Options) -> Vec<Finding> {
     let Some(limit) = options.stale_after else {
         return Vec::new();
     };
-    let is_staged = |policy: &&Policy| !matches!(policy.staged, None | Some(StagedAction::Ignore));
+    let is_staged = |policy: &&Arc<Policy>| !matches!(policy.staged, None | Some(StagedAction::Ignore));
     let staged = input.snapshot.policies.iter().filter(is_staged);
     let stale = staged.filter_map(|policy| {
         let age = *options.staged_for.get(&policy.id)?;

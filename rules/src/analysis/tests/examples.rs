@@ -1,5 +1,7 @@
 //! The table of `examples/README.md`, and one answer of it as JSON.
 
+use std::sync::Arc;
+
 use super::*;
 
 const FILES: [&str; 4] = [
@@ -20,7 +22,7 @@ const BY_END_OF_LOCKDOWN: &str = "backend-lockdown-staged (end of tier default)"
 fn column(promoted: bool, net: bool) -> Worlds {
     let mut snapshot: Snapshot = snapshot(&FILES);
     if promoted {
-        for policy in &mut snapshot.policies {
+        for policy in snapshot.policies.iter_mut().map(Arc::make_mut) {
             policy.staged = None;
         }
     }

@@ -2,6 +2,8 @@
 
 mod refused;
 
+use std::sync::Arc;
+
 use super::objects::object;
 use super::{good, problems, refused};
 use crate::net::Direction;
@@ -21,7 +23,7 @@ fn only(text: &str) -> Policy {
         "{name: h}",
         "{node: n, interfaceName: e, ports: [{name: http, protocol: TCP, port: 80}, {name: dns, protocol: UDP, port: 53}]}",
     );
-    good(&format!("{text}---\n{endpoint}")).policies.remove(0)
+    Arc::unwrap_or_clone(good(&format!("{text}---\n{endpoint}")).policies.remove(0))
 }
 
 /// `index protocol source -> destination`, an entity as its selector, nets, notNets and ports.

@@ -34,12 +34,15 @@ fn ports() {
             &destination(protocol, ports).replace("ports:", "notPorts:"),
         ));
     }
-    let mut snapshot = good(&with_ports(&destination(
+    let snapshot = good(&with_ports(&destination(
         "protocol: TCP, ",
         "[http, 443, 'http']",
     )));
-    let rule = snapshot.policies.remove(0).ingress.remove(0);
-    assert_eq!(rule.destination.ports.unwrap().to_string(), "443,http,http");
+    let rule = &snapshot.policies[0].ingress[0];
+    assert_eq!(
+        rule.destination.ports.as_ref().unwrap().to_string(),
+        "443,http,http"
+    );
     assert_eq!(rule.source.ports, None::<Ports>);
 
     let path = "spec.ingress[0].destination.ports[0]";

@@ -4,7 +4,7 @@ use super::objects::{object, set, tier};
 use super::{good, problems, refused};
 
 fn policy_name(text: &str) -> String {
-    good(text).policies.remove(0).id.name
+    good(text).policies[0].id.name.clone()
 }
 
 #[test]

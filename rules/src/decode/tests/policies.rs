@@ -1,5 +1,7 @@
 //! Policies.
 
+use std::sync::Arc;
+
 use super::{good, problems, refused};
 use crate::net::{Direction, Family, PortRange, Protocol};
 use crate::resource::{Action, Order, Policy, Ports, Rule, StagedAction};
@@ -25,7 +27,7 @@ pub(super) fn source(fields: &str) -> String {
 }
 
 pub(super) fn good_policy(text: &str) -> Policy {
-    good(text).policies.remove(0)
+    Arc::unwrap_or_clone(good(text).policies.remove(0))
 }
 
 pub(super) fn good_rule(fields: &str) -> Rule {

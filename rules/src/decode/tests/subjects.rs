@@ -1,5 +1,7 @@
 //! What policies and rules select: several fields, the namespace among them, become one selector.
 
+use std::sync::Arc;
+
 use super::objects::object;
 use super::policies::policy;
 use super::{good, problems, refused};
@@ -13,7 +15,7 @@ spec: {node: n, orchestrator: k8s, pod: p, endpoint: eth0, interfaceName: cali1,
 ";
 
 fn only(text: &str) -> Policy {
-    good(&format!("{text}{WORKLOAD}")).policies.remove(0)
+    Arc::unwrap_or_clone(good(&format!("{text}{WORKLOAD}")).policies.remove(0))
 }
 
 fn namespaced(spec: &str) -> String {
