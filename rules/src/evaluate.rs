@@ -24,7 +24,7 @@ use crate::resource::{Action, TierAction};
 use crate::source::Position;
 pub use crate::world::PolicyRef;
 use crate::world::{
-    EndpointId, EndpointKind, Stage, World, WorldEntity, WorldPolicy, WorldPorts, WorldRule, Worlds,
+    EndpointId, EndpointKind, PlacedPolicy, Stage, World, WorldEntity, WorldPorts, WorldRule, Worlds,
 };
 
 /// What policies can see of the first packet of a connection.
@@ -163,7 +163,7 @@ impl<'w> Walk<'w, '_> {
     ///
     /// `asked` are, for each stage, the policies that govern and can say something, in order. One that no rule of can match
     /// may be left out, but for the last of its tier, safety nets counted and not.
-    pub(crate) fn verdict<Policies: Iterator<Item = &'w WorldPolicy>>(
+    pub(crate) fn verdict<Policies: Iterator<Item = &'w PlacedPolicy>>(
         &self,
         asked: impl Fn(Stage) -> Policies,
         with_safety_net: bool,
@@ -285,7 +285,7 @@ impl<'w> Meeting<'w, '_> {
     /// The tiers of the stage, of the policies that govern the direction; `None` if none decides.
     fn tiers(
         &self,
-        asked: impl Iterator<Item = &'w WorldPolicy>,
+        asked: impl Iterator<Item = &'w PlacedPolicy>,
         steps: &mut Vec<Said<'w>>,
     ) -> Option<Verdict> {
         let mut asked = asked.peekable();
@@ -304,7 +304,7 @@ impl<'w> Meeting<'w, '_> {
     /// One tier; `policies` are those of the tier that govern the direction, at least one. `None` goes on to the next.
     fn tier(
         &self,
-        policies: impl Iterator<Item = &'w WorldPolicy>,
+        policies: impl Iterator<Item = &'w PlacedPolicy>,
         steps: &mut Vec<Said<'w>>,
     ) -> Option<Verdict> {
         let mut last = None;

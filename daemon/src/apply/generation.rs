@@ -46,7 +46,7 @@ impl EndpointKey {
     /// The endpoint of this name in these worlds, if it is on this host.
     pub fn find(&self, worlds: &Worlds) -> Option<EndpointId> {
         // They are in this order.
-        let order = |endpoint: &Endpoint| {
+        let order = |endpoint: &Arc<Endpoint>| {
             (&endpoint.name, &endpoint.namespace, endpoint.kind).cmp(&(
                 &self.name,
                 &self.namespace,
@@ -173,8 +173,8 @@ pub fn concerned(snapshot: &Snapshot, worlds: &Worlds) -> Vec<BTreeSet<EndpointI
     for (id, ..) in worlds.local() {
         for kind in WorldKind::BOTH {
             let world = worlds.world(kind);
-            for &policy in &world.by_endpoint[id.0] {
-                concerned[world.policies[policy].source].insert(id);
+            for &policy in world.selecting(id) {
+                concerned[world.policies[policy as usize].source].insert(id);
             }
         }
     }

@@ -314,8 +314,8 @@ impl StagedReport {
         let worlds = &generation.worlds;
         let since = since(generation, policy);
         let has_net = |id: &EndpointId| {
-            let mut policies = worlds.pending.by_endpoint[id.0].iter();
-            policies.any(|&index| worlds.pending.policies[index].safety_net)
+            let mut policies = worlds.pending.selecting(*id).iter();
+            policies.any(|&index| worlds.pending.policies[index as usize].safety_net)
         };
         StagedReport {
             kind: policy.written_kind().to_owned(),

@@ -262,7 +262,7 @@ pub fn policy_rows(snapshot: &Snapshot, worlds: &Worlds, counters: &[CounterRow]
 
 /// The rows of `palisade endpoints`.
 pub fn endpoint_rows(worlds: &Worlds) -> Vec<EndpointRow> {
-    let row = |(index, endpoint): (usize, &Endpoint)| EndpointRow {
+    let row = |(index, endpoint): (usize, &Arc<Endpoint>)| EndpointRow {
         kind: endpoint.kind.as_str().to_owned(),
         namespace: endpoint.namespace.clone(),
         name: endpoint.name.clone(),

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use palisade_rules::compile::{Counted, CountedBy};
 use palisade_rules::evaluate::{Outcome, PolicyRef, Step, StepBy};
 use palisade_rules::net::Direction;
-use palisade_rules::world::{Stage, World, WorldPolicy};
+use palisade_rules::world::{PlacedPolicy, Stage, World};
 
 /// What a counter counts, in the words of [`crate::Expected`].
 pub fn event(counted: &Counted) -> String {
@@ -78,7 +78,7 @@ pub(crate) fn step_event(step: &Step) -> String {
 }
 
 /// What a safety net says, by its only rule.
-pub(crate) fn net_event(world: &World, net: &WorldPolicy, direction: Direction) -> String {
+pub(crate) fn net_event(world: &World, net: &PlacedPolicy, direction: Direction) -> String {
     let tier = &world.tiers[net.tier].name;
     let allow = &net.rules(direction).unwrap()[0];
     let what = rule(

@@ -8,7 +8,7 @@ use palisade_rules::net::{Direction, Family, Protocol};
 use palisade_rules::resource::Action;
 use palisade_rules::ruleset::CtState;
 use palisade_rules::world::{
-    Attachment, EndpointId, EndpointKind, Stage, World, WorldKind, WorldPolicy, WorldProfile, Worlds,
+    Attachment, EndpointId, EndpointKind, PlacedPolicy, Stage, World, WorldKind, WorldProfile, Worlds,
 };
 
 use crate::events::{net_event, step_event};
@@ -302,7 +302,7 @@ impl Walk<'_> {
             stage,
             ..
         } = question;
-        let is_policy = |policy: &WorldPolicy| !policy.safety_net;
+        let is_policy = |policy: &PlacedPolicy| !policy.safety_net;
         let mut governing = self.worlds.enforced.governing(endpoint, direction, stage);
         if governing.any(is_policy) || (stage == Stage::Normal && !self.allows_all(endpoint)) {
             let forwarded = if stage == Stage::Forward { "forwarded " } else { "" };

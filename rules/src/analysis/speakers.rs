@@ -10,7 +10,7 @@ use std::slice;
 use super::address_class::{AddressClasses, Atom};
 use crate::evaluate::Packet;
 use crate::net::{Direction, PortRange};
-use crate::world::{EndpointId, Stage, WorldEntity, WorldKind, WorldPolicy, WorldRule, Worlds};
+use crate::world::{EndpointId, PlacedPolicy, Stage, WorldEntity, WorldKind, WorldRule, Worlds};
 
 /// So few policies are asked as quickly as it is found out which of them need not be.
 const FEW: usize = 2;
@@ -44,7 +44,7 @@ const PROTOCOLS: usize = 256;
 
 /// The rules of one world and direction.
 struct Lane<'w> {
-    policies: &'w [WorldPolicy],
+    policies: &'w [PlacedPolicy],
     /// The policy of each bit. Behind its rules each policy has one more bit, which stands for the end of its tier.
     owners: Vec<usize>,
     /// The rule of each bit.
@@ -97,7 +97,7 @@ impl<'w> Speakers<'w> {
     pub(super) fn new(worlds: &'w Worlds) -> Self {
         let policies = || WorldKind::BOTH.map(|kind| worlds.world(kind).policies.as_slice());
         let rules = || {
-            let of_both = |policy: &'w WorldPolicy| Direction::BOTH.map(|direction| policy.rules(direction));
+            let of_both = |policy: &'w PlacedPolicy| Direction::BOTH.map(|direction| policy.rules(direction));
             let policies = policies().into_iter().flatten();
             policies.flat_map(of_both).flatten().flatten()
         };
@@ -149,8 +149,13 @@ impl<'w> Speakers<'w> {
         let mut is_needed = false;
         for stage in stages {
             let governing = lane.governing[stage as usize][group].get_or_insert_with(|| {
-                let policies = worlds.world(kind).by_endpoint[endpoint.0].iter().copied();
-                Governing::new(policies, (lane.policies, &lane.first), direction, stage)
+                let policies = worlds.world(kind).selecting(endpoint).iter();
+                Governing::new(
+                    policies.map(|&index| index as usize),
+                    (lane.policies, &lane.first),
+                    direction,
+                    stage,
+                )
             });
             is_needed |= matches!(governing, Governing::Many(_));
         }
@@ -171,7 +176,7 @@ impl<'w> Speakers<'w> {
         kind: WorldKind,
         (endpoint, direction, stage): (EndpointId, Direction, Stage),
         traits: &Traits,
-    ) -> impl Iterator<Item = &'w WorldPolicy> {
+    ) -> impl Iterator<Item = &'w PlacedPolicy> {
         let lane = &self.lanes[kind as usize][direction as usize];
         let none = Candidates::Few(lane.policies, [].iter());
         match &lane.governing[stage as usize][self.groups[endpoint.0]] {
@@ -195,7 +200,7 @@ impl<'w> Speakers<'w> {
 /// Policies that can say something, found one after the other: who stops early need not look for the rest.
 enum Candidates<'s, 'w> {
     /// All of these.
-    Few(&'w [WorldPolicy], slice::Iter<'s, usize>),
+    Few(&'w [PlacedPolicy], slice::Iter<'s, usize>),
     /// Those with a bit in all of these.
     Many {
         lane: &'s Lane<'w>,
@@ -210,9 +215,9 @@ enum Candidates<'s, 'w> {
 }
 
 impl<'w> Iterator for Candidates<'_, 'w> {
-    type Item = &'w WorldPolicy;
+    type Item = &'w PlacedPolicy;
 
-    fn next(&mut self) -> Option<&'w WorldPolicy> {
+    fn next(&mut self) -> Option<&'w PlacedPolicy> {
         match self {
             Candidates::Few(policies, few) => few.next().map(|&policy| &policies[policy]),
             Candidates::Many {
@@ -243,7 +248,7 @@ impl<'w> Iterator for Candidates<'_, 'w> {
 
 impl<'w> Lane<'w> {
     fn new(
-        policies: &'w [WorldPolicy],
+        policies: &'w [PlacedPolicy],
         direction: Direction,
         addresses: &AddressClasses,
         stretches: usize,
@@ -365,7 +370,7 @@ impl Side {
 impl Governing {
     fn new(
         policies: impl Iterator<Item = usize>,
-        (all, first): (&[WorldPolicy], &[usize]),
+        (all, first): (&[PlacedPolicy], &[usize]),
         direction: Direction,
         stage: Stage,
     ) -> Self {
@@ -401,9 +406,9 @@ fn may_match(rule: &WorldRule, packet: &Packet) -> bool {
 
 /// For each endpoint the number of its group.
 fn groups(worlds: &Worlds) -> Vec<usize> {
-    let mut known: BTreeMap<[&[usize]; 2], usize> = BTreeMap::new();
+    let mut known: BTreeMap<[&[u32]; 2], usize> = BTreeMap::new();
     let group = |endpoint: usize| {
-        let policies = WorldKind::BOTH.map(|kind| worlds.world(kind).by_endpoint[endpoint].as_slice());
+        let policies = WorldKind::BOTH.map(|kind| worlds.world(kind).selecting(EndpointId(endpoint)));
         let next = known.len();
         *known.entry(policies).or_insert(next)
     };

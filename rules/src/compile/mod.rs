@@ -33,7 +33,7 @@ use std::collections::BTreeMap;
 use crate::net::{Direction, Protocol};
 use crate::resource::{Action, DEFAULT_ALLOW_PROFILE, TierAction};
 use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Ruleset, Statement};
-use crate::world::{EndpointKind, Stage, World, WorldKind, WorldPolicy, Worlds};
+use crate::world::{EndpointKind, PlacedPolicy, Stage, World, WorldKind, Worlds};
 
 use endpoint::EndpointCompiler;
 pub use endpoint::SAMPLED;
@@ -259,7 +259,7 @@ impl Compiler<'_> {
                 for world in WorldKind::BOTH {
                     if world == WorldKind::Enforced || self.worlds.differs(id, direction, stage) {
                         let of_world = self.worlds.world(world);
-                        let policies = of_world.by_endpoint[id.0].iter().copied();
+                        let policies = of_world.selecting(id).iter().map(|&index| index as usize);
                         needed[world as usize]
                             .extend(policies.filter(|&index| stage.asks(of_world.policies[index].stage)));
                         if stage == Stage::Normal {
@@ -331,7 +331,7 @@ impl Compiler<'_> {
         world: WorldKind,
         direction: Direction,
         stage: Stage,
-        before: impl Fn(&WorldPolicy) -> bool,
+        before: impl Fn(&PlacedPolicy) -> bool,
     ) -> bool {
         world == WorldKind::Pending
             && self

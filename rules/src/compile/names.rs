@@ -12,7 +12,7 @@ use super::short;
 use crate::net::{Direction, PortRange};
 use crate::resource::PolicyKind;
 use crate::ruleset::{Name, fnv1a};
-use crate::world::{EndpointId, Stage, WorldKind, WorldPolicy, WorldRule, Worlds};
+use crate::world::{EndpointId, PlacedPolicy, Stage, WorldKind, WorldRule, Worlds};
 
 /// The names under which the enforced world counts.
 pub(super) struct CounterNames {
@@ -47,7 +47,7 @@ impl CounterNames {
 /// What the enforced world counts at one stage of an endpoint.
 fn of_stage(worlds: &Worlds, id: EndpointId, direction: Direction, stage: Stage) -> Vec<Name> {
     let world = &worlds.enforced;
-    let policies: Vec<&WorldPolicy> = world.governing(id, direction, stage).collect();
+    let policies: Vec<&PlacedPolicy> = world.governing(id, direction, stage).collect();
     let mut names = Vec::new();
     for policy in &policies {
         let is_caught = policies
@@ -117,7 +117,7 @@ pub(super) fn invalid_counter(direction: Direction, stage: Stage) -> Name {
 }
 
 /// The counter of a rule, by the rule's name among its policy's rules.
-pub(super) fn policy_rule_counter(policy: &WorldPolicy, direction: Direction, rule: &str) -> Name {
+pub(super) fn policy_rule_counter(policy: &PlacedPolicy, direction: Direction, rule: &str) -> Name {
     let kind = match policy.id.kind {
         PolicyKind::GlobalNetworkPolicy => "gnp",
         PolicyKind::NetworkPolicy => "np",

@@ -4,7 +4,7 @@ use super::{Compiler, Counted, CountedBy, MARK_ACCEPTED, MARK_PASS, decided_mark
 use crate::net::Direction;
 use crate::resource::{Action, PolicyStage};
 use crate::ruleset::{Chain, Comment, Log, Name, Rule, Statement};
-use crate::world::{Stage, WorldKind, WorldPolicy, WorldProfile, WorldRule, Worlds};
+use crate::world::{PlacedPolicy, Stage, WorldKind, WorldProfile, WorldRule, Worlds};
 
 /// How often one Log rule logs: a flood must not drown what else is read.
 const LOGS_PER_SECOND: u32 = 10;
@@ -17,7 +17,7 @@ pub(super) fn chain_name(
     worlds: &Worlds,
     world: WorldKind,
     direction: Direction,
-    policy: &WorldPolicy,
+    policy: &PlacedPolicy,
 ) -> Name {
     let tier = tier_label(worlds.world(world), policy.tier);
     let digits = worlds.world(world).policies.len().to_string().len().max(3);
@@ -203,7 +203,7 @@ impl Compiler<'_> {
 }
 
 /// The stage at which a policy's own chain is reached; those that also apply on forward are the same chain there.
-fn stage_of(policy: &WorldPolicy) -> Stage {
+fn stage_of(policy: &PlacedPolicy) -> Stage {
     match policy.stage {
         PolicyStage::Normal { .. } => Stage::Normal,
         PolicyStage::PreDnat => Stage::PreDnat,

@@ -5,7 +5,7 @@ use super::{Counted, CountedBy, MARK_DECIDED, MARK_PASS, decided_mark, names, po
 use crate::net::Direction;
 use crate::resource::{Action, TierAction};
 use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Statement};
-use crate::world::{WorldKind, WorldPolicy, WorldTier};
+use crate::world::{PlacedPolicy, WorldKind, WorldTier};
 
 impl<'w> EndpointCompiler<'_, 'w> {
     /// A chain for each tier that governs the direction.
@@ -122,7 +122,7 @@ impl<'w> EndpointCompiler<'_, 'w> {
     }
 
     /// The policies of a tier that govern the direction.
-    fn policies(&self, world: WorldKind, tier: usize) -> Vec<&'w WorldPolicy> {
+    fn policies(&self, world: WorldKind, tier: usize) -> Vec<&'w PlacedPolicy> {
         let world = self.compiler.worlds.world(world);
         world
             .governing(self.id, self.direction, self.stage)
@@ -155,7 +155,7 @@ impl<'w> EndpointCompiler<'_, 'w> {
 }
 
 /// Whether a rule of the policy passes.
-fn has_pass(policy: &WorldPolicy, direction: Direction) -> bool {
+fn has_pass(policy: &PlacedPolicy, direction: Direction) -> bool {
     policy
         .rules(direction)
         .unwrap_or_default()
@@ -164,7 +164,7 @@ fn has_pass(policy: &WorldPolicy, direction: Direction) -> bool {
 }
 
 /// Whether the policy can decide or pass in the preview.
-fn decides(policy: &WorldPolicy, direction: Direction) -> bool {
+fn decides(policy: &PlacedPolicy, direction: Direction) -> bool {
     let rules = policy.rules(direction).unwrap_or_default();
     !policy.safety_net && rules.iter().any(|rule| rule.action != Action::Log)
 }

@@ -7,7 +7,7 @@ use crate::failsafe::Failsafe;
 use crate::net::Direction;
 use crate::resource::Action;
 use crate::source::Position;
-use crate::world::{EndpointId, Stage, WorldPolicy, WorldProfile, WorldRule, WorldTier};
+use crate::world::{EndpointId, PlacedPolicy, Stage, WorldProfile, WorldRule, WorldTier};
 
 /// A [`Step`] that borrows what it says. Two are equal if what they say is.
 #[derive(Clone, Copy, PartialEq)]
@@ -25,8 +25,8 @@ pub(crate) struct Said<'w> {
 pub(crate) enum SaidBy<'w> {
     Loopback,
     Failsafe(OpenBy<'w>),
-    Rule(&'w WorldPolicy, &'w WorldRule),
-    EndOfTier(&'w WorldTier, &'w WorldPolicy),
+    Rule(&'w PlacedPolicy, &'w WorldRule),
+    EndOfTier(&'w WorldTier, &'w PlacedPolicy),
     Profile(&'w WorldProfile, &'w WorldRule),
     NoProfile,
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -12,7 +13,7 @@ use crate::selector::Selector;
 /// Every address set of the worlds, each selector once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct AddressSets {
-    sets: Vec<AddressSet>,
+    sets: Vec<Arc<AddressSet>>,
     by_selector: BTreeMap<Selector, AddressSetId>,
 }
 
@@ -46,21 +47,21 @@ impl AddressSets {
             .flat_map(|index| objects.networks[index].nets.iter().copied());
         let nets = merge_nets(&addresses.chain(nets).collect::<Vec<_>>());
         let id = AddressSetId(self.sets.len());
-        self.sets.push(AddressSet {
+        self.sets.push(Arc::new(AddressSet {
             selector: selector.clone(),
             nets,
-        });
+        }));
         self.by_selector.insert(selector.clone(), id);
         id
     }
 
     /// The set with this id.
-    pub fn get(&self, id: AddressSetId) -> &AddressSet {
+    pub fn get(&self, id: AddressSetId) -> &Arc<AddressSet> {
         &self.sets[id.0]
     }
 
     /// Every set.
-    pub fn iter(&self) -> impl Iterator<Item = &AddressSet> {
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<AddressSet>> {
         self.sets.iter()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
@@ -23,7 +24,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    pub(super) fn new(endpoints: &[Endpoint], networks: &[Network]) -> Self {
+    pub(super) fn new(endpoints: &[Arc<Endpoint>], networks: &[Arc<Network>]) -> Self {
         let mut directory = Directory::default();
         for (index, endpoint) in endpoints.iter().enumerate() {
             let id = EndpointId(index);

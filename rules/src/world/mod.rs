@@ -10,6 +10,7 @@ mod endpoints;
 mod labels;
 mod named_ports;
 mod objects;
+mod policies;
 mod resolve;
 mod rule;
 mod rule_text;
@@ -26,12 +27,13 @@ use ipnet::IpNet;
 pub use address_set::{AddressSet, AddressSetId, AddressSets};
 pub use directory::Directory;
 pub use named_ports::{NamedPortSet, NamedPortSetId, NamedPortSets};
+pub use policies::{PlacedPolicy, PolicyRef, World, WorldPolicy, WorldTier};
 pub use resolve::{is_safety_net, resolve};
 pub use rule::{WorldEntity, WorldPorts, WorldRule};
 
 use crate::failsafe::Failsafes;
 use crate::net::Direction;
-use crate::resource::{DEFAULT_ALLOW_PROFILE, Labels, NamedPort, Order, PolicyId, PolicyStage, TierAction};
+use crate::resource::{DEFAULT_ALLOW_PROFILE, Labels, NamedPort, PolicyStage};
 use crate::source::Position;
 
 /// What is known of the host besides its policies.
@@ -57,9 +59,9 @@ pub struct Worlds {
     /// The host.
     pub host: Host,
     /// Every endpoint, on whichever node, in the order of their names.
-    pub endpoints: Vec<Endpoint>,
+    pub endpoints: Arc<[Arc<Endpoint>]>,
     /// Named networks, for naming addresses that belong to no endpoint.
-    pub networks: Vec<Network>,
+    pub networks: Arc<[Arc<Network>]>,
     /// Who has a name or an address.
     pub directory: Directory,
     /// The addresses that selectors stand for, in both worlds.
@@ -67,7 +69,7 @@ pub struct Worlds {
     /// The addresses and ports that named ports stand for, in both worlds.
     pub named_ports: NamedPortSets,
     /// Profiles, which are the same in both worlds.
-    pub profiles: Vec<WorldProfile>,
+    pub profiles: Arc<[Arc<WorldProfile>]>,
     /// Staged objects absent.
     pub enforced: World,
     /// Staged objects applied.
@@ -85,10 +87,10 @@ impl Worlds {
 
     /// The endpoints on this host.
     pub fn local(&self) -> impl Iterator<Item = (EndpointId, &Endpoint, &Attachment)> {
-        self.endpoints
-            .iter()
-            .enumerate()
-            .filter_map(|(id, endpoint)| Some((EndpointId(id), endpoint, endpoint.attachment.as_ref()?)))
+        self.endpoints.iter().enumerate().filter_map(|(id, endpoint)| {
+            let attachment = endpoint.attachment.as_ref()?;
+            Some((EndpointId(id), endpoint.as_ref(), attachment))
+        })
     }
 
     /// The endpoint with this id.
@@ -99,7 +101,7 @@ impl Worlds {
     /// The profiles of an endpoint, in order.
     pub fn profiles_of(&self, endpoint: EndpointId) -> impl Iterator<Item = &WorldProfile> {
         let profiles = self.endpoint(endpoint).profiles.iter();
-        profiles.map(|&profile| &self.profiles[profile])
+        profiles.map(|&profile| self.profiles[profile].as_ref())
     }
 
     /// Whether any rule of either world looks at source ports: only then do they tell connections apart.
@@ -370,94 +372,5 @@ impl WorldProfile {
     /// Whether it is `projectcalico-default-allow`, which nobody can write.
     pub fn is_default_allow(&self) -> bool {
         self.name == DEFAULT_ALLOW_PROFILE
-    }
-}
-
-/// One world: tiers and policies in order of evaluation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct World {
-    /// Tiers in order.
-    pub tiers: Vec<WorldTier>,
-    /// Policies in order: by tier, then within it, the safety net last.
-    pub policies: Vec<WorldPolicy>,
-    /// For each endpoint, the indices of the policies that select it, in order.
-    pub by_endpoint: Vec<Vec<usize>>,
-}
-
-impl World {
-    /// The policies that govern one direction of an endpoint at a stage, in order.
-    pub fn governing(
-        &self,
-        endpoint: EndpointId,
-        direction: Direction,
-        stage: Stage,
-    ) -> impl Iterator<Item = &WorldPolicy> {
-        self.by_endpoint[endpoint.0]
-            .iter()
-            .map(|&index| &self.policies[index])
-            .filter(move |policy| stage.asks(policy.stage) && policy.rules(direction).is_some())
-    }
-}
-
-/// A tier of a world.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WorldTier {
-    /// Its name.
-    pub name: String,
-    /// What its end does.
-    pub default_action: TierAction,
-}
-
-/// A policy as a trace names it.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PolicyRef {
-    /// The kind as it is written.
-    pub kind: &'static str,
-    /// The tier.
-    pub tier: String,
-    /// The namespace; `None` for global kinds.
-    pub namespace: Option<String>,
-    /// The name.
-    pub name: String,
-}
-
-/// A policy of a world, resolved.
-#[derive(Clone, Debug, PartialEq)]
-pub struct WorldPolicy {
-    /// Which policy it is.
-    pub id: PolicyId,
-    /// The kind as it is written.
-    pub written_kind: &'static str,
-    /// How traces name it.
-    pub named: Arc<PolicyRef>,
-    /// Its tier: an index into [`World::tiers`].
-    pub tier: usize,
-    /// Its place in the tier, from 0.
-    pub place: usize,
-    /// Where on its way it meets a packet.
-    pub stage: PolicyStage,
-    /// Its order.
-    pub order: Option<Order>,
-    /// Which policy of the snapshot it is.
-    pub source: usize,
-    /// Whether it is staged, and here only because this is the pending world.
-    pub staged: bool,
-    /// Whether it is a safety net: what it allows carries a second verdict, without it.
-    pub safety_net: bool,
-    /// Rules towards the endpoint; `None` if it does not govern ingress.
-    pub ingress: Option<Arc<[WorldRule]>>,
-    /// Rules from the endpoint; `None` if it does not govern egress.
-    pub egress: Option<Arc<[WorldRule]>>,
-    /// Where it was written.
-    pub position: Position,
-}
-
-impl WorldPolicy {
-    /// The rules of one direction, or `None` if the policy does not govern it.
-    pub fn rules(&self, direction: Direction) -> Option<&[WorldRule]> {
-        match direction {
-            Direction::Ingress => self.ingress.as_deref(),
-            Direction::Egress => self.egress.as_deref(),
-        }
     }
 }

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::Endpoint;
 use super::objects::Objects;
@@ -14,7 +15,7 @@ use crate::selector::Selector;
 /// Every set of named ports of the worlds, each once.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NamedPortSets {
-    sets: Vec<NamedPortSet>,
+    sets: Vec<Arc<NamedPortSet>>,
     by_key: BTreeMap<NamedPortKey, NamedPortSetId>,
 }
 
@@ -48,7 +49,7 @@ pub struct NamedPortSet {
 
 impl NamedPortSets {
     /// Every set.
-    pub fn iter(&self) -> impl Iterator<Item = &NamedPortSet> {
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<NamedPortSet>> {
         self.sets.iter()
     }
 
@@ -65,7 +66,9 @@ impl NamedPortSets {
             let excluded = |selector: &Selector| selector.matches(&endpoint.labels);
             !key.not_selector.as_ref().is_some_and(excluded)
         };
-        let endpoints = selected.into_iter().map(|index| &objects.endpoints[index]);
+        let endpoints = selected
+            .into_iter()
+            .map(|index| objects.endpoints[index].as_ref());
         let mut members = BTreeSet::new();
         for endpoint in endpoints.filter(is_meant) {
             let ports = endpoint
@@ -77,17 +80,17 @@ impl NamedPortSets {
             }
         }
         let id = NamedPortSetId(self.sets.len());
-        self.sets.push(NamedPortSet {
+        self.sets.push(Arc::new(NamedPortSet {
             text: key.text(),
             protocol: key.protocol,
             members: members.into_iter().collect(),
-        });
+        }));
         self.by_key.insert(key, id);
         id
     }
 
     /// The set with this id.
-    pub fn get(&self, id: NamedPortSetId) -> &NamedPortSet {
+    pub fn get(&self, id: NamedPortSetId) -> &Arc<NamedPortSet> {
         &self.sets[id.0]
     }
 }

@@ -8,8 +8,8 @@ use super::endpoints::endpoints;
 use super::named_ports::NamedPortKey;
 use super::objects::Objects;
 use super::{
-    AddressSets, Directory, Endpoint, Host, NamedPortSets, Network, PolicyRef, World, WorldEntity,
-    WorldPolicy, WorldPorts, WorldProfile, WorldRule, WorldTier, Worlds, labels, rule_text,
+    AddressSets, Directory, Endpoint, Host, NamedPortSets, Network, PlacedPolicy, PolicyRef, World,
+    WorldEntity, WorldPolicy, WorldPorts, WorldProfile, WorldRule, WorldTier, Worlds, labels, rule_text,
 };
 use crate::net::{Direction, Protocol};
 use crate::resource::{
@@ -23,15 +23,17 @@ const SAFETY_NET_ORDER: f64 = 100_000.0;
 
 /// Resolves a snapshot for one host, in both worlds.
 pub fn resolve(snapshot: &Snapshot, host: Host) -> Worlds {
-    let endpoints = endpoints(snapshot, &host);
-    let networks: Vec<Network> = snapshot
+    let endpoints: Vec<Arc<Endpoint>> = endpoints(snapshot, &host).into_iter().map(Arc::new).collect();
+    let networks: Vec<Arc<Network>> = snapshot
         .network_sets
         .values()
-        .map(|set| Network {
-            namespace: set.id.namespace.clone(),
-            name: set.id.name.clone(),
-            labels: labels::of_set(snapshot, set),
-            nets: set.nets.clone(),
+        .map(|set| {
+            Arc::new(Network {
+                namespace: set.id.namespace.clone(),
+                name: set.id.name.clone(),
+                labels: labels::of_set(snapshot, set),
+                nets: set.nets.clone(),
+            })
         })
         .collect();
     let mut tiers: Vec<&Tier> = snapshot.tiers.values().collect();
@@ -48,8 +50,9 @@ pub fn resolve(snapshot: &Snapshot, host: Host) -> Worlds {
     let profiles = resolver.profiles();
     let policies = resolver.policies();
     let selected = resolver.selected();
-    let enforced = resolver.world(&policies, &selected, &enforced_policies(snapshot));
-    let pending = resolver.world(&policies, &selected, &pending_policies(snapshot));
+    let tiers = resolver.tiers();
+    let enforced = resolver.world(&policies, &selected, &enforced_policies(snapshot), &tiers);
+    let pending = resolver.world(&policies, &selected, &pending_policies(snapshot), &tiers);
     let Resolver {
         address_sets,
         named_ports,
@@ -58,8 +61,8 @@ pub fn resolve(snapshot: &Snapshot, host: Host) -> Worlds {
     Worlds {
         directory: Directory::new(&endpoints, &networks),
         host,
-        endpoints,
-        networks,
+        endpoints: endpoints.into(),
+        networks: networks.into(),
         address_sets,
         named_ports,
         profiles,
@@ -107,26 +110,36 @@ struct Resolver<'a> {
 }
 
 impl Resolver<'_> {
-    fn profiles(&mut self) -> Vec<WorldProfile> {
+    fn profiles(&mut self) -> Arc<[Arc<WorldProfile>]> {
         let profiles = self.snapshot.profiles.values();
         profiles
-            .map(|profile| WorldProfile {
-                name: profile.name.clone(),
-                ingress: self.rules(&profile.ingress),
-                egress: self.rules(&profile.egress),
+            .map(|profile| {
+                Arc::new(WorldProfile {
+                    name: profile.name.clone(),
+                    ingress: self.rules(&profile.ingress),
+                    egress: self.rules(&profile.egress),
+                })
             })
             .collect()
     }
 
-    /// Every policy of the snapshot, resolved once for both worlds, and without its place yet.
-    fn policies(&mut self) -> Vec<WorldPolicy> {
-        let policies = &self.snapshot.policies;
-        (0..policies.len()).map(|source| self.policy(source)).collect()
+    fn tiers(&self) -> Arc<[WorldTier]> {
+        let tiers = self.tiers.iter();
+        tiers
+            .map(|tier| WorldTier {
+                name: tier.name.clone(),
+                default_action: tier.default_action,
+            })
+            .collect()
     }
 
-    fn policy(&mut self, source: usize) -> WorldPolicy {
-        let snapshot = self.snapshot;
-        let policy = &snapshot.policies[source];
+    /// Every policy of the snapshot, resolved once for both worlds.
+    fn policies(&mut self) -> Vec<Arc<WorldPolicy>> {
+        let policies = self.snapshot.policies.iter();
+        policies.map(|policy| Arc::new(self.policy(policy))).collect()
+    }
+
+    fn policy(&mut self, policy: &Policy) -> WorldPolicy {
         let tier = self
             .tiers
             .iter()
@@ -149,10 +162,8 @@ impl Resolver<'_> {
                 name: policy.id.name.clone(),
             }),
             tier,
-            place: 0,
             stage: policy.stage,
             order: policy.order,
-            source,
             staged: policy.staged.is_some(),
             safety_net: is_safety_net(policy),
             position: policy.position.clone(),
@@ -181,41 +192,39 @@ impl Resolver<'_> {
     }
 
     /// The world of these policies of the snapshot.
-    fn world(&self, resolved: &[WorldPolicy], selected: &[Vec<usize>], members: &[usize]) -> World {
-        let mut policies: Vec<WorldPolicy> = members.iter().map(|&source| resolved[source].clone()).collect();
+    fn world(
+        &self,
+        resolved: &[Arc<WorldPolicy>],
+        selected: &[Vec<usize>],
+        members: &[usize],
+        tiers: &Arc<[WorldTier]>,
+    ) -> World {
+        let mut policies: Vec<PlacedPolicy> = members
+            .iter()
+            .map(|&source| PlacedPolicy {
+                source,
+                place: 0,
+                policy: Arc::clone(&resolved[source]),
+            })
+            .collect();
         policies.sort_by_cached_key(|policy| {
             // A policy without order comes after every number, the safety net after all.
             let order = (Reverse(policy.order.is_some()), policy.order);
             (policy.tier, policy.safety_net, order, policy.id.tie_break())
         });
-        let mut place = 0;
-        for index in 0..policies.len() {
-            place = if index > 0 && policies[index].tier == policies[index - 1].tier {
-                place + 1
-            } else {
-                0
-            };
-            policies[index].place = place;
-        }
-        let mut by_endpoint = vec![Vec::new(); self.objects.endpoints.len()];
-        for (index, policy) in policies.iter().enumerate() {
-            for &endpoint in &selected[policy.source] {
-                by_endpoint[endpoint].push(index);
+        for index in 1..policies.len() {
+            if policies[index].tier == policies[index - 1].tier {
+                policies[index].place = policies[index - 1].place + 1;
             }
         }
-        let tiers = self
-            .tiers
-            .iter()
-            .map(|tier| WorldTier {
-                name: tier.name.clone(),
-                default_action: tier.default_action,
-            })
-            .collect();
-        World {
-            tiers,
-            policies,
-            by_endpoint,
+        let mut selecting = vec![Vec::new(); self.objects.endpoints.len()];
+        for (index, policy) in (0_u32..).zip(&policies) {
+            for &endpoint in &selected[policy.source] {
+                selecting[endpoint].push(index);
+            }
         }
+        let selecting = selecting.into_iter().map(Arc::from).collect();
+        World::new(Arc::clone(tiers), policies, selecting)
     }
 
     fn rules(&mut self, rules: &[Rule]) -> Vec<WorldRule> {

@@ -52,7 +52,7 @@ fn live() -> Host {
 
 /// `name: interfaces, addresses` of every endpoint.
 fn attached(worlds: &Worlds) -> Vec<String> {
-    let describe = |endpoint: &Endpoint| {
+    let describe = |endpoint: &Arc<Endpoint>| {
         let places = match &endpoint.attachment {
             Some(Attachment::Interfaces(interfaces)) => interfaces.join(" "),
             Some(Attachment::Rest) => "rest".to_owned(),
@@ -210,7 +210,7 @@ mod attachment {
             &read(&[policy("p", "selector: role == 'auto', ingress: [{action: Deny}]")]),
             live(),
         );
-        assert_eq!(worlds.enforced.by_endpoint, [vec![0]]);
+        assert_eq!(worlds.enforced.selecting(EndpointId(0)), [0]);
     }
 }
 
@@ -348,7 +348,7 @@ mod order {
             staged("a", "order: 3"),
         ]);
         let stand = |world: &World| -> Vec<String> {
-            let describe = |policy: &WorldPolicy| {
+            let describe = |policy: &PlacedPolicy| {
                 let tier = &world.tiers[policy.tier].name;
                 format!("{tier}/{} {}", policy.place, policy.id.name)
             };

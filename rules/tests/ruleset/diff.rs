@@ -120,7 +120,7 @@ impl<'w> Checked<'w> {
     /// Addresses that no endpoint has on either side, each with the name of its block.
     fn probes(&self) -> Vec<(String, String)> {
         let is_free = |probe: &IpAddr| {
-            let mut endpoints = self.sides.iter().flat_map(|side| &side.worlds.endpoints);
+            let mut endpoints = self.sides.iter().flat_map(|side| side.worlds.endpoints.iter());
             !endpoints.any(|endpoint| endpoint.addresses.contains(probe))
         };
         let probes = PROBES.map(|probe| probe.parse::<IpAddr>().unwrap());

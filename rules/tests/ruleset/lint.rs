@@ -12,7 +12,7 @@ use palisade_rules::evaluate::{
 use palisade_rules::net::Direction;
 use palisade_rules::resource::{Policy, Rule};
 use palisade_rules::snapshot::Snapshot;
-use palisade_rules::world::{EndpointId, EndpointKind, World, WorldKind, WorldPolicy, Worlds, resolve};
+use palisade_rules::world::{EndpointId, EndpointKind, PlacedPolicy, World, WorldKind, Worlds, resolve};
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -174,7 +174,7 @@ fn hit(kind: WorldKind, world: &World, step: &Step) -> Option<Unreachable> {
 }
 
 fn source(world: &World, named: &PolicyRef) -> usize {
-    let is_named = |policy: &&WorldPolicy| {
+    let is_named = |policy: &&PlacedPolicy| {
         (policy.written_kind, &policy.id.namespace, &policy.id.name)
             == (named.kind, &named.namespace, &named.name)
     };

@@ -131,7 +131,7 @@ impl Asked<'_> {
         let endpoints = self.worlds.endpoints.iter().enumerate();
         endpoints
             .filter(|(_, endpoint)| endpoint.kind == EndpointKind::Host)
-            .map(|(index, endpoint)| (EndpointId(index), endpoint))
+            .map(|(index, endpoint)| (EndpointId(index), endpoint.as_ref()))
     }
 
     /// A way by each interface that has a host endpoint: of one that has none, nobody knows.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::net::{Direction, PortRange};
-use crate::world::{WorldKind, WorldPolicy, WorldRule, Worlds};
+use crate::world::{PlacedPolicy, WorldKind, WorldRule, Worlds};
 
 /// Every address, cut into blocks: two of one block are the same to all that the blocks were made of. An address is found
 /// by a binary search.
@@ -117,7 +117,7 @@ fn ranges<'w>(rules: impl Iterator<Item = &'w WorldRule>) -> impl Iterator<Item 
 }
 
 /// The rules of a policy, in both directions.
-pub(super) fn rules(policy: &WorldPolicy) -> impl Iterator<Item = &WorldRule> {
+pub(super) fn rules(policy: &PlacedPolicy) -> impl Iterator<Item = &WorldRule> {
     let directions = Direction::BOTH.map(|direction| policy.rules(direction).unwrap_or_default());
     directions.into_iter().flatten()
 }

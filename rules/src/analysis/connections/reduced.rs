@@ -1,11 +1,12 @@
 //! Worlds without the rules that a protocol and port cannot match: most rules name a port, and most ports few rules.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use super::blocks::{Blocks, rules};
 use crate::analysis::Side;
 use crate::net::{Direction, Protocol};
-use crate::world::{World, WorldPolicy, WorldRule};
+use crate::world::{PlacedPolicy, World, WorldPolicy, WorldRule};
 
 /// What is left of two worlds for the endpoints of this host, one protocol and one block of ports.
 #[derive(Debug)]
@@ -40,30 +41,26 @@ fn reduced(side: Side<'_>, is_left: impl Fn(&WorldRule) -> bool) -> World {
         let rules = policy.rules(direction)?;
         Some(rules.iter().filter(|rule| is_left(rule)).cloned().collect())
     };
-    let local = || side.worlds.local().map(|(id, ..)| id.0);
-    let selecting: BTreeSet<usize> = local()
-        .flat_map(|id| world.by_endpoint[id].iter().copied())
+    let local = || side.worlds.local().map(|(id, ..)| id);
+    let selecting: BTreeSet<u32> = local()
+        .flat_map(|id| world.selecting(id).iter().copied())
         .collect();
-    let places: BTreeMap<usize, usize> = selecting.iter().copied().zip(0..).collect();
-    let mut by_endpoint = vec![Vec::new(); world.by_endpoint.len()];
+    let places: BTreeMap<u32, u32> = selecting.iter().copied().zip(0..).collect();
+    let mut by_endpoint = vec![Arc::from([]); side.worlds.endpoints.len()];
     for id in local() {
-        by_endpoint[id] = world.by_endpoint[id]
-            .iter()
-            .map(|policy| places[policy])
-            .collect();
+        let selecting = world.selecting(id).iter();
+        by_endpoint[id.0] = selecting.map(|policy| places[policy]).collect();
     }
-    let policies = selecting.iter().map(|&policy| &world.policies[policy]);
-    World {
-        tiers: world.tiers.clone(),
-        policies: policies
-            .map(|policy| WorldPolicy {
-                ingress: left(policy, Direction::Ingress),
-                egress: left(policy, Direction::Egress),
-                ..policy.clone()
-            })
-            .collect(),
-        by_endpoint,
-    }
+    let policies = selecting.iter().map(|&policy| &world.policies[policy as usize]);
+    let policies = policies.map(|policy| PlacedPolicy {
+        policy: Arc::new(WorldPolicy {
+            ingress: left(policy, Direction::Ingress),
+            egress: left(policy, Direction::Egress),
+            ..WorldPolicy::clone(policy)
+        }),
+        ..policy.clone()
+    });
+    World::new(Arc::clone(&world.tiers), policies.collect(), by_endpoint)
 }
 
 /// Whether a rule may match a packet of this protocol to one of these ports; a named port may be any.

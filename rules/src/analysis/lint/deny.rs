@@ -9,7 +9,7 @@ use super::region::{self, Region};
 use crate::diagnostic::quoted;
 use crate::net::Direction;
 use crate::resource::{Action, TierAction};
-use crate::world::{EndpointId, EndpointKind, Stage, World, WorldPolicy, WorldRule};
+use crate::world::{EndpointId, EndpointKind, PlacedPolicy, Stage, World, WorldRule};
 
 /// A policy in one direction, by its index in the snapshot.
 type Side = (usize, Direction);
@@ -27,7 +27,7 @@ pub(super) fn denies_everything(input: &Input<'_>) -> Vec<Finding> {
             }
         }
     }
-    let policies: BTreeMap<usize, &WorldPolicy> =
+    let policies: BTreeMap<usize, &PlacedPolicy> =
         input.policies().map(|policy| (policy.source, policy)).collect();
     let findings = found.into_iter().filter_map(|((source, direction), at)| {
         let policy = policies.get(&source)?;
@@ -38,7 +38,7 @@ pub(super) fn denies_everything(input: &Input<'_>) -> Vec<Finding> {
 
 fn denies_all(
     input: &Input<'_>,
-    policy: &WorldPolicy,
+    policy: &PlacedPolicy,
     direction: Direction,
     at: &[BTreeSet<EndpointId>; 2],
 ) -> Finding {
@@ -69,13 +69,13 @@ fn denies_all(
 
 /// The policies without Allow or Pass in a tier at whose end everything is denied, because nothing of it or before it
 /// lets anything pass.
-fn walls<'a>(input: &Input<'a>, world: usize, id: EndpointId, direction: Direction) -> Vec<&'a WorldPolicy> {
+fn walls<'a>(input: &Input<'a>, world: usize, id: EndpointId, direction: Direction) -> Vec<&'a PlacedPolicy> {
     let (_, in_world) = input.both_worlds()[world];
-    let reaches = |policy: &WorldPolicy, rule: &WorldRule| {
+    let reaches = |policy: &PlacedPolicy, rule: &WorldRule| {
         let reach = input.reach[world].get(&(policy.source, direction, rule.index));
         reach.is_none_or(|reach| reach.is_reached_at(id))
     };
-    let lets = |policies: &[&WorldPolicy], actions: &[Action]| {
+    let lets = |policies: &[&PlacedPolicy], actions: &[Action]| {
         let rules = policies.iter().flat_map(|policy| {
             let rules = policy.rules(direction).unwrap_or_default();
             rules.iter().map(move |rule| (policy, rule))
@@ -84,17 +84,17 @@ fn walls<'a>(input: &Input<'a>, world: usize, id: EndpointId, direction: Directi
         rules.any(|(policy, rule)| reaches(policy, rule))
     };
     let early = Stage::Normal.early(direction).iter();
-    let early: Vec<&WorldPolicy> = early
+    let early: Vec<&PlacedPolicy> = early
         .flat_map(|&stage| in_world.governing(id, direction, stage))
         .collect();
     if lets(&early, &[Action::Allow]) {
         return Vec::new();
     }
     let normal = in_world.governing(id, direction, Stage::Normal);
-    let normal: Vec<&WorldPolicy> = normal.filter(|policy| !policy.safety_net).collect();
+    let normal: Vec<&PlacedPolicy> = normal.filter(|policy| !policy.safety_net).collect();
     for tier in normal.chunk_by(|a, b| a.tier == b.tier) {
         let denies = in_world.tiers[tier[0].tier].default_action == TierAction::Deny;
-        let is_wall = |policy: &&WorldPolicy| {
+        let is_wall = |policy: &&PlacedPolicy| {
             let rules = policy.rules(direction).unwrap_or_default();
             let lets = rules
                 .iter()
@@ -114,7 +114,7 @@ fn walls<'a>(input: &Input<'a>, world: usize, id: EndpointId, direction: Directi
     Vec::new()
 }
 
-fn is_in(world: &World, policy: &WorldPolicy) -> bool {
+fn is_in(world: &World, policy: &PlacedPolicy) -> bool {
     world.policies.iter().any(|other| other.source == policy.source)
 }
 

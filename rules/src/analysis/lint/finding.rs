@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::codes;
 use crate::diagnostic::{Diagnostic, Diagnostics, Record, Severity};
 use crate::source::{FileId, Files, Position, Span};
-use crate::world::WorldPolicy;
+use crate::world::PlacedPolicy;
 use crate::yaml::{Documents, Node, Value};
 
 /// The file of what exists without being written, such as the daemon's own safety net.
@@ -58,7 +58,7 @@ impl Finding {
     }
 
     /// About a policy as a whole.
-    pub(super) fn of_policy(self, policy: &WorldPolicy) -> Self {
+    pub(super) fn of_policy(self, policy: &PlacedPolicy) -> Self {
         self.of(policy.written_kind, &policy.id.name, Some(&policy.position))
     }
 

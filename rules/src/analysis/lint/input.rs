@@ -9,7 +9,7 @@ use crate::diagnostic::quoted;
 use crate::net::{Direction, Family};
 use crate::resource::Rule;
 use crate::snapshot::Snapshot;
-use crate::world::{Endpoint, EndpointId, World, WorldKind, WorldPolicy, WorldRule, Worlds};
+use crate::world::{Endpoint, EndpointId, PlacedPolicy, World, WorldKind, WorldRule, Worlds};
 
 /// The resources and what they come to.
 pub(super) struct Input<'a> {
@@ -29,7 +29,7 @@ pub(super) struct Input<'a> {
 #[derive(Clone, Copy)]
 pub(super) struct Place<'a> {
     /// Its policy.
-    pub(super) policy: &'a WorldPolicy,
+    pub(super) policy: &'a PlacedPolicy,
     /// Its direction.
     pub(super) direction: Direction,
     /// The rule.
@@ -44,10 +44,10 @@ impl<'a> Input<'a> {
         let reach = WorldKind::BOTH.map(|kind| walker.reach(worlds.world(kind)));
         let mut governed: BTreeMap<usize, BTreeSet<EndpointId>> = BTreeMap::new();
         for world in WorldKind::BOTH.map(|kind| worlds.world(kind)) {
-            for (endpoint, policies) in world.by_endpoint.iter().enumerate() {
-                for &policy in policies {
-                    let source = world.policies[policy].source;
-                    governed.entry(source).or_default().insert(EndpointId(endpoint));
+            for endpoint in (0..worlds.endpoints.len()).map(EndpointId) {
+                for &policy in world.selecting(endpoint) {
+                    let source = world.policies[policy as usize].source;
+                    governed.entry(source).or_default().insert(endpoint);
                 }
             }
         }
@@ -61,7 +61,7 @@ impl<'a> Input<'a> {
     }
 
     /// Every policy of either world, once.
-    pub(super) fn policies(&self) -> impl Iterator<Item = &'a WorldPolicy> {
+    pub(super) fn policies(&self) -> impl Iterator<Item = &'a PlacedPolicy> {
         policies(self.worlds)
     }
 
@@ -86,7 +86,7 @@ impl<'a> Input<'a> {
     }
 
     /// The endpoints that a policy governs in either world.
-    pub(super) fn governed(&self, policy: &WorldPolicy) -> impl Iterator<Item = (EndpointId, &'a Endpoint)> {
+    pub(super) fn governed(&self, policy: &PlacedPolicy) -> impl Iterator<Item = (EndpointId, &'a Endpoint)> {
         let ids = self.governed.get(&policy.source);
         ids.into_iter()
             .flatten()
@@ -94,7 +94,7 @@ impl<'a> Input<'a> {
     }
 
     /// Whether a policy governs an endpoint with an address of a family.
-    pub(super) fn governs_family(&self, policy: &WorldPolicy, family: Family) -> bool {
+    pub(super) fn governs_family(&self, policy: &PlacedPolicy, family: Family) -> bool {
         let mut governed = self.governed(policy);
         governed.any(|(_, endpoint)| {
             endpoint

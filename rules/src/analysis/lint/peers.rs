@@ -130,7 +130,7 @@ fn unresolved(
         !endpoint.addresses.is_empty() && ports.any(|port| port.name == name && port.protocol == protocol)
     };
     let is_unknown = |name: &&String| {
-        let mut meant = input.worlds.endpoints.iter().filter(is_meant);
+        let mut meant = input.worlds.endpoints.iter().map(AsRef::as_ref).filter(is_meant);
         !meant.any(|endpoint| has(endpoint, name))
     };
     let unknown: Vec<String> = ports

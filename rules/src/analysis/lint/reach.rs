@@ -14,7 +14,7 @@ use super::table::{Entry, Table};
 use super::way::{Steps, Target, TierSteps, Way};
 use crate::net::Direction;
 use crate::resource::Action;
-use crate::world::{Endpoint, EndpointId, EndpointKind, Stage, World, Worlds};
+use crate::world::{EndpointId, EndpointKind, Stage, World, Worlds};
 
 /// A rule of a policy: which of the snapshot's, in which direction, and its index as written.
 pub(super) type RuleKey = (usize, Direction, usize);
@@ -68,15 +68,13 @@ impl Reach {
 /// holds at all.
 pub(super) fn groups(worlds: &Worlds, world: &World) -> Vec<(EndpointKind, Vec<EndpointId>)> {
     // Workloads and services are asked alike, host endpoints in their own ways.
-    type Key<'a> = (bool, bool, &'a [usize]);
+    type Key<'a> = (bool, bool, &'a [u32]);
     let mut groups: BTreeMap<Key<'_>, (EndpointKind, Vec<EndpointId>)> = BTreeMap::new();
-    for (index, policies) in world.by_endpoint.iter().enumerate() {
-        let Endpoint { kind, wildcard, .. } = worlds.endpoints[index];
-        let group = groups.entry((kind == EndpointKind::Host, wildcard, policies));
-        group
-            .or_insert_with(|| (kind, Vec::new()))
-            .1
-            .push(EndpointId(index));
+    for (index, endpoint) in worlds.endpoints.iter().enumerate() {
+        let id = EndpointId(index);
+        let (kind, wildcard) = (endpoint.kind, endpoint.wildcard);
+        let group = groups.entry((kind == EndpointKind::Host, wildcard, world.selecting(id)));
+        group.or_insert_with(|| (kind, Vec::new())).1.push(id);
     }
     groups.into_values().collect()
 }

@@ -9,7 +9,7 @@ use super::way::Way;
 use crate::diagnostic::quoted;
 use crate::net::Direction;
 use crate::resource::TierAction;
-use crate::world::{EndpointId, Stage, WorldPolicy};
+use crate::world::{EndpointId, PlacedPolicy, Stage};
 
 /// What keeps packets from a safety net.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -128,9 +128,9 @@ pub(super) fn not_on_forward(input: &Input<'_>) -> Vec<Finding> {
                     continue;
                 };
                 let denies =
-                    |policy: &&WorldPolicy| world.tiers[policy.tier].default_action == TierAction::Deny;
+                    |policy: &&PlacedPolicy| world.tiers[policy.tier].default_action == TierAction::Deny;
                 // The last of each tier that governs the direction is what its end is put down to.
-                let forwarding: Vec<&WorldPolicy> = governing(Stage::Forward).filter(denies).collect();
+                let forwarding: Vec<&PlacedPolicy> = governing(Stage::Forward).filter(denies).collect();
                 for tier in forwarding.chunk_by(|a, b| a.tier == b.tier) {
                     if let Some(last) = tier.last() {
                         let at = found.entry((last.source, net.source, direction)).or_default();
@@ -164,8 +164,9 @@ pub(super) fn behind_net_in_calico(input: &Input<'_>) -> Vec<Finding> {
     let mut findings: BTreeMap<usize, Finding> = BTreeMap::new();
     for (_, world) in input.both_worlds() {
         for net in world.policies.iter().filter(|policy| policy.safety_net) {
-            let is_behind = |policy: &&WorldPolicy| {
-                let behind = |other: &WorldPolicy| (other.order.is_none(), other.order, other.id.tie_break());
+            let is_behind = |policy: &&PlacedPolicy| {
+                let behind =
+                    |other: &PlacedPolicy| (other.order.is_none(), other.order, other.id.tie_break());
                 let shares = Direction::BOTH
                     .into_iter()
                     .any(|direction| policy.rules(direction).is_some() && net.rules(direction).is_some());

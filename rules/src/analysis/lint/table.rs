@@ -6,7 +6,7 @@ use std::ops::Range;
 use super::region::{Hull, Region, Regions};
 use crate::net::Direction;
 use crate::resource::Action;
-use crate::world::{WorldKind, WorldPolicy, WorldRule, Worlds};
+use crate::world::{PlacedPolicy, WorldKind, WorldRule, Worlds};
 
 /// The rules of all policies of both worlds.
 pub(super) struct Table<'w> {
@@ -18,7 +18,7 @@ pub(super) struct Table<'w> {
 /// One rule.
 pub(super) struct Entry<'w> {
     /// Its policy. One that is in both worlds has the same rules in both.
-    pub(super) policy: &'w WorldPolicy,
+    pub(super) policy: &'w PlacedPolicy,
     /// Its direction.
     pub(super) direction: Direction,
     /// The rule.
@@ -55,7 +55,7 @@ impl<'w> Table<'w> {
     }
 
     /// The rules of one direction of a policy.
-    pub(super) fn ids(&self, policy: &WorldPolicy, direction: Direction) -> Range<usize> {
+    pub(super) fn ids(&self, policy: &PlacedPolicy, direction: Direction) -> Range<usize> {
         let place = self.places.get(&(policy.source, direction));
         place.cloned().unwrap_or_default()
     }
@@ -90,10 +90,10 @@ impl Entry<'_> {
 }
 
 /// Every policy of either world, once, as they were read.
-pub(super) fn policies(worlds: &Worlds) -> impl Iterator<Item = &WorldPolicy> {
+pub(super) fn policies(worlds: &Worlds) -> impl Iterator<Item = &PlacedPolicy> {
     let all = WorldKind::BOTH
         .into_iter()
         .flat_map(|kind| &worlds.world(kind).policies);
-    let by_source: BTreeMap<usize, &WorldPolicy> = all.map(|policy| (policy.source, policy)).collect();
+    let by_source: BTreeMap<usize, &PlacedPolicy> = all.map(|policy| (policy.source, policy)).collect();
     by_source.into_values()
 }

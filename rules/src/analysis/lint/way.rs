@@ -6,7 +6,7 @@ use super::reach::RuleKey;
 use super::table::Table;
 use crate::net::Direction;
 use crate::resource::TierAction;
-use crate::world::{EndpointId, Stage, World, WorldPolicy, Worlds};
+use crate::world::{EndpointId, PlacedPolicy, Stage, World, Worlds};
 
 /// The tiers that a packet meets up to one stage of an endpoint, in one direction, without the safety nets.
 pub(super) struct Way {
@@ -91,7 +91,7 @@ impl Way {
         for &at in early.chain([&stage]) {
             way.early = way.tiers.len();
             let governing = world.governing(endpoint, direction, at);
-            let policies: Vec<&WorldPolicy> = governing.filter(|policy| !policy.safety_net).collect();
+            let policies: Vec<&PlacedPolicy> = governing.filter(|policy| !policy.safety_net).collect();
             for policies in policies.chunk_by(|a, b| a.tier == b.tier) {
                 let (index, last) = policies.last().map_or((0, 0), |last| (last.tier, last.source));
                 way.tiers.push(Tier {

@@ -37,7 +37,7 @@ impl Frame {
     pub(in crate::analysis) fn of(directories: &[&Worlds]) -> Self {
         let endpoints: BTreeSet<IpAddr> = directories
             .iter()
-            .flat_map(|worlds| &worlds.endpoints)
+            .flat_map(|worlds| worlds.endpoints.iter())
             .flat_map(|endpoint| endpoint.addresses.iter().copied())
             .collect();
         Frame {

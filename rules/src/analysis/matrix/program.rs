@@ -17,7 +17,7 @@ use crate::evaluate::Part;
 use crate::failsafe::Failsafes;
 use crate::net::{Direction, Family, Protocol};
 use crate::resource::{Action, TierAction};
-use crate::world::{EndpointId, EndpointKind, Stage, WorldKind, WorldPolicy, Worlds};
+use crate::world::{EndpointId, EndpointKind, PlacedPolicy, Stage, WorldKind, Worlds};
 
 /// Every program that somebody on a packet's way has, each once.
 #[derive(Debug)]
@@ -186,7 +186,7 @@ impl<'w> Programs<'w> {
         kind: WorldKind,
     ) -> Vec<Stretch> {
         let world = self.worlds.world(kind);
-        let governing: Vec<&WorldPolicy> = world.governing(endpoint, direction, stage).collect();
+        let governing: Vec<&PlacedPolicy> = world.governing(endpoint, direction, stage).collect();
         governing
             .chunk_by(|a, b| a.tier == b.tier)
             .map(|policies| {
@@ -216,7 +216,7 @@ impl<'w> Programs<'w> {
         &mut self,
         origin: Origin,
         direction: Direction,
-        policy: Option<&WorldPolicy>,
+        policy: Option<&PlacedPolicy>,
     ) -> Vec<RuleId> {
         if let Some(rules) = self.added.get(&(origin, direction)) {
             return rules.clone();

@@ -99,5 +99,8 @@ fn policies_select_by_inherited_labels() {
         ]),
         live(),
     );
-    assert_eq!(worlds.enforced.by_endpoint, [vec![0], vec![]]);
+    assert_eq!(
+        [0, 1].map(|id| worlds.enforced.selecting(EndpointId(id))),
+        [&[0][..], &[]]
+    );
 }

@@ -24,7 +24,8 @@ fn selected(policy: String) -> String {
     let mut resources = resources();
     resources.push(policy);
     let worlds = resolve(&read(&resources), live());
-    let selected = |(index, _): &(usize, &Endpoint)| !worlds.enforced.by_endpoint[*index].is_empty();
+    let selected =
+        |(index, _): &(usize, &Arc<Endpoint>)| !worlds.enforced.selecting(EndpointId(*index)).is_empty();
     let endpoints = worlds.endpoints.iter().enumerate().filter(selected);
     let names: Vec<String> = endpoints.map(|(_, endpoint)| endpoint.to_string()).collect();
     names.join(" ")
@@ -60,7 +61,7 @@ fn a_global_one_asks_for_namespaces_and_service_accounts() {
 #[test]
 fn endpoints_say_their_namespace() {
     let worlds = resolve(&read(&resources()), live());
-    let place = |endpoint: &Endpoint| format!("{} {endpoint}", endpoint.kind);
+    let place = |endpoint: &Arc<Endpoint>| format!("{} {endpoint}", endpoint.kind);
     let endpoints: Vec<String> = worlds.endpoints.iter().map(place).collect();
     assert_eq!(
         endpoints,
