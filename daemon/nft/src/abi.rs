@@ -79,10 +79,15 @@ pub(crate) mod set {
     pub(crate) const FLAGS: u16 = 3;
     pub(crate) const KEY_TYPE: u16 = 4;
     pub(crate) const KEY_LEN: u16 = 5;
+    pub(crate) const DATA_TYPE: u16 = 6;
     pub(crate) const USERDATA: u16 = 13;
     pub(crate) const F_ANONYMOUS: u32 = 1;
     pub(crate) const F_INTERVAL: u32 = 4;
+    pub(crate) const F_MAP: u32 = 8;
     pub(crate) const F_TIMEOUT: u32 = 16;
+    pub(crate) const F_OBJECT: u32 = 64;
+    /// The type of the data of a verdict map.
+    pub(crate) const DATA_VERDICT: u32 = 0xffff_ff00;
     /// nft's numbers of data types, which the kernel only stores.
     pub(crate) const TYPE_NF_PROTO: u32 = 2;
     pub(crate) const TYPE_IPV4_ADDR: u32 = 7;
@@ -99,6 +104,7 @@ pub(crate) mod elem {
     pub(crate) const LIST_ELEMENTS: u16 = 3;
     pub(crate) const LIST_ELEM: u16 = 1;
     pub(crate) const KEY: u16 = 1;
+    pub(crate) const DATA: u16 = 2;
     pub(crate) const FLAGS: u16 = 3;
     pub(crate) const TIMEOUT: u16 = 4;
     pub(crate) const EXPIRATION: u16 = 5;

@@ -126,13 +126,17 @@ fn range(data: &Attributes<'_>) -> Option<Instruction> {
 }
 
 fn lookup(data: &Attributes<'_>) -> Option<Instruction> {
-    let is_plain = data.get(expr::LOOKUP_DREG).is_none() && is_register_1(data, expr::LOOKUP_SREG);
+    is_register_1(data, expr::LOOKUP_SREG).then_some(())?;
+    let set = data.get(expr::LOOKUP_SET)?.text().to_owned();
     let flags = data.get(expr::LOOKUP_FLAGS).map_or(0, |flags| flags.u32());
-    (is_plain && flags & !expr::LOOKUP_F_INV == 0).then_some(())?;
-    Some(Instruction::Lookup {
-        set: data.get(expr::LOOKUP_SET)?.text().to_owned(),
-        inverted: flags & expr::LOOKUP_F_INV != 0,
-    })
+    match (data.get(expr::LOOKUP_DREG).map(|into| into.u32()), flags) {
+        (None, 0 | expr::LOOKUP_F_INV) => Some(Instruction::Lookup {
+            set,
+            inverted: flags == expr::LOOKUP_F_INV,
+        }),
+        (Some(expr::REG_VERDICT), 0) => Some(Instruction::LookupVerdict(set)),
+        _ => None,
+    }
 }
 
 fn immediate(data: &Attributes<'_>) -> Option<Instruction> {

@@ -10,11 +10,12 @@ use crate::abi::{chain, elem, msg, obj, rule, set, table, udata, verdict};
 use crate::attribute::{Attribute, Attributes};
 use crate::decode;
 use crate::elements;
+use crate::kind::{Form, MapKind, SetKind};
 use crate::message::MessageBuilder;
 use crate::program::Instruction;
 use crate::socket::{RequestError, Socket, nft_message, request_flags};
-use crate::transaction::SetKind;
 use crate::userdata::decode_comment;
+use crate::ways::{self, Way};
 
 /// One table, whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,8 +28,10 @@ pub struct KernelTable {
     pub owner: Option<u32>,
     /// Its chains in the order in which they are listed.
     pub chains: Vec<KernelChain>,
-    /// Its named sets and maps.
+    /// Its named sets.
     pub sets: BTreeMap<String, KernelSet>,
+    /// Its named maps.
+    pub maps: BTreeMap<String, KernelMap>,
     /// Its named counters.
     pub counters: BTreeMap<String, KernelCounter>,
     /// Its other named objects (quotas, limits and so on): type as `NFT_OBJECT_*` and name. Palisade makes none.
@@ -72,7 +75,7 @@ pub struct KernelRule {
     pub comment: String,
 }
 
-/// A set or map.
+/// A set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelSet {
     /// What it can hold; `None` if palisade makes no such sets.
@@ -81,6 +84,17 @@ pub struct KernelSet {
     pub comment: String,
     /// What it holds, sorted; `None` if it is of no form that palisade makes.
     pub elements: Option<Elements>,
+}
+
+/// A map.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KernelMap {
+    /// What it is looked up by; `None` if palisade makes no such maps.
+    pub kind: Option<MapKind>,
+    /// Its comment, empty for none.
+    pub comment: String,
+    /// What it holds, in order; `None` if it is of no form that palisade makes.
+    pub ways: Option<Vec<Way>>,
 }
 
 /// A named counter.
@@ -128,10 +142,15 @@ pub(crate) fn table(socket: &mut Socket) -> Result<Option<KernelTable>, RequestE
     for chain in &mut chains {
         chain.rules = rules(socket, &chain.name)?;
     }
-    let mut sets = sets(socket)?;
+    let (mut sets, mut maps) = sets(socket)?;
     for (name, set) in &mut sets {
         if let Some(kind) = set.kind {
             set.elements = set_elements(socket, name, kind)?;
+        }
+    }
+    for (name, map) in &mut maps {
+        if let Some(kind) = map.kind {
+            map.ways = map_ways(socket, name, kind)?;
         }
     }
     let mut counters = BTreeMap::new();
@@ -151,6 +170,7 @@ pub(crate) fn table(socket: &mut Socket) -> Result<Option<KernelTable>, RequestE
         owner: head.owner,
         chains,
         sets,
+        maps,
         counters,
         foreign_objects,
     }))
@@ -251,7 +271,7 @@ pub(crate) fn base(attributes: &Attributes<'_>) -> Option<KernelBase> {
 }
 
 /// The rules of one chain. All at once would take the kernel quadratic time.
-fn rules(socket: &mut Socket, chain: &str) -> Result<Vec<KernelRule>, RequestError> {
+pub(crate) fn rules(socket: &mut Socket, chain: &str) -> Result<Vec<KernelRule>, RequestError> {
     let mut rules = Vec::new();
     let filter = [(rule::TABLE, TABLE), (rule::CHAIN, chain)];
     dump(socket, msg::GET_RULE, &filter, |attributes| {
@@ -266,52 +286,86 @@ fn rules(socket: &mut Socket, chain: &str) -> Result<Vec<KernelRule>, RequestErr
     Ok(rules)
 }
 
-/// The named sets without their elements. An anonymous set lives and dies with the rule that it is part of.
-fn sets(socket: &mut Socket) -> Result<BTreeMap<String, KernelSet>, RequestError> {
-    let mut sets = BTreeMap::new();
+/// Sets and maps by name.
+type Sets = (BTreeMap<String, KernelSet>, BTreeMap<String, KernelMap>);
+
+/// The named sets and maps without their elements. An anonymous set lives and dies with the rule that it is part of.
+fn sets(socket: &mut Socket) -> Result<Sets, RequestError> {
+    let (mut sets, mut maps) = (BTreeMap::new(), BTreeMap::new());
     dump(socket, msg::GET_SET, &[(set::TABLE, TABLE)], |attributes| {
         let number = |attribute| attributes.get(attribute).map_or(0, |a: Attribute<'_>| a.u32());
-        let flags = number(set::FLAGS);
-        if text(attributes, set::TABLE) != TABLE || flags & set::F_ANONYMOUS != 0 {
+        let form = Form {
+            flags: number(set::FLAGS),
+            key_type: number(set::KEY_TYPE),
+            key_length: number(set::KEY_LEN),
+        };
+        if text(attributes, set::TABLE) != TABLE || form.flags & set::F_ANONYMOUS != 0 {
             return;
         }
-        let kind = SetKind::ALL.into_iter().find(|kind| {
-            kind.flags() == flags
-                && kind.key_type() == number(set::KEY_TYPE)
-                && kind.key_length() == number(set::KEY_LEN)
-        });
-        sets.insert(
-            text(attributes, set::NAME).to_owned(),
-            KernelSet {
-                kind,
-                comment: comment(attributes, set::USERDATA, udata::SET_COMMENT),
-                elements: None,
-            },
-        );
+        let name = text(attributes, set::NAME).to_owned();
+        let comment = comment(attributes, set::USERDATA, udata::SET_COMMENT);
+        if form.flags & (set::F_MAP | set::F_OBJECT) == 0 {
+            let kind = SetKind::ALL.into_iter().find(|kind| kind.form() == form);
+            let elements = None;
+            sets.insert(
+                name,
+                KernelSet {
+                    kind,
+                    comment,
+                    elements,
+                },
+            );
+        } else {
+            let leads_on = number(set::DATA_TYPE) == set::DATA_VERDICT;
+            let mut kinds = MapKind::ALL.into_iter().filter(|_| leads_on);
+            let kind = kinds.find(|kind| kind.form() == form);
+            let ways = None;
+            maps.insert(name, KernelMap { kind, comment, ways });
+        }
     })?;
-    Ok(sets)
+    Ok((sets, maps))
 }
 
-fn set_elements(socket: &mut Socket, name: &str, kind: SetKind) -> Result<Option<Elements>, RequestError> {
-    let mut raw = Vec::new();
-    let mut all_known = true;
+/// What a set holds; `None` if that is of no form that palisade makes.
+pub(crate) fn set_elements(
+    socket: &mut Socket,
+    name: &str,
+    kind: SetKind,
+) -> Result<Option<Elements>, RequestError> {
+    let raw = elements_of(socket, name, |element| elements::decode(element, kind))?;
+    Ok(raw.and_then(|raw| elements::collect(kind, raw)))
+}
+
+/// What a map holds, in order; `None` if that is of no form that palisade makes.
+pub(crate) fn map_ways(
+    socket: &mut Socket,
+    name: &str,
+    kind: MapKind,
+) -> Result<Option<Vec<Way>>, RequestError> {
+    let raw = elements_of(socket, name, |element| ways::decode(element, kind))?;
+    Ok(raw.and_then(|raw| ways::collect(kind, raw)))
+}
+
+/// The elements of a set or map, or `None` if `decode` does not know all of them.
+fn elements_of<T>(
+    socket: &mut Socket,
+    name: &str,
+    decode: impl Fn(Attribute<'_>) -> Option<T>,
+) -> Result<Option<Vec<T>>, RequestError> {
+    let mut known = Some(Vec::new());
     let filter = [(elem::LIST_TABLE, TABLE), (elem::LIST_SET, name)];
     dump(socket, msg::GET_SET_ELEM, &filter, |attributes| {
         let Some(list) = attributes.get(elem::LIST_ELEMENTS) else {
             return;
         };
         for element in list.nested() {
-            match elements::decode(element, kind) {
-                Some(element) => raw.push(element),
-                None => all_known = false,
-            }
+            known = known.take().and_then(|mut known| {
+                known.push(decode(element)?);
+                Some(known)
+            });
         }
     })?;
-    Ok(if all_known {
-        elements::collect(kind, raw)
-    } else {
-        None
-    })
+    Ok(known)
 }
 
 /// Gives name, type and attributes of our named objects to `each`: of all, or of one type.

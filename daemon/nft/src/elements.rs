@@ -13,9 +13,9 @@ use palisade_rules::ruleset::{Elements, MIN_TIMEOUT};
 
 use crate::abi::{elem, expr};
 use crate::attribute::Attribute;
+use crate::kind::SetKind;
 use crate::lower::nfproto;
 use crate::message::{nest, put};
-use crate::transaction::SetKind;
 
 /// The most bytes of elements in one message: an attribute's length has 16 bits.
 const CHUNK: usize = 60 * 1024;
@@ -85,9 +85,10 @@ fn concatenation<const ADDRESS: usize, const KEY: usize>(
     key
 }
 
+/// The content of attributes that are full or being filled.
 #[derive(Default)]
-struct Chunks {
-    finished: Vec<Vec<u8>>,
+pub(crate) struct Chunks {
+    pub(crate) finished: Vec<Vec<u8>>,
 }
 
 impl Chunks {
@@ -117,7 +118,7 @@ impl Chunks {
     }
 
     /// The last chunk, or the next if it is full.
-    fn chunk(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn chunk(&mut self) -> &mut Vec<u8> {
         if self.finished.last().is_none_or(|chunk| chunk.len() >= CHUNK) {
             self.finished.push(Vec::new());
         }
@@ -165,7 +166,7 @@ pub(crate) fn decode(element: Attribute<'_>, kind: SetKind) -> Option<RawElement
         }
     }
     let key = key?.payload;
-    let is_of_kind = u32::try_from(key.len()) == Ok(kind.key_length())
+    let is_of_kind = u32::try_from(key.len()) == Ok(kind.form().key_length)
         && flags & !elem::F_INTERVAL_END == 0
         && (timeout > 0) == (kind == SetKind::Families);
     is_of_kind.then_some(())?;

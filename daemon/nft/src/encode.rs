@@ -11,6 +11,7 @@ use crate::message::MessageBuilder;
 use crate::protect::OWNED;
 use crate::socket::{nft_message, request_flags};
 use crate::transaction::{Operation, Transaction};
+use crate::ways;
 
 /// Bytes of the message that begins or ends a batch and says nothing else.
 const EDGE: usize = HEADER + NFGEN_HEADER;
@@ -149,13 +150,18 @@ impl Writer {
             } => Rule::new(chain, program, comment)?.write(scratch, bytes, msg::NEW_RULE, append, seq),
             Operation::AddSet { name, kind, comment } => {
                 self.set_id += 1;
-                let set = Set::new(name, *kind, comment, self.set_id)?;
+                let set = Set::new(name, kind.form(), comment, self.set_id)?;
                 set.write(scratch, bytes, msg::NEW_SET, create_new, seq);
             }
-            Operation::DeleteSet(name) => {
+            Operation::AddMap { name, kind, comment } => {
+                self.set_id += 1;
+                let map = Set::new(name, kind.form(), comment, self.set_id)?;
+                map.write(scratch, bytes, msg::NEW_SET, create_new, seq);
+            }
+            Operation::DeleteSet(name) | Operation::DeleteMap(name) => {
                 Set::named(name)?.write(scratch, bytes, msg::DEL_SET, plain, seq);
             }
-            Operation::FlushSet(name) => {
+            Operation::FlushSet(name) | Operation::FlushMap(name) => {
                 MessageBuilder::new(bytes, nft_message(msg::DEL_SET_ELEM), plain, seq)
                     .put_text(elem::LIST_TABLE, TABLE)
                     .put_text(elem::LIST_SET, name)
@@ -167,6 +173,14 @@ impl Writer {
             }
             Operation::DeleteElements { set, elements } => {
                 self.elements(msg::DEL_SET_ELEM, plain, set, &elements::encode(elements));
+                return Ok(());
+            }
+            Operation::AddWays { map, kind, ways } => {
+                self.elements(msg::NEW_SET_ELEM, create, map, &ways::encode(*kind, ways));
+                return Ok(());
+            }
+            Operation::DeleteWays { map, kind, ways } => {
+                self.elements(msg::DEL_SET_ELEM, plain, map, &ways::encode_keys(*kind, ways));
                 return Ok(());
             }
             Operation::AddCounter { name, value, comment } => {

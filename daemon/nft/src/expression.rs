@@ -114,6 +114,14 @@ impl Expression {
                 }
                 Ok(expression)
             }
+            Instruction::LookupVerdict(map) => {
+                let map = c_text(map)?;
+                let mut expression = Expression::alloc(c"lookup");
+                expression.set_u32(sys::NFTNL_EXPR_LOOKUP_SREG, expr::REG_1);
+                expression.set_u32(sys::NFTNL_EXPR_LOOKUP_DREG, expr::REG_VERDICT);
+                expression.set_text(sys::NFTNL_EXPR_LOOKUP_SET, &map);
+                Ok(expression)
+            }
             Instruction::Verdict(verdict) => Expression::verdict(verdict),
             Instruction::Reject { kind, code } => {
                 let mut expression = Expression::alloc(c"reject");

@@ -9,11 +9,11 @@ use std::ptr::NonNull;
 use nftnl::nftnl_sys as sys;
 use palisade_rules::ruleset::{Hook, HookPoint, TABLE};
 
-use crate::abi::{NFPROTO_INET, obj, table, udata, verdict};
+use crate::abi::{NFPROTO_INET, obj, set, table, udata, verdict};
 use crate::dump::CounterValue;
 use crate::expression::Expression;
+use crate::kind::Form;
 use crate::program::Instruction;
-use crate::transaction::SetKind;
 use crate::userdata::encode_comment;
 
 /// The most bytes of a name or log prefix that go into a message. The kernel takes fewer.
@@ -281,21 +281,24 @@ impl Set {
         Ok(set)
     }
 
-    /// A set as it is created. `id` is unique in the batch.
-    pub(crate) fn new(name: &str, kind: SetKind, comment: &str, id: u32) -> Result<Self, EncodeError> {
-        let mut set = Set::named(name)?;
-        // SAFETY: flags, key type, key length and id are 32 bits, userdata is bytes.
+    /// A set or verdict map as it is created. `id` is unique in the batch.
+    pub(crate) fn new(name: &str, form: Form, comment: &str, id: u32) -> Result<Self, EncodeError> {
+        let mut created = Set::named(name)?;
+        // SAFETY: flags, key type, key length, data type and id are 32 bits, userdata is bytes.
         unsafe {
-            set.set_u32(sys::NFTNL_SET_FLAGS, kind.flags());
-            set.set_u32(sys::NFTNL_SET_KEY_TYPE, kind.key_type());
-            set.set_u32(sys::NFTNL_SET_KEY_LEN, kind.key_length());
-            set.set_u32(sys::NFTNL_SET_ID, id);
-            set.set_bytes(
+            created.set_u32(sys::NFTNL_SET_FLAGS, form.flags);
+            created.set_u32(sys::NFTNL_SET_KEY_TYPE, form.key_type);
+            created.set_u32(sys::NFTNL_SET_KEY_LEN, form.key_length);
+            if form.flags & set::F_MAP != 0 {
+                created.set_u32(sys::NFTNL_SET_DATA_TYPE, set::DATA_VERDICT);
+            }
+            created.set_u32(sys::NFTNL_SET_ID, id);
+            created.set_bytes(
                 sys::NFTNL_SET_USERDATA,
                 &encode_comment(udata::SET_COMMENT, comment),
             );
         }
-        Ok(set)
+        Ok(created)
     }
 }
 

@@ -27,6 +27,7 @@ mod encode;
 mod expression;
 mod handle;
 mod image;
+mod kind;
 mod lower;
 mod message;
 mod mismatch;
@@ -41,12 +42,16 @@ mod trace;
 mod transaction;
 mod userdata;
 mod watch;
+mod ways;
 
 pub use counters::{Ledger, Reading};
 pub use diff::diff;
-pub use dump::{CounterValue, KernelBase, KernelChain, KernelCounter, KernelRule, KernelSet, KernelTable};
+pub use dump::{
+    CounterValue, KernelBase, KernelChain, KernelCounter, KernelMap, KernelRule, KernelSet, KernelTable,
+};
 pub use handle::EncodeError;
 pub use image::Image;
+pub use kind::{MapKind, SetKind};
 pub use lower::lower;
 pub use mismatch::Mismatch;
 pub use nflog::{NflogError, NflogOptions, NflogPacket, NflogSocket};
@@ -55,5 +60,6 @@ pub use note::{NOTE_TABLE, note};
 pub use program::{CompareOp, Data, Instruction, MetaKey, PayloadBase, Register, Verdict};
 pub use survey::{Forwarding, SurveyedChain, TableFamily};
 pub use trace::{TRACE_TABLE, TraceError, TraceEvent, TraceFilter, TraceVerdict, Tracer};
-pub use transaction::{Operation, SetKind, Transaction};
+pub use transaction::{Operation, Transaction};
 pub use watch::{Commit, Notice, Watch};
+pub use ways::Way;

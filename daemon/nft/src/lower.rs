@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use palisade_rules::net::Family;
-use palisade_rules::ruleset::{CtState, Match, Op, Rule, SHARE_SEED, Side, Statement};
+use palisade_rules::ruleset::{CtState, LookupKey, Match, Op, Rule, SHARE_SEED, Side, Statement};
 
 use crate::abi::expr;
 use crate::program::{CompareOp, Data, Instruction, MetaKey, PayloadBase, Register, Verdict};
@@ -134,7 +134,22 @@ fn lower_statement(statement: &Statement, program: &mut Vec<Instruction>) {
         Statement::Return => program.push(Instruction::Verdict(Verdict::Return)),
         Statement::Jump(chain) => program.push(Instruction::Verdict(Verdict::Jump(chain.to_string()))),
         Statement::Goto(chain) => program.push(Instruction::Verdict(Verdict::Goto(chain.to_string()))),
-        Statement::Lookup(..) => unreachable!("the compiler makes no verdict map unless it is told to"),
+        Statement::Lookup(key, map) => {
+            lower_key(*key, program);
+            program.push(Instruction::LookupVerdict(map.to_string()));
+        }
+    }
+}
+
+fn lower_key(key: LookupKey, program: &mut Vec<Instruction>) {
+    match key {
+        LookupKey::Service => program.extend([
+            Instruction::MetaLoad(MetaKey::Protocol, Register::FIRST),
+            load_port(Side::Destination, Register::word(1)),
+        ]),
+        LookupKey::Protocol => program.push(Instruction::MetaLoad(MetaKey::Protocol, Register::FIRST)),
+        LookupKey::Port => program.push(load_port(Side::Destination, Register::FIRST)),
+        LookupKey::Address(side, family) => program.push(load_address(side, family)),
     }
 }
 

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use palisade_rules::ruleset::{Name, Ruleset, TABLE};
+use palisade_rules::ruleset::{Chain, Elements, Name, Ruleset, TABLE, Ways};
 
-use crate::diff::{attainable_order, element_changes, hangs_at, is_rule, is_same_set};
-use crate::dump::{KernelChain, KernelTable};
+use crate::diff::{
+    attainable_order, element_changes, hangs_at, is_in_order, is_rule, is_same_map, is_same_set,
+};
+use crate::dump::{KernelChain, KernelRule, KernelTable};
+use crate::kind::{MapKind, SetKind};
 use crate::lower::lower;
-use crate::transaction::SetKind;
+use crate::ways::{self, Way};
 
 /// The most differences that are listed; a table that somebody emptied has thousands.
 const LISTED: usize = 20;
@@ -48,6 +51,7 @@ pub(crate) fn compare(desired: &Ruleset, kernel: Option<&KernelTable>) -> Result
             }
             compare_chains(desired, kernel, &mut differences);
             compare_sets(desired, kernel, &mut differences);
+            compare_maps(desired, kernel, &mut differences);
             compare_objects(desired, kernel, &mut differences);
         }
     }
@@ -91,28 +95,33 @@ fn compare_chains(desired: &Ruleset, kernel: &KernelTable, differences: &mut Vec
         if have.comment != chain.comment.as_str() {
             differences.push(format!("chain {name} has another comment"));
         }
-        if have.rules.len() != chain.rules.len() {
-            let (have, want) = (have.rules.len(), chain.rules.len());
-            differences.push(format!("chain {name} has {have} rules instead of {want}"));
-        } else if let Some(position) = have
-            .rules
-            .iter()
-            .zip(&chain.rules)
-            .position(|(have, rule)| !is_rule(have, &lower(rule), rule.comment.as_str()))
-        {
-            let number = position + 1;
-            let rule = &chain.rules[position];
-            differences.push(format!("rule {number} of chain {name} is not \"{rule}\""));
-        }
+        differences.extend(rules_differ(&have.rules, chain));
+    }
+    if !is_complete || !is_in_order(desired) {
+        return;
     }
     let order = attainable_order(desired, &staying);
     let wrong = staying
         .iter()
         .zip(&order)
         .find(|(have, want)| have.name != **want);
-    if let Some((_, name)) = wrong.filter(|_| is_complete) {
+    if let Some((_, name)) = wrong {
         differences.push(format!("chain {name} is not in its place"));
     }
+}
+
+/// How the rules of a chain differ, in words.
+pub(crate) fn rules_differ(have: &[KernelRule], chain: &Chain) -> Option<String> {
+    let name = &chain.name;
+    if have.len() != chain.rules.len() {
+        let (have, want) = (have.len(), chain.rules.len());
+        return Some(format!("chain {name} has {have} rules instead of {want}"));
+    }
+    let mut both = have.iter().zip(&chain.rules);
+    let position = both.position(|(have, rule)| !is_rule(have, &lower(rule), rule.comment.as_str()))?;
+    let number = position + 1;
+    let rule = &chain.rules[position];
+    Some(format!("rule {number} of chain {name} is not \"{rule}\""))
 }
 
 fn compare_sets(desired: &Ruleset, kernel: &KernelTable, differences: &mut Vec<String>) {
@@ -131,19 +140,48 @@ fn compare_sets(desired: &Ruleset, kernel: &KernelTable, differences: &mut Vec<S
             differences.push(format!("set {name} has another type, flags or comment"));
             continue;
         }
-        match &have.elements {
-            None => differences.push(format!("set {name} holds elements that palisade does not make")),
-            Some(elements) => {
-                let (surplus, missing) = element_changes(elements, &set.elements);
-                if !surplus.is_empty() || !missing.is_empty() {
-                    let (surplus, missing) = (surplus.len(), missing.len());
-                    differences.push(format!(
-                        "set {name} lacks {missing} elements and has {surplus} too many"
-                    ));
-                }
-            }
+        differences.extend(elements_differ(name, have.elements.as_ref(), &set.elements));
+    }
+}
+
+/// How what a set holds differs, in words.
+pub(crate) fn elements_differ(name: &Name, have: Option<&Elements>, want: &Elements) -> Option<String> {
+    let Some(have) = have else {
+        return Some(format!("set {name} holds elements that palisade does not make"));
+    };
+    let (surplus, missing) = element_changes(have, want);
+    let (surplus, missing) = (surplus.len(), missing.len());
+    (surplus + missing > 0).then(|| format!("set {name} lacks {missing} elements and has {surplus} too many"))
+}
+
+fn compare_maps(desired: &Ruleset, kernel: &KernelTable, differences: &mut Vec<String>) {
+    let wanted: BTreeSet<&str> = desired.maps.keys().map(Name::as_str).collect();
+    for name in kernel.maps.keys() {
+        if !wanted.contains(name.as_str()) {
+            differences.push(format!("map {name} should not be there"));
         }
     }
+    for (name, map) in &desired.maps {
+        let Some(have) = kernel.maps.get(name.as_str()) else {
+            differences.push(format!("map {name} is missing"));
+            continue;
+        };
+        if !is_same_map(have, MapKind::of(&map.ways), map.comment.as_str()) {
+            differences.push(format!("map {name} has another type, flags or comment"));
+            continue;
+        }
+        differences.extend(ways_differ(name, have.ways.as_deref(), &map.ways));
+    }
+}
+
+/// How what a map holds differs, in words.
+pub(crate) fn ways_differ(name: &Name, have: Option<&[Way]>, want: &Ways) -> Option<String> {
+    let Some(have) = have else {
+        return Some(format!("map {name} holds elements that palisade does not make"));
+    };
+    let (surplus, missing) = ways::changes(have, &Way::all(want), |_| false);
+    let (surplus, missing) = (surplus.len(), missing.len());
+    (surplus + missing > 0).then(|| format!("map {name} lacks {missing} elements and has {surplus} too many"))
 }
 
 fn compare_objects(desired: &Ruleset, kernel: &KernelTable, differences: &mut Vec<String>) {

@@ -64,6 +64,8 @@ pub enum Instruction {
         /// Goes on if it is not.
         inverted: bool,
     },
+    /// On to the chain that a verdict map has for the register; goes on if it has none.
+    LookupVerdict(String),
     /// Ends the rule with a verdict.
     Verdict(Verdict),
     /// Answers and drops.

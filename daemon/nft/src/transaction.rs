@@ -9,7 +9,9 @@ use palisade_rules::ruleset::{Elements, Hook, TABLE};
 
 use crate::abi;
 use crate::dump::CounterValue;
+use crate::kind::{MapKind, SetKind};
 use crate::program::Instruction;
+use crate::ways::Way;
 
 /// Operations that come into force together. Made by [`crate::diff()`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -139,6 +141,37 @@ pub enum Operation {
         /// What it loses.
         elements: Elements,
     },
+    /// Creates an empty verdict map.
+    AddMap {
+        /// Its name.
+        name: String,
+        /// What it is looked up by.
+        kind: MapKind,
+        /// Its comment, empty for none.
+        comment: String,
+    },
+    /// Deletes a map that no rule refers to.
+    DeleteMap(String),
+    /// Deletes all elements of a map.
+    FlushMap(String),
+    /// Adds elements to a verdict map.
+    AddWays {
+        /// The map.
+        map: String,
+        /// What it is looked up by.
+        kind: MapKind,
+        /// What it gets.
+        ways: Vec<Way>,
+    },
+    /// Deletes elements of a verdict map.
+    DeleteWays {
+        /// The map.
+        map: String,
+        /// What it is looked up by.
+        kind: MapKind,
+        /// What it loses.
+        ways: Vec<Way>,
+    },
     /// Creates a named counter.
     AddCounter {
         /// Its name.
@@ -202,6 +235,15 @@ impl fmt::Display for Operation {
             Operation::DeleteElements { set, elements } => {
                 write!(f, "deleting {} elements of set {set}", elements.len())
             }
+            Operation::AddMap { name, .. } => write!(f, "creating map {name}"),
+            Operation::DeleteMap(name) => write!(f, "deleting map {name}"),
+            Operation::FlushMap(name) => write!(f, "deleting all elements of map {name}"),
+            Operation::AddWays { map, ways, .. } => {
+                write!(f, "adding {} elements to map {map}", ways.len())
+            }
+            Operation::DeleteWays { map, ways, .. } => {
+                write!(f, "deleting {} elements of map {map}", ways.len())
+            }
             Operation::AddCounter { name, .. } => write!(f, "creating counter {name}"),
             Operation::DeleteObject { name, kind } if *kind == abi::obj::COUNTER => {
                 write!(f, "deleting counter {name}")
@@ -211,96 +253,4 @@ impl fmt::Display for Operation {
             }
         }
     }
-}
-
-/// What a set can hold, fixed when it is created.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SetKind {
-    /// `type ipv4_addr`.
-    Ipv4Addresses,
-    /// `type ipv6_addr`.
-    Ipv6Addresses,
-    /// `type ipv4_addr; flags interval`.
-    Ipv4Nets,
-    /// `type ipv6_addr; flags interval`.
-    Ipv6Nets,
-    /// `type inet_service; flags interval`.
-    Ports,
-    /// `type ipv4_addr . inet_proto . inet_service`.
-    Ipv4NamedPorts,
-    /// `type ipv6_addr . inet_proto . inet_service`.
-    Ipv6NamedPorts,
-    /// `type nf_proto; flags timeout`.
-    Families,
-}
-
-impl SetKind {
-    /// All of them.
-    pub(crate) const ALL: [SetKind; 8] = [
-        SetKind::Ipv4Addresses,
-        SetKind::Ipv6Addresses,
-        SetKind::Ipv4Nets,
-        SetKind::Ipv6Nets,
-        SetKind::Ports,
-        SetKind::Ipv4NamedPorts,
-        SetKind::Ipv6NamedPorts,
-        SetKind::Families,
-    ];
-
-    /// The kind of set that holds these.
-    pub fn of(elements: &Elements) -> Self {
-        match elements {
-            Elements::Ipv4Addresses(_) => SetKind::Ipv4Addresses,
-            Elements::Ipv6Addresses(_) => SetKind::Ipv6Addresses,
-            Elements::Ipv4Nets(_) => SetKind::Ipv4Nets,
-            Elements::Ipv6Nets(_) => SetKind::Ipv6Nets,
-            Elements::Ports(_) => SetKind::Ports,
-            Elements::Ipv4NamedPorts(_) => SetKind::Ipv4NamedPorts,
-            Elements::Ipv6NamedPorts(_) => SetKind::Ipv6NamedPorts,
-            Elements::Families(..) => SetKind::Families,
-        }
-    }
-
-    /// nft's number of the type of a key.
-    pub(crate) fn key_type(self) -> u32 {
-        match self {
-            SetKind::Ipv4Addresses | SetKind::Ipv4Nets => abi::set::TYPE_IPV4_ADDR,
-            SetKind::Ipv6Addresses | SetKind::Ipv6Nets => abi::set::TYPE_IPV6_ADDR,
-            SetKind::Ports => abi::set::TYPE_INET_SERVICE,
-            SetKind::Ipv4NamedPorts => named_port_type(abi::set::TYPE_IPV4_ADDR),
-            SetKind::Ipv6NamedPorts => named_port_type(abi::set::TYPE_IPV6_ADDR),
-            SetKind::Families => abi::set::TYPE_NF_PROTO,
-        }
-    }
-
-    /// Bytes of a key.
-    pub(crate) fn key_length(self) -> u32 {
-        match self {
-            SetKind::Ipv4Addresses | SetKind::Ipv4Nets => 4,
-            SetKind::Ipv6Addresses | SetKind::Ipv6Nets => 16,
-            SetKind::Ports => 2,
-            // Each part of a concatenation is padded to four bytes.
-            SetKind::Ipv4NamedPorts => 4 + 4 + 4,
-            SetKind::Ipv6NamedPorts => 16 + 4 + 4,
-            SetKind::Families => 1,
-        }
-    }
-
-    /// `NFT_SET_*`.
-    pub(crate) fn flags(self) -> u32 {
-        match self {
-            SetKind::Ipv4Addresses
-            | SetKind::Ipv6Addresses
-            | SetKind::Ipv4NamedPorts
-            | SetKind::Ipv6NamedPorts => 0,
-            SetKind::Ipv4Nets | SetKind::Ipv6Nets | SetKind::Ports => abi::set::F_INTERVAL,
-            SetKind::Families => abi::set::F_TIMEOUT,
-        }
-    }
-}
-
-fn named_port_type(address: u32) -> u32 {
-    [abi::set::TYPE_INET_PROTO, abi::set::TYPE_INET_SERVICE]
-        .into_iter()
-        .fold(address, |number, part| number << abi::set::TYPE_BITS | part)
 }

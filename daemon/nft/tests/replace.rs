@@ -440,8 +440,8 @@ fn what_others_did_to_our_table_is_described_and_undone() {
                 "the policy of base chain input is not accept",
                 "chain input has 4 rules instead of 1",
                 "chain a has 1 rules instead of 0",
-                "set m should not be there",
                 "set members lacks 1 elements and has 1 too many",
+                "map m should not be there",
                 "counter extra should not be there",
                 "object q of nf_tables type 2 should not be there",
             ]

@@ -193,6 +193,9 @@ fn write_map(f: &mut Formatter<'_>, name: &Name, map: &VerdictMap) -> fmt::Resul
         f.write_str("\t\tflags interval\n")?;
     }
     write_comment_line(f, &map.comment)?;
+    if map.ways.chains().next().is_none() {
+        return f.write_str("\t}\n");
+    }
     f.write_str("\t\telements = { ")?;
     let protocol = |protocol: Protocol| {
         names::protocol(protocol.0).map_or_else(|| protocol.0.to_string(), str::to_owned)
@@ -208,15 +211,15 @@ fn write_map(f: &mut Formatter<'_>, name: &Name, map: &VerdictMap) -> fmt::Resul
                 ways.into_iter().map(|(service, chain)| (key(*service), chain)),
             )
         }
-        Ways::Protocols(ways) => write_ways(f, 1, ways.iter().map(|(of, chain)| (protocol(*of), chain))),
-        Ways::Ports(ways) => write_ways(f, 1, ways.iter().map(|(range, chain)| (range, chain))),
-        Ways::Ipv4Addresses(ways) => write_ways(f, 1, ways.iter().map(|(address, chain)| (address, chain))),
+        Ways::Protocols(ways) => write_ways(f, 5, ways.iter().map(|(of, chain)| (protocol(*of), chain))),
+        Ways::Ports(ways) => write_ways(f, 5, ways.iter().map(|(range, chain)| (range, chain))),
+        Ways::Ipv4Addresses(ways) => write_ways(f, 2, ways.iter().map(|(address, chain)| (address, chain))),
         Ways::Ipv6Addresses(ways) => {
             write_ways(f, 1, ways.iter().map(|(address, chain)| (Ipv6(*address), chain)))
         }
         Ways::Ipv4Ranges(ways) => {
             let key = |(first, last): (Ipv4Addr, Ipv4Addr)| range(first.into(), last.into());
-            write_ways(f, 1, ways.iter().map(|(between, chain)| (key(*between), chain)))
+            write_ways(f, 2, ways.iter().map(|(between, chain)| (key(*between), chain)))
         }
         Ways::Ipv6Ranges(ways) => {
             let key = |(first, last): (Ipv6Addr, Ipv6Addr)| range(first.into(), last.into());

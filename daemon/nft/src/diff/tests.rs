@@ -1,12 +1,19 @@
 //! The diff against a model of the kernel that minds references as the kernel does.
 
 use palisade_rules::net::{Family, PortRange, Protocol};
-use palisade_rules::ruleset::{Comment, Hook, HookPoint, Match, Op, Rule, Set, Side, Statement};
+use std::sync::Arc;
+
+use palisade_rules::ruleset::{
+    Comment, HookPoint, LookupKey, Match, Op, Rule, Set, Side, Statement, VerdictMap, Ways,
+};
 use proptest::prelude::*;
 
 use super::*;
 use crate::dump::{CounterValue, KernelCounter};
 use crate::mismatch::compare;
+use crate::program::Verdict;
+use crate::transaction::Operation;
+use crate::ways::Way;
 
 /// Applies a transaction as the kernel would; panics where the kernel would refuse.
 fn apply(mut table: Option<KernelTable>, transaction: &Transaction) -> Option<KernelTable> {
@@ -62,6 +69,7 @@ fn apply_one(table: &mut KernelTable, operation: &Operation) -> bool {
             let resolves = program.iter().all(|instruction| match instruction {
                 Instruction::Verdict(Verdict::Jump(to) | Verdict::Goto(to)) => chain(table, to).is_some(),
                 Instruction::Lookup { set, .. } => table.sets.contains_key(set),
+                Instruction::LookupVerdict(map) => table.maps.contains_key(map),
                 Instruction::Counter(counter) => table.counters.contains_key(counter),
                 _ => true,
             });
@@ -93,6 +101,27 @@ fn apply_one(table: &mut KernelTable, operation: &Operation) -> bool {
             let (left, not_there) = element_changes(have, elements);
             not_there.is_empty().then_some(left)
         }),
+        Operation::AddMap { name, kind, comment } => {
+            let map = KernelMap {
+                kind: Some(*kind),
+                comment: comment.clone(),
+                ways: Some(vec![]),
+            };
+            table.maps.insert(name.clone(), map).is_none()
+        }
+        Operation::DeleteMap(name) => table.maps.remove(name).is_some() && !is_referred_to(table, name),
+        Operation::FlushMap(name) => {
+            let map = table.maps.get_mut(name);
+            map.map(|map| map.ways = Some(vec![])).is_some()
+        }
+        Operation::AddWays { map, ways, .. } => {
+            let resolve = ways.iter().all(|way| chain(table, way.chain()).is_some());
+            resolve && change_ways(table, map, |have| have.extend(ways.iter().cloned()))
+        }
+        Operation::DeleteWays { map, ways, .. } => {
+            let ways: Vec<&Way> = ways.iter().collect();
+            change_ways(table, map, |have| have.retain(|way| !ways.contains(&way)))
+        }
         Operation::AddCounter { name, value, comment } => {
             let counter = KernelCounter {
                 value: *value,
@@ -117,13 +146,29 @@ fn chain<'a>(table: &'a mut KernelTable, name: &str) -> Option<&'a mut KernelCha
     table.chains.iter_mut().find(|chain| chain.name == name)
 }
 
+/// Changes what a map holds; what comes and goes must not, and must, be there.
+fn change_ways(table: &mut KernelTable, map: &str, change: impl FnOnce(&mut Vec<Way>)) -> bool {
+    let Some(ways) = table.maps.get_mut(map).and_then(|map| map.ways.as_mut()) else {
+        return false;
+    };
+    change(ways);
+    ways.sort_unstable();
+    let before = ways.len();
+    ways.dedup();
+    ways.len() == before
+}
+
 fn is_referred_to(table: &KernelTable, name: &str) -> bool {
+    let mut ways = table.maps.values().filter_map(|map| map.ways.as_ref()).flatten();
+    if ways.any(|way| way.chain() == name) {
+        return true;
+    }
     let rules = table.chains.iter().flat_map(|chain| &chain.rules);
     rules
         .flat_map(|rule| &rule.program)
         .any(|instruction| match instruction {
             Instruction::Verdict(Verdict::Jump(to) | Verdict::Goto(to)) => to == name,
-            Instruction::Lookup { set, .. } => set == name,
+            Instruction::Lookup { set, .. } | Instruction::LookupVerdict(set) => set == name,
             Instruction::Counter(counter) => counter == name,
             _ => false,
         })
@@ -176,10 +221,11 @@ fn rulesets() -> impl Strategy<Value = Ruleset> {
     let order = Just(CHAINS.to_vec()).prop_shuffle();
     let bases = prop::sample::subsequence(vec!["input", "input-after", "output"], 0..=3);
     let comments = prop::collection::vec(prop::sample::select(vec!["", "one", "two"]), 9);
-    let rules = prop::collection::vec(prop::collection::vec((0..5usize, 0..5usize), 0..3), 9);
+    let rules = prop::collection::vec(prop::collection::vec((0..6usize, 0..5usize), 0..3), 9);
     let addresses = prop::collection::btree_set(0..6u8, 0..6);
-    (order, 0..=5usize, bases, comments, rules, addresses, 0..3u8).prop_map(
-        |(order, count, bases, comments, rules, addresses, kind)| {
+    let ways = prop::collection::btree_map(0..4u8, 0..5usize, 0..4);
+    (order, 0..=5usize, bases, comments, rules, addresses, 0..3u8, ways).prop_map(
+        |(order, count, bases, comments, rules, addresses, kind, ways)| {
             let plain = &order[..count];
             let numbers = addresses.iter().copied();
             let elements = match kind {
@@ -199,6 +245,15 @@ fn rulesets() -> impl Strategy<Value = Ruleset> {
                     comment: Comment::new(comments[8]),
                 },
             );
+            let ways = ways.into_iter().filter_map(|(protocol, to)| {
+                let to = plain.get(to)?;
+                Some((Protocol(protocol), Name::new(to)))
+            });
+            let map = VerdictMap {
+                ways: Ways::Protocols(ways.collect()),
+                comment: Comment::new(comments[7]),
+            };
+            ruleset.maps.insert(Name::new("ways"), Arc::new(map));
             for (index, name) in bases.iter().chain(plain).enumerate() {
                 let hook = match *name {
                     "input" => Some((HookPoint::Input, 0)),
@@ -238,6 +293,10 @@ fn rule(ruleset: &mut Ruleset, what: usize, which: usize, chains: &[&str]) -> Ru
             Family::V4,
             Name::new("members"),
         )),
+        3 => {
+            let statement = Statement::Lookup(LookupKey::Protocol, Name::new("ways"));
+            rule.statements.push(statement);
+        }
         _ => match chains.get(which) {
             Some(chain) => rule.statements.push(Statement::Jump(Name::new(chain))),
             None => rule.comment = Comment::new("nothing"),
