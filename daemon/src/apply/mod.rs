@@ -464,6 +464,7 @@ impl Engine {
                 group: config.flows.nflog_group,
                 generation: number,
             }),
+            ..Options::default()
         };
         let compiled = compile(worlds, &options);
         let in_force_since = match like {

@@ -37,6 +37,7 @@ pub(super) async fn run(client: &Client, args: &CompileArgs) -> Outcome {
     let options = Options {
         deny: config.map(|config| config.deny_action).unwrap_or_default(),
         flow_log: Some(FlowLog { group, generation: 0 }),
+        ..Options::default()
     };
     output::say(&compile(&worlds, &options).ruleset.to_string())?;
     Ok(Exit::Fine)

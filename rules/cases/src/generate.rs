@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use palisade_rules::compile::{DenyAction, FlowLog, Options};
+use palisade_rules::compile::{DenyAction, FlowLog, Limits, Options};
 use palisade_rules::failsafe::Failsafes;
 use palisade_rules::resource::{
     DEFAULT_TIER, Labels, NetworkSet, ObjectName, Order, Policy, Profile, Tier, TierAction,
@@ -137,7 +137,22 @@ fn options() -> impl Strategy<Value = Options> {
         group: 77,
         generation: 5,
     }));
-    (deny, flow_log).prop_map(|(deny, flow_log)| Options { deny, flow_log })
+    let limits = |walked, entries_per_region| Limits {
+        walked,
+        entries_per_region,
+    };
+    // Off, as it is, and with hardly anything walked, with much room and with hardly any.
+    let index = select(vec![
+        limits(usize::MAX, 0),
+        Limits::on(),
+        limits(0, 1_000),
+        limits(1, 4),
+    ]);
+    (deny, flow_log, index).prop_map(|(deny, flow_log, index)| Options {
+        deny,
+        flow_log,
+        index,
+    })
 }
 
 fn snapshot() -> impl Strategy<Value = Snapshot> {

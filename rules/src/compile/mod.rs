@@ -21,6 +21,7 @@ mod conditions;
 mod endpoint;
 mod failsafes;
 mod hooks;
+mod index;
 mod names;
 mod policy;
 mod sets;
@@ -38,6 +39,7 @@ use crate::world::{EndpointKind, PlacedPolicy, Stage, World, WorldKind, Worlds};
 use endpoint::EndpointCompiler;
 pub use endpoint::SAMPLED;
 use hooks::{BASES, Base, established};
+pub use index::Limits;
 use names::CounterNames;
 use sets::SetInterner;
 
@@ -72,6 +74,8 @@ pub struct Options {
     pub deny: DenyAction,
     /// Where the first packet of each connection is copied to; `None` for no flow records.
     pub flow_log: Option<FlowLog>,
+    /// From how many policies on a tier is indexed, and what that may cost.
+    pub index: Limits,
 }
 
 /// What a denied packet gets.

@@ -170,7 +170,10 @@ mod chains {
     fn denied_packets_get_what_was_asked_for() {
         let worlds = network(&[policy("p", "ingress: [{action: Deny}]")]);
         for (deny, word) in [(DenyAction::Drop, "drop"), (DenyAction::Reject, "goto reject")] {
-            let options = Options { deny, flow_log: None };
+            let options = Options {
+                deny,
+                ..Options::default()
+            };
             let compiled = compile(&worlds, &options);
             for (chain, counter) in [
                 ("enforced/in/02-default/001-p", "gnp/p/in/deny"),

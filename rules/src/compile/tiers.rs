@@ -1,6 +1,7 @@
 //! The tiers of one endpoint as chains.
 
 use super::endpoint::{EndpointCompiler, chain_name, jump};
+use super::index::{self, Region, Rest, Tree};
 use super::{Counted, CountedBy, MARK_DECIDED, MARK_PASS, decided_mark, names, policy, tier_end, tier_label};
 use crate::net::Direction;
 use crate::resource::{Action, TierAction};
@@ -8,26 +9,68 @@ use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Statement};
 use crate::world::{PlacedPolicy, WorldKind, WorldTier};
 
 impl<'w> EndpointCompiler<'_, 'w> {
-    /// A chain for each tier that governs the direction.
+    /// The chains of each tier that governs the direction: one, or, where that would be long, one for each class of
+    /// packets that the index tells apart.
     pub(super) fn tier_chains(&mut self, world: WorldKind) -> Vec<Chain> {
-        self.tiers(world)
-            .into_iter()
-            .map(|(index, tier)| Chain {
-                name: self.tier_name(world, index),
-                hook: None,
-                comment: Comment::new(&format!(
-                    "tier {} for {} {}",
-                    tier.name, self.endpoint.kind, self.endpoint
-                )),
-                rules: self.tier_rules(world, index, tier),
-            })
+        let tiers = self.tiers(world).into_iter();
+        tiers
+            .flat_map(|(index, tier)| self.chains_of_tier(world, index, tier))
             .collect()
     }
 
-    fn tier_rules(&mut self, world: WorldKind, index: usize, tier: &WorldTier) -> Vec<Rule> {
-        let mut rules = Vec::new();
+    fn chains_of_tier(&mut self, world: WorldKind, index: usize, tier: &WorldTier) -> Vec<Chain> {
         let policies = self.policies(world, index);
-        for policy in &policies {
+        let name = self.tier_name(world, index);
+        let whose = format!("tier {} for {} {}", tier.name, self.endpoint.kind, self.endpoint);
+        let limits = self.compiler.options.index;
+        if policies.len() <= limits.walked {
+            return vec![Chain {
+                name,
+                hook: None,
+                comment: Comment::new(&whose),
+                rules: self.tier_rules(world, index, tier, &policies),
+            }];
+        }
+        let mut regions = Vec::new();
+        for (place, policy) in policies.iter().enumerate() {
+            for rule in policy.rules(self.direction).unwrap_or_default() {
+                regions.extend(Region::of(self.compiler.worlds, place, rule));
+            }
+        }
+        let tree = Tree::of(&regions, limits);
+        let mut chains = Vec::new();
+        for node in &tree.nodes {
+            let mut rules = self.compiler.lookups(&name, &tree, node);
+            let comment = match &node.rest {
+                Rest::Walk(rest) => {
+                    let rest: Vec<&WorldPolicy> = rest.iter().map(|&place| policies[place]).collect();
+                    rules.extend(self.tier_rules(world, index, tier, &rest));
+                    format!("{whose}: {} of {} policies", rest.len(), policies.len())
+                }
+                Rest::Goto(next) => {
+                    rules.push(index::onward(&name, &tree, *next));
+                    whose.clone()
+                }
+            };
+            chains.push(Chain {
+                name: index::chain_name(&name, node),
+                hook: None,
+                comment: Comment::new(&comment),
+                rules,
+            });
+        }
+        chains
+    }
+
+    fn tier_rules(
+        &mut self,
+        world: WorldKind,
+        index: usize,
+        tier: &WorldTier,
+        policies: &[&WorldPolicy],
+    ) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        for policy in policies {
             let staged = if policy.staged { "staged " } else { "" };
             let name = policy::chain_name(self.compiler.worlds, world, self.direction, policy);
             rules.push(jump(name, &format!("{staged}policy {}", policy.id)));
@@ -51,10 +94,11 @@ impl<'w> EndpointCompiler<'_, 'w> {
             });
         }
         // Without its safety nets the tier may govern nothing here; then it has no end either.
-        let has_net = policies.iter().any(|policy| policy.safety_net);
+        let governing = self.policies(world, index);
+        let has_net = governing.iter().any(|policy| policy.safety_net);
         let ends = match world {
             WorldKind::Enforced => true,
-            WorldKind::Pending => policies.iter().any(|policy| !policy.safety_net),
+            WorldKind::Pending => governing.iter().any(|policy| !policy.safety_net),
         };
         if ends && !self.stage.is_early() {
             rules.push(self.end_of_tier(world, index, tier, has_net));

@@ -1,0 +1,140 @@
+//! The tree as maps and chains.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::tree::{Key, Lookup, Node, NodeId, Tree};
+use crate::compile::Compiler;
+use crate::net::Family;
+use crate::ruleset::{Comment, LookupKey, Match, Name, Op, Rule, Side, Statement, VerdictMap, Ways};
+
+/// The name of a node's chain, under that of its tier: what leads there, `in/eth0/02-default/tcp-443`. Where several keys
+/// do, it is the first.
+pub(in crate::compile) fn chain_name(tier: &Name, node: &Node) -> Name {
+    let words = node.by.iter().map(|key| match *key {
+        Key::Other => "other".to_owned(),
+        Key::Service(protocol, port) => format!("{protocol}-{port}"),
+        Key::Protocol(protocol) => protocol.to_string(),
+        Key::Ports(range) => format!("ports-{range}"),
+        Key::Address(side, address) => format!("{}-{address}", side_word(side)),
+        Key::Range(side, first, last) => format!("{}-{first}-{last}", side_word(side)),
+    });
+    let name = words.fold(tier.to_string(), |name, word| format!("{name}/{word}"));
+    Name::new(&name)
+}
+
+/// On to a node, for packets that no lookup has found.
+pub(in crate::compile) fn onward(tier: &Name, tree: &Tree, next: NodeId) -> Rule {
+    Rule {
+        statements: vec![Statement::Goto(chain_name(tier, &tree.nodes[next.0]))],
+        comment: Comment::new("what has no list of its own here"),
+        ..Rule::default()
+    }
+}
+
+impl Compiler<'_> {
+    /// The lookups of a node, and their maps.
+    pub(in crate::compile) fn lookups(&mut self, tier: &Name, tree: &Tree, node: &Node) -> Vec<Rule> {
+        let parent = chain_name(tier, node);
+        let chain = |id: &NodeId| chain_name(tier, &tree.nodes[id.0]);
+        let mut rules = Vec::new();
+        for lookup in &node.lookups {
+            let (key, matches, what, ways) = said(lookup, chain);
+            let map = Name::new(&format!("{parent}/by-{what}"));
+            self.compiled.ruleset.maps.insert(
+                map.clone(),
+                Arc::new(VerdictMap {
+                    ways,
+                    comment: Comment::default(),
+                }),
+            );
+            rules.push(Rule {
+                matches,
+                statements: vec![Statement::Lookup(key, map)],
+                comment: Comment::new("only policies that can match"),
+            });
+        }
+        rules
+    }
+}
+
+/// A lookup in nftables' words: by what, under which conditions, its name, and the elements.
+fn said(lookup: &Lookup, chain: impl Fn(&NodeId) -> Name) -> (LookupKey, Vec<Match>, String, Ways) {
+    match lookup {
+        Lookup::Services(ways) => {
+            let ways = ways.iter().map(|(service, to)| (*service, chain(to)));
+            let ways = Ways::Services(ways.collect());
+            (LookupKey::Service, Vec::new(), "service".to_owned(), ways)
+        }
+        Lookup::Protocols(ways) => {
+            let ways = ways.iter().map(|(protocol, to)| (*protocol, chain(to)));
+            let ways = Ways::Protocols(ways.collect());
+            (LookupKey::Protocol, Vec::new(), "protocol".to_owned(), ways)
+        }
+        Lookup::Ports(protocol, ways) => {
+            let ways = ways.iter().map(|(range, to)| (*range, chain(to)));
+            let matches = vec![Match::Protocol(Op::Is, *protocol)];
+            (
+                LookupKey::Port,
+                matches,
+                "port".to_owned(),
+                Ways::Ports(ways.collect()),
+            )
+        }
+        Lookup::Addresses(side, family, ways) => {
+            let v4 = ways.iter().filter_map(|(address, to)| match address {
+                IpAddr::V4(address) => Some((*address, chain(to))),
+                IpAddr::V6(_) => None,
+            });
+            let v6 = ways.iter().filter_map(|(address, to)| match address {
+                IpAddr::V4(_) => None,
+                IpAddr::V6(address) => Some((*address, chain(to))),
+            });
+            let ways = match family {
+                Family::V4 => Ways::Ipv4Addresses(v4.collect()),
+                Family::V6 => Ways::Ipv6Addresses(v6.collect()),
+            };
+            address_lookup(*side, *family, "", ways)
+        }
+        Lookup::Ranges(side, family, ways) => {
+            let v4 = ways.iter().filter_map(|((first, last), to)| match (first, last) {
+                (IpAddr::V4(first), IpAddr::V4(last)) => Some(((*first, *last), chain(to))),
+                _ => None,
+            });
+            let v6 = ways.iter().filter_map(|((first, last), to)| match (first, last) {
+                (IpAddr::V6(first), IpAddr::V6(last)) => Some(((*first, *last), chain(to))),
+                _ => None,
+            });
+            let ways = match family {
+                Family::V4 => Ways::Ipv4Ranges(v4.collect()),
+                Family::V6 => Ways::Ipv6Ranges(v6.collect()),
+            };
+            address_lookup(*side, *family, "-net", ways)
+        }
+    }
+}
+
+fn address_lookup(
+    side: Side,
+    family: Family,
+    kind: &str,
+    ways: Ways,
+) -> (LookupKey, Vec<Match>, String, Ways) {
+    let version = match family {
+        Family::V4 => 4,
+        Family::V6 => 6,
+    };
+    (
+        LookupKey::Address(side, family),
+        vec![Match::Family(family)],
+        format!("{}{kind}{version}", side_word(side)),
+        ways,
+    )
+}
+
+fn side_word(side: Side) -> &'static str {
+    match side {
+        Side::Source => "from",
+        Side::Destination => "to",
+    }
+}
