@@ -1,11 +1,11 @@
 //! The tiers of one endpoint as chains.
 
 use super::endpoint::{EndpointCompiler, chain_name, jump};
-use super::index::{self, Region, Rest, Tree};
+use super::index::{self, End, Region, Rest, Step, Tree};
 use super::{Counted, CountedBy, MARK_DECIDED, MARK_PASS, decided_mark, names, policy, tier_end, tier_label};
 use crate::net::Direction;
 use crate::resource::{Action, TierAction};
-use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Statement};
+use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Statement, fnv1a};
 use crate::world::{PlacedPolicy, WorldKind, WorldTier};
 
 impl<'w> EndpointCompiler<'_, 'w> {
@@ -24,36 +24,60 @@ impl<'w> EndpointCompiler<'_, 'w> {
         let whose = format!("tier {} for {} {}", tier.name, self.endpoint.kind, self.endpoint);
         let limits = self.compiler.options.index;
         if policies.len() <= limits.walked {
+            let all: Vec<Step> = (0..policies.len()).map(Step::Policy).collect();
+            let mut rules = self.steps(world, &policies, &all, &[]);
+            rules.extend(self.end_of_tier(world, index, tier, &policies));
             return vec![Chain {
                 name,
                 hook: None,
                 comment: Comment::new(&whose),
-                rules: self.tier_rules(world, index, tier, &policies),
+                rules,
             }];
         }
+        let worlds = self.compiler.worlds;
         let mut regions = Vec::new();
         for (place, policy) in policies.iter().enumerate() {
             for rule in policy.rules(self.direction).unwrap_or_default() {
-                regions.extend(Region::of(self.compiler.worlds, place, rule));
+                regions.extend(Region::of(worlds, place, rule));
             }
         }
-        let tree = Tree::of(&regions, limits);
+        let of_policies: Vec<Name> = policies
+            .iter()
+            .map(|policy| policy::chain_name(worlds, world, self.direction, policy))
+            .collect();
+        let short: Vec<&str> = of_policies.iter().map(last_part).collect();
+        let weights: Vec<u64> = policies
+            .iter()
+            .map(|policy| fnv1a(&policy.id.to_string()))
+            .collect();
+        let tree = Tree::of(&regions, &weights, limits);
+        let names: Vec<Name> = tree
+            .nodes
+            .iter()
+            .map(|node| index::chain_name(&name, node, &short))
+            .collect();
         let mut chains = Vec::new();
-        for node in &tree.nodes {
-            let mut rules = self.compiler.lookups(&name, &tree, node);
+        for (node, name) in tree.nodes.iter().zip(&names) {
+            let mut rules = self.compiler.lookups(node, name, &names);
             let comment = match &node.rest {
-                Rest::Walk(rest) => {
-                    let rest: Vec<&WorldPolicy> = rest.iter().map(|&place| policies[place]).collect();
-                    rules.extend(self.tier_rules(world, index, tier, &rest));
-                    format!("{whose}: {} of {} policies", rest.len(), policies.len())
+                Rest::Walk(steps) => {
+                    rules.extend(self.steps(world, &policies, steps, &names));
+                    if node.end == End::Tier {
+                        rules.extend(self.end_of_tier(world, index, tier, &policies));
+                    }
+                    let those = steps
+                        .iter()
+                        .filter(|step| matches!(step, Step::Policy(_)))
+                        .count();
+                    format!("{whose}: {those} of {} policies", policies.len())
                 }
                 Rest::Goto(next) => {
-                    rules.push(index::onward(&name, &tree, *next));
+                    rules.push(index::onward(names[next.0].clone()));
                     whose.clone()
                 }
             };
             chains.push(Chain {
-                name: index::chain_name(&name, node),
+                name: name.clone(),
                 hook: None,
                 comment: Comment::new(&comment),
                 rules,
@@ -62,21 +86,37 @@ impl<'w> EndpointCompiler<'_, 'w> {
         chains
     }
 
-    fn tier_rules(
-        &mut self,
+    /// The jumps of a list; `blocks` are the names of the index' chains.
+    fn steps(
+        &self,
         world: WorldKind,
-        index: usize,
-        tier: &WorldTier,
-        policies: &[&WorldPolicy],
+        policies: &[&PlacedPolicy],
+        steps: &[Step],
+        blocks: &[Name],
     ) -> Vec<Rule> {
         let mut rules = Vec::new();
-        for policy in policies {
-            let staged = if policy.staged { "staged " } else { "" };
-            let name = policy::chain_name(self.compiler.worlds, world, self.direction, policy);
-            rules.push(jump(name, &format!("{staged}policy {}", policy.id)));
+        for step in steps {
+            let within = match *step {
+                Step::Policy(place) => {
+                    let policy = policies[place];
+                    let staged = if policy.staged { "staged " } else { "" };
+                    let name = policy::chain_name(self.compiler.worlds, world, self.direction, policy);
+                    rules.push(jump(name, &format!("{staged}policy {}", policy.id)));
+                    place..=place
+                }
+                Step::Block(node, first, last) => {
+                    let (from, to) = (&policies[first].id, &policies[last].id);
+                    let comment = format!("what can match of the policies from {from} to {to}");
+                    rules.push(jump(blocks[node.0].clone(), &comment));
+                    first..=last
+                }
+            };
+            let mut within = policies[within].iter();
             let leaves = match world {
-                WorldKind::Enforced if has_pass(policy, self.direction) => MARK_PASS,
-                WorldKind::Pending if decides(policy, self.direction) => decided_mark(self.stage) | MARK_PASS,
+                WorldKind::Enforced if within.any(|policy| has_pass(policy, self.direction)) => MARK_PASS,
+                WorldKind::Pending if within.any(|policy| decides(policy, self.direction)) => {
+                    decided_mark(self.stage) | MARK_PASS
+                }
                 WorldKind::Enforced | WorldKind::Pending => continue,
             };
             rules.push(Rule {
@@ -93,20 +133,27 @@ impl<'w> EndpointCompiler<'_, 'w> {
                 }),
             });
         }
-        // Without its safety nets the tier may govern nothing here; then it has no end either.
-        let governing = self.policies(world, index);
-        let has_net = governing.iter().any(|policy| policy.safety_net);
-        let ends = match world {
-            WorldKind::Enforced => true,
-            WorldKind::Pending => governing.iter().any(|policy| !policy.safety_net),
-        };
-        if ends && !self.stage.is_early() {
-            rules.push(self.end_of_tier(world, index, tier, has_net));
-        }
         rules
     }
 
-    fn end_of_tier(&mut self, world: WorldKind, index: usize, tier: &WorldTier, has_net: bool) -> Rule {
+    /// What becomes of packets that no policy of a tier decides. Without its safety nets the tier may govern nothing here;
+    /// then it has no end either.
+    fn end_of_tier(
+        &mut self,
+        world: WorldKind,
+        index: usize,
+        tier: &WorldTier,
+        policies: &[&PlacedPolicy],
+    ) -> Option<Rule> {
+        let has_net = policies.iter().any(|policy| policy.safety_net);
+        let ends = match world {
+            WorldKind::Enforced => true,
+            WorldKind::Pending => policies.iter().any(|policy| !policy.safety_net),
+        };
+        (ends && !self.stage.is_early()).then(|| self.last_rule(world, index, tier, has_net))
+    }
+
+    fn last_rule(&mut self, world: WorldKind, index: usize, tier: &WorldTier, has_net: bool) -> Rule {
         let name = self
             .compiler
             .names
@@ -211,4 +258,9 @@ fn has_pass(policy: &PlacedPolicy, direction: Direction) -> bool {
 fn decides(policy: &PlacedPolicy, direction: Direction) -> bool {
     let rules = policy.rules(direction).unwrap_or_default();
     !policy.safety_net && rules.iter().any(|rule| rule.action != Action::Log)
+}
+
+/// A policy's chain without what all of its tier have in front: `000100-lockdown`.
+fn last_part(chain: &Name) -> &str {
+    chain.as_str().splitn(4, '/').last().unwrap_or_default()
 }

@@ -113,6 +113,13 @@ fn assert_well_formed(ruleset: &Ruleset) {
             .iter()
             .all(|chain| chain.hook.is_none())
     );
+    for (name, map) in &ruleset.maps {
+        assert!(!ruleset.sets.contains_key(name), "{name} is a set too");
+        assert!(
+            map.ways.chains().all(|chain| by_name.contains_key(chain)),
+            "{name}"
+        );
+    }
     for rule in ruleset.chains.iter().flat_map(|chain| &chain.rules) {
         let comment = rule.comment.as_str();
         assert!(!comment.is_empty() && comment.len() <= MAX_COMMENT, "{rule}");
@@ -125,6 +132,7 @@ fn assert_well_formed(ruleset: &Ruleset) {
                 Statement::Jump(name) | Statement::Goto(name) => {
                     assert!(by_name.contains_key(name), "{rule}");
                 }
+                Statement::Lookup(_, map) => assert!(ruleset.maps.contains_key(map), "{rule}"),
                 _ => {}
             }
         }

@@ -3,18 +3,21 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::tree::{Key, Lookup, Node, NodeId, Tree};
+use super::tree::{Key, Lookup, Node, NodeId};
 use crate::compile::Compiler;
 use crate::net::Family;
 use crate::ruleset::{Comment, LookupKey, Match, Name, Op, Rule, Side, Statement, VerdictMap, Ways};
 
 /// The name of a node's chain, under that of its tier: what leads there, `in/eth0/02-default/tcp-443`. Where several keys
-/// do, it is the first.
-pub(in crate::compile) fn chain_name(tier: &Name, node: &Node) -> Name {
+/// do, it is the first. A block is called after a policy in it, `in/eth0/02-default/other/around-000300-monitoring`;
+/// `policies` are the last parts of the names of the tier's policies.
+pub(in crate::compile) fn chain_name(tier: &Name, node: &Node, policies: &[&str]) -> Name {
     let words = node.by.iter().map(|key| match *key {
         Key::Other => "other".to_owned(),
         Key::Service(protocol, port) => format!("{protocol}-{port}"),
         Key::Protocol(protocol) => protocol.to_string(),
+        Key::AnyPort(protocol) => format!("{protocol}-any"),
+        Key::Around(policy) => format!("around-{}", policies[policy]),
         Key::Ports(range) => format!("ports-{range}"),
         Key::Address(side, address) => format!("{}-{address}", side_word(side)),
         Key::Range(side, first, last) => format!("{}-{first}-{last}", side_word(side)),
@@ -24,19 +27,18 @@ pub(in crate::compile) fn chain_name(tier: &Name, node: &Node) -> Name {
 }
 
 /// On to a node, for packets that no lookup has found.
-pub(in crate::compile) fn onward(tier: &Name, tree: &Tree, next: NodeId) -> Rule {
+pub(in crate::compile) fn onward(next: Name) -> Rule {
     Rule {
-        statements: vec![Statement::Goto(chain_name(tier, &tree.nodes[next.0]))],
+        statements: vec![Statement::Goto(next)],
         comment: Comment::new("what has no list of its own here"),
         ..Rule::default()
     }
 }
 
 impl Compiler<'_> {
-    /// The lookups of a node, and their maps.
-    pub(in crate::compile) fn lookups(&mut self, tier: &Name, tree: &Tree, node: &Node) -> Vec<Rule> {
-        let parent = chain_name(tier, node);
-        let chain = |id: &NodeId| chain_name(tier, &tree.nodes[id.0]);
+    /// The lookups of a node, whose chain is `parent`, and their maps; `names` are those of all nodes' chains.
+    pub(in crate::compile) fn lookups(&mut self, node: &Node, parent: &Name, names: &[Name]) -> Vec<Rule> {
+        let chain = |id: &NodeId| names[id.0].clone();
         let mut rules = Vec::new();
         for lookup in &node.lookups {
             let (key, matches, what, ways) = said(lookup, chain);

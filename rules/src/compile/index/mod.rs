@@ -13,4 +13,4 @@ mod tree;
 pub(super) use chains::{chain_name, onward};
 pub(super) use region::Region;
 pub use tree::Limits;
-pub(super) use tree::{Rest, Tree};
+pub(super) use tree::{End, Rest, Step, Tree};

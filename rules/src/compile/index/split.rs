@@ -1,13 +1,13 @@
 //! Ways to tell packets apart by one lookup.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use super::region::{Region, Services};
 use crate::net::{Family, PortRange, Protocol};
 use crate::ruleset::Side;
 
-/// A region, by its number.
+/// A region, by its number. Regions are numbered in order of their policies.
 pub(super) type Item = u32;
 
 /// What packets can be told apart by.
@@ -21,16 +21,19 @@ pub(super) enum Dimension {
     Addresses(Side),
 }
 
-/// Packets told apart: a class for each key, with the regions that they may be in.
+/// Packets told apart: a class for each key, with the regions that are tied to it, sorted.
 #[derive(Debug, Default)]
 pub(super) struct Split {
     /// The classes of every lookup, which are asked one after the other.
     pub(super) lookups: Vec<Classes>,
-    /// The regions of packets that no lookup finds.
+    /// The regions that are tied to nothing here: they count in every class, and are all there is for packets that no
+    /// lookup finds.
     pub(super) rest: Vec<Item>,
+    /// What counts in every class of single ports of a protocol, instead of `rest`.
+    pub(super) below_ports: BTreeMap<Protocol, Vec<Item>>,
 }
 
-/// The classes of one lookup.
+/// The classes of one lookup, sorted by key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Classes {
     /// `meta l4proto . th dport`.
@@ -56,10 +59,6 @@ impl Classes {
             Classes::Ranges(_, _, classes) => classes.iter().map(|(_, items)| items).collect(),
         }
     }
-
-    fn is_empty(&self) -> bool {
-        self.items().is_empty()
-    }
 }
 
 /// Ports of one rule that are named each; more are a range.
@@ -77,64 +76,59 @@ pub(super) fn split(
         Dimension::Ports(protocol) => ports(regions, items, protocol, most),
         Dimension::Addresses(side) => addresses(regions, items, side, most),
     }?;
-    split.lookups.retain(|classes| !classes.is_empty());
+    split.lookups.retain(|classes| !classes.items().is_empty());
     Some(split)
 }
 
 fn services(regions: &[Region<'_>], items: &[Item], most: usize) -> Option<Split> {
-    let mut any = Vec::new();
-    let mut exact: BTreeMap<(Protocol, u16), Vec<Item>> = BTreeMap::new();
+    let mut rest = Vec::new();
+    let mut exact: Vec<((Protocol, u16), Item)> = Vec::new();
     let mut of_protocol: BTreeMap<Protocol, Vec<Item>> = BTreeMap::new();
-    let mut wide: Vec<(Protocol, PortRange, Item)> = Vec::new();
+    let mut wide: BTreeMap<Protocol, Vec<(u128, u128, Item)>> = BTreeMap::new();
     for &item in items {
         match &regions[item as usize].services {
-            Services::Any => any.push(item),
+            Services::Any => rest.push(item),
             Services::Protocol(protocol) => of_protocol.entry(*protocol).or_default().push(item),
             Services::Ports(protocol, ranges) => {
-                let few = ranges.iter().copied().map(ports_in).sum::<usize>() <= MOST_PORTS;
-                for range in ranges {
-                    if few {
-                        for port in range.first..=range.last {
-                            exact.entry((*protocol, port)).or_default().push(item);
-                        }
-                    } else {
-                        wide.push((*protocol, *range, item));
-                    }
+                if ranges.iter().copied().map(ports_in).sum::<usize>() <= MOST_PORTS {
+                    let ports = ranges.iter().flat_map(|range| range.first..=range.last);
+                    exact.extend(ports.map(|port| ((*protocol, port), item)));
+                } else {
+                    let ranges = ranges.iter();
+                    let spans = ranges.map(|range| (range.first.into(), range.last.into(), item));
+                    wide.entry(*protocol).or_default().extend(spans);
                 }
             }
         }
     }
-    let mut protocols = of_protocol.clone();
-    for (protocol, _, item) in &wide {
-        protocols.entry(*protocol).or_default().push(*item);
-    }
-    let none = Vec::new();
-    let on_top = |protocol: &Protocol| protocols.get(protocol).unwrap_or(&none).len() + any.len();
-    let entries = exact
-        .iter()
-        .map(|((protocol, _), own)| own.len() + on_top(protocol));
-    if entries.sum::<usize>() > most {
+    if exact.len() > most {
         return None;
     }
-    for ((protocol, port), own) in &mut exact {
-        let covering = wide
-            .iter()
-            .filter(|(of, range, _)| of == protocol && range.contains(*port));
-        own.extend(covering.map(|(.., item)| *item));
-        own.extend(of_protocol.get(protocol).unwrap_or(&none));
-        own.extend(&any);
-        tidy(own);
+    let mut exact = grouped(exact);
+    let mut below_ports = of_protocol.clone();
+    for (protocol, spans) in &wide {
+        let begin = exact.partition_point(|((of, _), _)| of < protocol);
+        let end = exact.partition_point(|((of, _), _)| of <= protocol);
+        let all = spans.iter().map(|(.., item)| *item);
+        of_protocol.entry(*protocol).or_default().extend(all.clone());
+        if !cover(&mut exact[begin..end], spans, most, |(_, port)| (*port).into()) {
+            // Too many of them: then they count everywhere, whether they have the port or not.
+            below_ports.entry(*protocol).or_default().extend(all);
+        }
     }
-    for own in protocols.values_mut() {
-        own.extend(&any);
-        tidy(own);
+    for below in below_ports.values_mut() {
+        below.extend(&rest);
+    }
+    for items in of_protocol.values_mut().chain(below_ports.values_mut()) {
+        tidy(items);
     }
     Some(Split {
         lookups: vec![
-            Classes::Services(exact.into_iter().collect()),
-            Classes::Protocols(protocols.into_iter().collect()),
+            Classes::Services(exact),
+            Classes::Protocols(of_protocol.into_iter().collect()),
         ],
-        rest: any,
+        rest,
+        below_ports,
     })
 }
 
@@ -144,18 +138,15 @@ fn ports(regions: &[Region<'_>], items: &[Item], protocol: Protocol, most: usize
     for &item in items {
         match &regions[item as usize].services {
             Services::Ports(of, ranges) if *of == protocol => {
-                spans.extend(
-                    ranges
-                        .iter()
-                        .map(|range| (range.first.into(), range.last.into(), item)),
-                );
+                let ranges = ranges.iter();
+                spans.extend(ranges.map(|range| (range.first.into(), range.last.into(), item)));
             }
             Services::Ports(..) => {}
             Services::Any | Services::Protocol(_) => rest.push(item),
         }
     }
     let port = |number: u128| u16::try_from(number).unwrap_or(u16::MAX);
-    let classes = pieces(&spans, &rest, most)?
+    let classes = pieces(&spans, most)?
         .into_iter()
         .map(|(first, last, items)| {
             let (first, last) = (port(first), port(last));
@@ -165,15 +156,15 @@ fn ports(regions: &[Region<'_>], items: &[Item], protocol: Protocol, most: usize
     Some(Split {
         lookups: vec![Classes::Ports(protocol, classes)],
         rest,
+        ..Split::default()
     })
 }
 
 fn addresses(regions: &[Region<'_>], items: &[Item], side: Side, most: usize) -> Option<Split> {
     let mut lookups = Vec::new();
-    let mut rest = BTreeSet::new();
+    let mut rest = Vec::new();
     for family in Family::BOTH {
-        let mut any = Vec::new();
-        let mut exact: BTreeMap<IpAddr, Vec<Item>> = BTreeMap::new();
+        let mut exact: Vec<(IpAddr, Item)> = Vec::new();
         let mut spans = Vec::new();
         for &item in items {
             let region = &regions[item as usize];
@@ -181,52 +172,83 @@ fn addresses(regions: &[Region<'_>], items: &[Item], side: Side, most: usize) ->
                 continue;
             }
             match region.addresses(side).of_family(family) {
-                None => any.push(item),
+                None => rest.push(item),
                 Some(nets) => {
                     for net in nets {
                         if net.prefix_len() == family.bits() {
-                            exact.entry(net.addr()).or_default().push(item);
+                            exact.push((net.addr(), item));
                         } else {
                             spans.push((number(net.network()), number(net.broadcast()), item));
                         }
                     }
                 }
             }
+            if exact.len() + spans.len() > most {
+                return None;
+            }
         }
-        let entries = exact.values().map(|own| own.len() + any.len());
-        if entries.sum::<usize>() > most {
+        let mut exact = grouped(exact);
+        if !cover(&mut exact, &spans, most, |address| number(*address)) {
             return None;
         }
-        let pieces = pieces(&spans, &any, most)?;
-        for (address, own) in &mut exact {
-            let address = number(*address);
-            let before = pieces.partition_point(|(first, ..)| *first <= address);
-            match pieces[..before].last().filter(|(_, last, _)| address <= *last) {
-                Some((.., covering)) => own.extend(covering),
-                None => own.extend(&any),
-            }
-            tidy(own);
-        }
-        let ranges = pieces
+        let ranges = pieces(&spans, most)?
             .into_iter()
             .map(|(first, last, items)| ((address(first, family), address(last, family)), items));
-        lookups.push(Classes::Addresses(side, family, exact.into_iter().collect()));
+        lookups.push(Classes::Addresses(side, family, exact));
         lookups.push(Classes::Ranges(side, family, ranges.collect()));
-        rest.extend(any);
     }
+    tidy(&mut rest);
     Some(Split {
         lookups,
-        rest: rest.into_iter().collect(),
+        rest,
+        ..Split::default()
     })
 }
 
-/// Cuts the number line at every end of a span. Each piece that a span covers comes with the items of all that do, and
-/// with those of everywhere; neighbours that have the same are one.
-fn pieces(
+/// The items of each key, both sorted.
+fn grouped<K: Ord + Copy>(mut entries: Vec<(K, Item)>) -> Vec<(K, Vec<Item>)> {
+    entries.sort();
+    entries.dedup();
+    let groups = entries.chunk_by(|(key, _), (next, _)| key == next);
+    groups
+        .map(|group| (group[0].0, group.iter().map(|(_, item)| *item).collect()))
+        .collect()
+}
+
+/// Adds to single keys the items of the spans that they are in; `false`, and nothing added, if those are more than
+/// `most`.
+fn cover<K>(
+    exact: &mut [(K, Vec<Item>)],
     spans: &[(u128, u128, Item)],
-    everywhere: &[Item],
     most: usize,
-) -> Option<Vec<(u128, u128, Vec<Item>)>> {
+    number: impl Fn(&K) -> u128,
+) -> bool {
+    let Some(pieces) = pieces(spans, most) else {
+        return false;
+    };
+    let covering = |key: &K| {
+        let number = number(key);
+        let before = pieces.partition_point(|(first, ..)| *first <= number);
+        let piece = pieces[..before].last().filter(|(_, last, _)| number <= *last);
+        piece.map_or(&[][..], |(.., items)| items)
+    };
+    let added: usize = exact.iter().map(|(key, _)| covering(key).len()).sum();
+    if added > most {
+        return false;
+    }
+    for (key, own) in exact {
+        let covering = covering(key);
+        if !covering.is_empty() {
+            own.extend(covering);
+            tidy(own);
+        }
+    }
+    true
+}
+
+/// Cuts the number line at every end of a span. Each piece that a span covers comes with the items of all that do;
+/// neighbours that have the same are one. `None` if the pieces have more than `most` items together.
+fn pieces(spans: &[(u128, u128, Item)], most: usize) -> Option<Vec<(u128, u128, Vec<Item>)>> {
     // What begins and what is over, in order; the end of the number line has nothing behind it.
     let mut edges: BTreeMap<u128, (Vec<Item>, Vec<Item>)> = BTreeMap::new();
     for &(first, last, item) in spans {
@@ -256,12 +278,11 @@ fn pieces(
             continue;
         }
         let last = edges.peek().map_or(u128::MAX, |(next, _)| next - 1);
-        let mut items: Vec<Item> = open.keys().chain(everywhere).copied().collect();
-        tidy(&mut items);
-        entries += items.len();
+        entries += open.len();
         if entries > most {
             return None;
         }
+        let items: Vec<Item> = open.keys().copied().collect();
         match pieces.last_mut() {
             Some((_, before, same)) if *before + 1 == first && *same == items => *before = last,
             _ => pieces.push((first, last, items)),
@@ -270,7 +291,7 @@ fn pieces(
     Some(pieces)
 }
 
-fn tidy(items: &mut Vec<Item>) {
+pub(super) fn tidy(items: &mut Vec<Item>) {
     items.sort_unstable();
     items.dedup();
 }
