@@ -27,6 +27,7 @@ pub mod rewrite;
 pub mod ruleset;
 pub mod schema;
 pub mod selector;
+pub mod shared_map;
 pub mod snapshot;
 pub mod source;
 #[cfg(test)]

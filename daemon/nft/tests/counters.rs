@@ -4,6 +4,7 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use common::{in_namespace, loopback_up, name, nft, open, rule, ruleset_of_chains, send_to_loopback};
 use palisade_nft::{CounterValue, Ledger, Nft};
@@ -33,7 +34,9 @@ fn counting(names: &[&str]) -> Ruleset {
     let mut ruleset = ruleset_of_chains(&["a"]);
     for text in names {
         let counter = Statement::Counter(name(text));
-        ruleset.chains[0].rules.insert(0, rule(vec![counter]));
+        Arc::make_mut(&mut ruleset.chains[0])
+            .rules
+            .insert(0, rule(vec![counter]));
         ruleset.counters.insert(name(text), Comment::default());
     }
     ruleset

@@ -5,6 +5,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
 
 use common::{
     at, base_chain, chain, counting, in_namespace, jump, listed_chains, listing, loopback, loopback_up, name,
@@ -104,7 +105,7 @@ fn one_chain_serves_every_hook() {
         let shared = chain("shared", vec![rule(vec![Statement::Goto(name("deeper"))])]);
         let mut deeper = chain("deeper", vec![counting("seen", vec![])]);
         // The kernel takes these wherever they are reached from.
-        deeper.rules.push(Rule {
+        Arc::make_mut(&mut deeper).rules.push(Rule {
             matches: vec![Match::OutputInterface(Op::Is, "none".to_owned())],
             statements: vec![Statement::Notrack, Statement::Reject],
             ..Rule::default()

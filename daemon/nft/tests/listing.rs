@@ -5,6 +5,7 @@ mod common;
 
 use std::fmt::Debug;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use common::{at, base_chain, chain, in_namespace, listing, name, nft, open, set};
 use palisade_nft::diff;
@@ -43,7 +44,11 @@ fn what_nft_loads_of_a_listing_is_what_we_make() {
         // nft's own /24 is the one form that differs: it loads three bytes where we mask four.
         common::load(&EXPECTED.replace("10.1.2.0/24", "10.1.2.0/23"));
         let mut desired = everything();
-        for rule in desired.chains.iter_mut().flat_map(|chain| &mut chain.rules) {
+        for rule in desired
+            .chains
+            .iter_mut()
+            .flat_map(|chain| &mut Arc::make_mut(chain).rules)
+        {
             for condition in &mut rule.matches {
                 if let Match::Address(_, _, net) = condition
                     && net.to_string() == "10.1.2.0/24"
@@ -59,8 +64,9 @@ fn what_nft_loads_of_a_listing_is_what_we_make() {
 
 fn everything() -> Ruleset {
     let mut input = base_chain("input", HookPoint::Input, conditions());
-    input.comment = Comment::new("to this host");
-    input.rules[0].comment = Comment::new("loopback");
+    let to_host = Arc::make_mut(&mut input);
+    to_host.comment = Comment::new("to this host");
+    to_host.rules[0].comment = Comment::new("loopback");
     let prerouting = at(
         HookPoint::Prerouting,
         -300,
@@ -83,7 +89,7 @@ fn everything() -> Ruleset {
         ..Rule::default()
     });
     let mut tier = chain("tier/default", vec![]);
-    tier.comment = Comment::new("tier default");
+    Arc::make_mut(&mut tier).comment = Comment::new("tier default");
 
     let mut ruleset = Ruleset {
         chains: vec![
@@ -176,7 +182,7 @@ fn everything() -> Ruleset {
         ),
     ] {
         let mut set = set(elements);
-        set.comment = Comment::new(comment);
+        Arc::make_mut(&mut set).comment = Comment::new(comment);
         ruleset.sets.insert(name(key), set);
     }
     ruleset

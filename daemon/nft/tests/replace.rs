@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use common::{
@@ -25,7 +26,7 @@ fn plan(desired: &Ruleset) -> Vec<String> {
 
 fn counted(chains: &[&str]) -> Ruleset {
     let mut ruleset = ruleset_of_chains(chains);
-    ruleset.chains[0]
+    Arc::make_mut(&mut ruleset.chains[0])
         .rules
         .insert(0, rule(vec![Statement::Counter(name("hits"))]));
     ruleset
@@ -117,8 +118,8 @@ fn chains_that_jump_to_each_other_can_be_reordered() {
             let mut ruleset = ruleset_of_chains(&order);
             for chain in &mut ruleset.chains {
                 match chain.name.as_str() {
-                    "a" => chain.rules.insert(0, jump("b")),
-                    "b" => chain.rules.insert(0, jump("c")),
+                    "a" => Arc::make_mut(chain).rules.insert(0, jump("b")),
+                    "b" => Arc::make_mut(chain).rules.insert(0, jump("c")),
                     _ => {}
                 }
             }
@@ -139,7 +140,7 @@ fn a_base_chain_stays_while_it_is_wanted() {
         let one = ruleset_of_chains(&["a"]);
         kernel.replace(&one, &mut ()).unwrap();
         let mut two = one.clone();
-        two.chains[0].rules.clear();
+        Arc::make_mut(&mut two.chains[0]).rules.clear();
         two.chains
             .insert(1, base_chain("output", HookPoint::Output, vec![jump("a")]));
         let plan = plan(&two);
@@ -159,10 +160,10 @@ fn a_base_chain_stays_while_it_is_wanted() {
         assert_eq!(listed_chains(), ["input", "output", "a"]);
 
         // Another priority and another comment cannot be had without another chain.
-        if let Some(hook) = &mut two.chains[0].hook {
+        if let Some(hook) = &mut Arc::make_mut(&mut two.chains[0]).hook {
             hook.priority = 5;
         }
-        two.chains[2].comment = Comment::new("new words");
+        Arc::make_mut(&mut two.chains[2]).comment = Comment::new("new words");
         kernel.replace(&two, &mut ()).unwrap();
         assert!(listing().contains("priority filter + 5"));
         assert!(listing().contains("comment \"new words\""));
@@ -276,7 +277,7 @@ fn a_batch_of_twenty_thousand_rules_loads() {
         let mut input = base_chain("input", HookPoint::Input, vec![]);
         for chain_number in 0..200 {
             let chain_name = format!("policy-{chain_number:03}");
-            input.rules.push(jump(&chain_name));
+            Arc::make_mut(&mut input).rules.push(jump(&chain_name));
             let rules = (0..100)
                 .map(|rule_number| {
                     let counter = name(&format!("{chain_name}-{rule_number}"));
@@ -333,7 +334,7 @@ fn what_the_kernel_refuses_is_named_and_nothing_is_applied() {
         kernel.replace(&held, &mut ()).unwrap();
 
         let mut broken = ruleset_of_chains(&["a", "b"]);
-        broken.chains[1].rules = vec![
+        Arc::make_mut(&mut broken.chains[1]).rules = vec![
             rule(vec![Statement::Accept]),
             Rule {
                 statements: vec![Statement::Counter(name("nowhere"))],
@@ -353,8 +354,8 @@ fn what_the_kernel_refuses_is_named_and_nothing_is_applied() {
 
         // Two chains that jump to each other.
         let mut circle = ruleset_of_chains(&["a", "b"]);
-        circle.chains[1].rules = vec![jump("b")];
-        circle.chains[2].rules = vec![jump("a")];
+        Arc::make_mut(&mut circle.chains[1]).rules = vec![jump("b")];
+        Arc::make_mut(&mut circle.chains[2]).rules = vec![jump("a")];
         let answer = kernel.replace(&circle, &mut ()).unwrap_err().to_string();
         assert!(answer.contains("Too many links"), "{answer}");
         kernel.verify(&held).unwrap();

@@ -7,6 +7,7 @@
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use flate2::Compression;
 use flate2::bufread::GzDecoder;
@@ -143,7 +144,9 @@ fn lasting(ruleset: &Ruleset) -> Ruleset {
     };
     let mut lasting = ruleset.clone();
     for chain in &mut lasting.chains {
-        chain.rules.retain(lasts);
+        if !chain.rules.iter().all(lasts) {
+            Arc::make_mut(chain).rules.retain(lasts);
+        }
     }
     lasting
 }

@@ -22,6 +22,9 @@ pub const SAMPLED: &str = "sampled-";
 const SAMPLED_PER_SECOND: u32 = 100;
 const SAMPLED_BURST: u32 = 200;
 
+/// What the prefix of a copy begins with that a Log rule makes; all others are for flow records.
+pub(super) const RULE_PREFIX: &str = "palisade/log/";
+
 /// One place of an endpoint, in one direction and at one stage.
 pub(super) struct EndpointCompiler<'c, 'w> {
     pub(super) compiler: &'c mut Compiler<'w>,
@@ -421,14 +424,24 @@ fn flow_prefix(way: &str, generation: u64, place: &str) -> String {
     format!("palisade/{way}/{generation}/{place}")
 }
 
+/// Whether the chain copies packets for flow records.
+pub(super) fn copies_flows(chain: &Chain) -> bool {
+    let mut statements = chain.rules.iter().flat_map(|rule| &rule.statements);
+    statements.any(|statement| matches!(statement, Statement::Log(log) if is_of_flows(log)))
+}
+
 /// Gives the copies for flow records another generation. What Log rules log bears none.
 pub(super) fn renumber(log: &mut Log, generation: u64) {
     let mut words = log.prefix.splitn(4, '/').skip(1);
-    if let (Some(way), Some(_), Some(place)) = (words.next(), words.next(), words.next())
-        && way != "log"
+    if let (true, Some(way), Some(_), Some(place)) =
+        (is_of_flows(log), words.next(), words.next(), words.next())
     {
         log.prefix = flow_prefix(way, generation, place);
     }
+}
+
+fn is_of_flows(log: &Log) -> bool {
+    !log.prefix.starts_with(RULE_PREFIX)
 }
 
 fn has_mark(mark: u32) -> Match {

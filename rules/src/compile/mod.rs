@@ -29,11 +29,12 @@ mod sets;
 mod tests;
 mod tiers;
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::net::{Direction, Protocol};
 use crate::resource::{Action, DEFAULT_ALLOW_PROFILE, TierAction};
 use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Ruleset, Statement};
+use crate::shared_map::SharedMap;
 use crate::world::{EndpointKind, PlacedPolicy, Stage, World, WorldKind, Worlds};
 
 use endpoint::EndpointCompiler;
@@ -103,17 +104,21 @@ pub struct Compiled {
     /// What the kernel is to hold.
     pub ruleset: Ruleset,
     /// What each counter counts.
-    pub counters: BTreeMap<Name, Counted>,
+    pub counters: SharedMap<Name, Counted>,
 }
 
 impl Compiled {
     /// The same, for another generation to see the packets: what compiling anew with [`FlowLog::generation`] would make.
     #[must_use]
     pub fn renumbered(mut self, generation: u64) -> Self {
-        let rules = self.ruleset.chains.iter_mut().flat_map(|chain| &mut chain.rules);
-        for statement in rules.flat_map(|rule| &mut rule.statements) {
-            if let Statement::Log(log) = statement {
-                endpoint::renumber(log, generation);
+        for chain in &mut self.ruleset.chains {
+            if endpoint::copies_flows(chain) {
+                let rules = &mut Arc::make_mut(chain).rules;
+                for statement in rules.iter_mut().flat_map(|rule| &mut rule.statements) {
+                    if let Statement::Log(log) = statement {
+                        endpoint::renumber(log, generation);
+                    }
+                }
             }
         }
         self
@@ -206,7 +211,7 @@ pub fn compile(worlds: &Worlds, options: &Options) -> Compiled {
     let Compiler {
         sets, mut compiled, ..
     } = compiler;
-    compiled.ruleset.chains = base_chains.into_iter().chain(chains).collect();
+    compiled.ruleset.chains = base_chains.into_iter().chain(chains).map(Arc::new).collect();
     compiled.ruleset.sets = sets.into_sets();
     compiled
 }
@@ -220,7 +225,7 @@ pub fn safety_net_only(policy_name: &str) -> Ruleset {
             counter.clone(),
             Comment::new(&format!("{direction}: {policy_name}, allow")),
         );
-        ruleset.chains.push(Chain {
+        ruleset.chains.push(Arc::new(Chain {
             rules: vec![
                 established(),
                 Rule {
@@ -232,7 +237,7 @@ pub fn safety_net_only(policy_name: &str) -> Ruleset {
                 },
             ],
             ..Base::of_host(direction).chain()
-        });
+        }));
     }
     ruleset
 }
@@ -319,11 +324,10 @@ impl Compiler<'_> {
         if self.compiled.counters.get(&name).is_some_and(shared) {
             return name;
         }
-        self.compiled
-            .ruleset
-            .counters
-            .entry(name.clone())
-            .or_insert_with(|| Comment::new(&counted.describe()));
+        let comments = &mut self.compiled.ruleset.counters;
+        if !comments.contains_key(&name) {
+            comments.insert(name.clone(), Comment::new(&counted.describe()));
+        }
         self.compiled.counters.insert(name.clone(), counted);
         name
     }

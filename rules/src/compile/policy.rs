@@ -1,5 +1,6 @@
 //! Policies and their rules as chains.
 
+use super::endpoint::RULE_PREFIX;
 use super::{Compiler, Counted, CountedBy, MARK_ACCEPTED, MARK_PASS, decided_mark, names, short, tier_label};
 use crate::net::Direction;
 use crate::resource::{Action, PolicyStage};
@@ -263,7 +264,7 @@ fn rule_comment(
 /// What a reader of the NFLOG group sees of a Log rule; nf_tables takes 127 bytes.
 fn log_prefix(owner: &str, rule_index: usize) -> String {
     let suffix = format!("/{rule_index}");
-    let room = 127 - "palisade/log/".len() - suffix.len();
+    let room = 127 - RULE_PREFIX.len() - suffix.len();
     let owner: String = owner.chars().take(room).collect();
-    format!("palisade/log/{owner}{suffix}")
+    format!("{RULE_PREFIX}{owner}{suffix}")
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
@@ -15,7 +16,7 @@ const MAX_SLUG: usize = 48;
 /// The sets of one ruleset.
 #[derive(Default)]
 pub(super) struct SetInterner {
-    sets: BTreeMap<Name, Set>,
+    sets: BTreeMap<Name, Arc<Set>>,
     by_identity: BTreeMap<String, Name>,
 }
 
@@ -70,7 +71,7 @@ impl SetInterner {
     }
 
     /// All sets by name.
-    pub(super) fn into_sets(self) -> BTreeMap<Name, Set> {
+    pub(super) fn into_sets(self) -> BTreeMap<Name, Arc<Set>> {
         self.sets
     }
 
@@ -109,10 +110,10 @@ impl SetInterner {
         }
         self.sets.insert(
             name.clone(),
-            Set {
+            Arc::new(Set {
                 elements,
                 comment: Comment::new(text),
-            },
+            }),
         );
         self.by_identity.insert(identity, name.clone());
         name

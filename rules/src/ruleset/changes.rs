@@ -2,10 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
 use super::{Chain, Elements, Name, Rule, Ruleset, Set, VerdictMap, Ways};
+
+/// How far a chain that two rulesets share is looked for: this many chains in a row may come or go.
+const FAR: usize = 64;
 
 /// What differs. The order of chains, which the kernel keeps for whoever lists them, is no part of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,23 +75,22 @@ pub struct CounterChange {
 impl Changes {
     /// What makes one ruleset into another.
     pub fn between(old: &Ruleset, new: &Ruleset) -> Self {
-        let had: BTreeMap<&Name, &Chain> = old.chains.iter().map(|chain| (&chain.name, chain)).collect();
-        let has: BTreeSet<&Name> = new.chains.iter().map(|chain| &chain.name).collect();
-        let comes_or_stays = new
-            .chains
+        let (had, has) = unshared(&old.chains, &new.chains);
+        let old_chains: BTreeMap<&Name, &Chain> = had.iter().map(|chain| (&chain.name, *chain)).collect();
+        let stays: BTreeSet<&Name> = has.iter().map(|chain| &chain.name).collect();
+        let comes_or_stays = has
             .iter()
-            .filter_map(|chain| chain_change(had.get(&chain.name).copied(), Some(chain)));
-        let gone = old.chains.iter().filter(|chain| !has.contains(&chain.name));
+            .filter_map(|chain| chain_change(old_chains.get(&chain.name).copied(), Some(chain)));
+        let gone = had.iter().filter(|chain| !stays.contains(&chain.name));
         let goes = gone.filter_map(|chain| chain_change(Some(chain), None));
         let sets: BTreeSet<&Name> = old.sets.keys().chain(new.sets.keys()).collect();
         let maps: BTreeSet<&Name> = old.maps.keys().chain(new.maps.keys()).collect();
-        let counters: BTreeSet<&Name> = old.counters.keys().chain(new.counters.keys()).collect();
         Changes {
             chains: comes_or_stays.chain(goes).collect(),
             sets: sets
                 .into_iter()
                 .filter_map(|name| {
-                    let each = |set: &Set| elements(&set.elements);
+                    let each = |set: &Arc<Set>| elements(&set.elements);
                     let (had, has) = (old.sets.get(name), new.sets.get(name));
                     let ticks = had.is_some_and(|had| has.is_some_and(|has| is_ticking(had, has)));
                     if ticks {
@@ -104,12 +107,14 @@ impl Changes {
                     set_change(name, had, has, |map| ways(map))
                 })
                 .collect(),
-            counters: counters
+            counters: new
+                .counters
+                .differences(&old.counters)
                 .into_iter()
-                .filter_map(|name| {
-                    let change = match (old.counters.contains_key(name), new.counters.contains_key(name)) {
-                        (false, true) => Change::Added,
-                        (true, false) => Change::Removed,
+                .filter_map(|(name, was, is)| {
+                    let change = match (was, is) {
+                        (None, Some(_)) => Change::Added,
+                        (Some(_), None) => Change::Removed,
                         _ => return None,
                     };
                     let name = name.to_string();
@@ -123,6 +128,33 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         *self == Changes::default()
     }
+}
+
+/// The chains of two rulesets that they do not share, in order: nothing differs but among these. One that both share, at
+/// places far apart, may be among them.
+pub fn unshared<'o, 'n>(old: &'o [Arc<Chain>], new: &'n [Arc<Chain>]) -> (Vec<&'o Chain>, Vec<&'n Chain>) {
+    let (mut had, mut has) = (Vec::new(), Vec::new());
+    let (mut old, mut new) = (old, new);
+    while let (Some(was), Some(is)) = (old.first(), new.first()) {
+        if Arc::ptr_eq(was, is) {
+            (old, new) = (&old[1..], &new[1..]);
+            continue;
+        }
+        let gone = old.iter().take(FAR).position(|chain| Arc::ptr_eq(chain, is));
+        let come = new.iter().take(FAR).position(|chain| Arc::ptr_eq(chain, was));
+        let (gone, come) = match (gone, come) {
+            (None, None) => (1, 1),
+            (Some(gone), Some(come)) if gone > come => (0, come),
+            (Some(gone), _) => (gone, 0),
+            (None, Some(come)) => (0, come),
+        };
+        had.extend(old[..gone].iter().map(Arc::as_ref));
+        has.extend(new[..come].iter().map(Arc::as_ref));
+        (old, new) = (&old[gone..], &new[come..]);
+    }
+    had.extend(old.iter().map(Arc::as_ref));
+    has.extend(new.iter().map(Arc::as_ref));
+    (had, has)
 }
 
 fn chain_change(old: Option<&Chain>, new: Option<&Chain>) -> Option<ChainChange> {
@@ -237,25 +269,25 @@ mod tests {
     use super::*;
     use crate::ruleset::{Comment, Statement};
 
-    fn chain(name: &str, statements: &[Statement]) -> Chain {
+    fn chain(name: &str, statements: &[Statement]) -> Arc<Chain> {
         let rule = |statement: &Statement| Rule {
             statements: vec![statement.clone()],
             ..Rule::default()
         };
-        Chain {
+        Arc::new(Chain {
             name: Name::new(name),
             hook: None,
             comment: Comment::default(),
             rules: statements.iter().map(rule).collect(),
-        }
+        })
     }
 
-    fn set(addresses: &[&str]) -> Set {
+    fn set(addresses: &[&str]) -> Arc<Set> {
         let addresses = addresses.iter().map(|address| address.parse().unwrap());
-        Set {
+        Arc::new(Set {
             elements: Elements::Ipv4Addresses(addresses.collect()),
             comment: Comment::default(),
-        }
+        })
     }
 
     #[test]

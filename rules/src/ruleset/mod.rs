@@ -16,6 +16,7 @@ use std::time::Duration;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 
 use crate::net::{Family, PortRange, Protocol};
+use crate::shared_map::SharedMap;
 
 /// The table that palisade owns, in family `inet`.
 pub const TABLE: &str = "palisade";
@@ -29,23 +30,23 @@ pub const MAX_NAME: usize = 255;
 /// The longest comment that `nft` loads again, with a margin below its limit of 128 bytes.
 pub const MAX_COMMENT: usize = 125;
 
-/// One nft table, whole.
+/// One nft table, whole. Rulesets share what they have in common, and what is shared is not compared.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ruleset {
     /// Named counters and their comments.
-    pub counters: BTreeMap<Name, Comment>,
+    pub counters: SharedMap<Name, Comment>,
     /// Named sets.
-    pub sets: BTreeMap<Name, Set>,
+    pub sets: BTreeMap<Name, Arc<Set>>,
     /// Verdict maps.
     pub maps: BTreeMap<Name, Arc<VerdictMap>>,
     /// Chains in the order they are listed: base chains first, then in order of evaluation.
-    pub chains: Vec<Chain>,
+    pub chains: Vec<Arc<Chain>>,
 }
 
 /// A name of a chain, set or counter, fit for nft's grammar: a letter first, then letters, digits and `/-_.`;
 /// anything else becomes `_`, and what is longer than [`MAX_NAME`] is cut and made unique by a hash.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Name(String);
+pub struct Name(Arc<str>);
 
 impl Name {
     /// A name from any text.
@@ -68,7 +69,7 @@ impl Name {
             name.truncate(MAX_NAME - suffix.len());
             name.push_str(&suffix);
         }
-        Name(name)
+        Name(name.into())
     }
 
     /// The name.
@@ -86,7 +87,7 @@ impl fmt::Display for Name {
 /// A comment that `nft` lists and loads again: one line, no double quote, at most [`MAX_COMMENT`] bytes. An
 /// empty one is none.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Comment(String);
+pub struct Comment(Arc<str>);
 
 impl Comment {
     /// A comment from any text; what is too long ends in `...`.
@@ -108,7 +109,7 @@ impl Comment {
             comment.truncate(end);
             comment.push_str("...");
         }
-        Comment(comment)
+        Comment(comment.into())
     }
 
     /// The text, empty for none.

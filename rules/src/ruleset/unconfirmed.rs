@@ -24,6 +24,7 @@ mod twins;
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -118,13 +119,14 @@ pub fn beside(candidate: &Ruleset, previous: &Ruleset, terms: &Terms, numbers: (
         numbers,
     };
     let mut ruleset = Ruleset {
-        counters: previous.counters.clone(),
+        counters: previous.counters.with(&candidate.counters),
         sets: shared.sets(),
         maps: shared.maps(),
         chains: shared.base_chains(&doors),
     };
-    ruleset.counters.extend(candidate.counters.clone());
-    ruleset.sets.insert(Name::new(SET), doors.set(terms.window));
+    ruleset
+        .sets
+        .insert(Name::new(SET), Arc::new(doors.set(terms.window)));
     ruleset.chains.extend(shared.plain_chains());
     ruleset
 }

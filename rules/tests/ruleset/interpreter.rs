@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use palisade_cases::{Journey, Way};
 use palisade_rules::evaluate::Packet;
@@ -63,7 +64,7 @@ pub(crate) fn run(ruleset: &Ruleset, journey: &Journey) -> Run {
     let chains = ruleset
         .chains
         .iter()
-        .map(|chain| (chain.name.as_str(), chain))
+        .map(|chain| (chain.name.as_str(), &**chain))
         .collect();
     let mut run = Run {
         end: End::Accept,
@@ -74,7 +75,7 @@ pub(crate) fn run(ruleset: &Ruleset, journey: &Journey) -> Run {
     let mut state = journey.state;
     for stop in stops(journey.way) {
         let at = |chain: &&Chain| chain.hook.is_some_and(|hook| hook.point == stop.point);
-        let mut bases: Vec<&Chain> = ruleset.chains.iter().filter(at).collect();
+        let mut bases: Vec<&Chain> = ruleset.chains.iter().map(Arc::as_ref).filter(at).collect();
         bases.sort_by_key(|chain| chain.hook.map(|hook| hook.priority));
         for base in bases {
             let mut machine = Machine {

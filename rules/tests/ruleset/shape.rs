@@ -1,6 +1,7 @@
 //! What every ruleset looks like, whatever the policies say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use palisade_rules::compile::{Compiled, MARK_ALL};
 use palisade_rules::net::{Family, PortRange};
@@ -77,7 +78,7 @@ fn without_marks(rule: &Rule) -> Option<Rule> {
 /// Checks everything that is true of every ruleset.
 pub(crate) fn assert_well_formed(compiled: &Compiled) {
     let chains = &compiled.ruleset.chains;
-    let by_name: BTreeMap<&Name, &Chain> = chains.iter().map(|chain| (&chain.name, chain)).collect();
+    let by_name: BTreeMap<&Name, &Chain> = chains.iter().map(|chain| (&chain.name, &**chain)).collect();
     assert_eq!(by_name.len(), chains.len(), "two chains have one name");
     let bases = chains.iter().take_while(|chain| chain.hook.is_some()).count();
     assert!(
@@ -199,7 +200,7 @@ fn assert_preview_is_harmless(ruleset: &Ruleset, chains: &BTreeMap<&Name, &Chain
 
 /// Policy chains of one world and direction stand, and sort by name, in the order in which they are jumped to; so do
 /// the tiers of one endpoint.
-fn assert_order(chains: &[Chain]) {
+fn assert_order(chains: &[Arc<Chain>]) {
     let mut groups: BTreeMap<String, Vec<&str>> = BTreeMap::new();
     for chain in chains {
         let name = chain.name.as_str();

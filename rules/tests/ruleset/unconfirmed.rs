@@ -1,6 +1,7 @@
 //! Of two generations in one ruleset, each packet meets exactly one: the one that the set and the share say.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use palisade_cases::{Case, Journey, case, without_safety_nets, without_staged};
@@ -82,7 +83,7 @@ fn generations(case: &Case, is_promotion: bool, is_rollback: bool) -> (Ruleset, 
 fn expired(ruleset: &Ruleset) -> Ruleset {
     let mut expired = ruleset.clone();
     let set = expired.sets.get_mut(&Name::new(SET)).unwrap();
-    set.elements = Elements::Families(Vec::new(), Duration::ZERO);
+    Arc::make_mut(set).elements = Elements::Families(Vec::new(), Duration::ZERO);
     expired
 }
 
@@ -95,7 +96,11 @@ fn ends(ruleset: &Ruleset, journey: &Journey) -> (End, Vec<String>, Vec<String>,
 
 /// What the kernel and nft ask of every ruleset.
 fn assert_well_formed(ruleset: &Ruleset) {
-    let by_name: BTreeMap<&Name, &Chain> = ruleset.chains.iter().map(|chain| (&chain.name, chain)).collect();
+    let by_name: BTreeMap<&Name, &Chain> = ruleset
+        .chains
+        .iter()
+        .map(|chain| (&chain.name, &**chain))
+        .collect();
     assert_eq!(
         by_name.len(),
         ruleset.chains.len(),

@@ -17,6 +17,7 @@
 mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use palisade_rules::ruleset::{Chain, Elements, Hook, Name, Ruleset};
 
@@ -139,8 +140,11 @@ pub(crate) fn attainable_order<'a>(desired: &'a Ruleset, staying: &[&'a KernelCh
         .map(|chain| chain.name.as_str())
         .collect();
     let is_staying_base: BTreeSet<&str> = staying_base.iter().copied().collect();
-    let (base, plain): (Vec<&Chain>, Vec<&Chain>) =
-        desired.chains.iter().partition(|chain| chain.hook.is_some());
+    let (base, plain): (Vec<&Chain>, Vec<&Chain>) = desired
+        .chains
+        .iter()
+        .map(Arc::as_ref)
+        .partition(|chain| chain.hook.is_some());
     let coming_base = base
         .into_iter()
         .map(|chain| chain.name.as_str())
@@ -190,7 +194,7 @@ fn recreated_chains<'a>(desired: &'a Ruleset, kernel: &'a KernelTable) -> BTreeS
     let wanted: BTreeMap<&str, &Chain> = desired
         .chains
         .iter()
-        .map(|chain| (chain.name.as_str(), chain))
+        .map(|chain| (chain.name.as_str(), &**chain))
         .collect();
     let (staying, mut recreated): (Vec<&KernelChain>, BTreeSet<&str>) = kernel.chains.iter().fold(
         (Vec::new(), BTreeSet::new()),
@@ -230,8 +234,11 @@ fn chain_steps(desired: &Ruleset, kernel: &KernelTable, leaving: &Leaving<'_>, s
         .map(|chain| (chain.name.as_str(), chain))
         .collect();
     let mut cleared = BTreeSet::new();
-    let (base, plain): (Vec<&Chain>, Vec<&Chain>) =
-        desired.chains.iter().partition(|chain| chain.hook.is_some());
+    let (base, plain): (Vec<&Chain>, Vec<&Chain>) = desired
+        .chains
+        .iter()
+        .map(Arc::as_ref)
+        .partition(|chain| chain.hook.is_some());
     for chain in base.iter().chain(&plain) {
         let name = chain.name.as_str();
         match have.get(name).filter(|_| !leaving.is_chain(name)) {

@@ -240,10 +240,10 @@ fn rulesets() -> impl Strategy<Value = Ruleset> {
             let mut ruleset = Ruleset::default();
             ruleset.sets.insert(
                 Name::new("members"),
-                Set {
+                Arc::new(Set {
                     elements,
                     comment: Comment::new(comments[8]),
-                },
+                }),
             );
             let ways = ways.into_iter().filter_map(|(protocol, to)| {
                 let to = plain.get(to)?;
@@ -265,13 +265,13 @@ fn rulesets() -> impl Strategy<Value = Ruleset> {
                     .iter()
                     .map(|&(what, which)| rule(&mut ruleset, what, which, plain))
                     .collect();
-                ruleset.chains.push(Chain {
+                ruleset.chains.push(Arc::new(Chain {
                     name: Name::new(name),
                     hook: hook.map(|(point, priority)| Hook { point, priority }),
                     // A base chain's comment stays, so that the chain must.
                     comment: Comment::new(if hook.is_some() { "" } else { comments[index] }),
                     rules,
-                });
+                }));
             }
             ruleset
         },

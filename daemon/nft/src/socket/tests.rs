@@ -54,13 +54,13 @@ fn ruleset(rules: usize) -> Ruleset {
             .collect(),
         sets: [(
             set.clone(),
-            Set {
+            Arc::new(Set {
                 elements: Elements::Ipv4Addresses(vec![[10, 0, 0, 1].into(), [10, 0, 0, 2].into()]),
                 comment: Comment::default(),
-            },
+            }),
         )]
         .into(),
-        chains: vec![Chain {
+        chains: vec![Arc::new(Chain {
             name: Name::new("input"),
             hook: Some(Hook {
                 point: HookPoint::Input,
@@ -68,7 +68,7 @@ fn ruleset(rules: usize) -> Ruleset {
             }),
             comment: Comment::default(),
             rules: (0..rules).map(rule).collect(),
-        }],
+        })],
         ..Ruleset::default()
     }
 }

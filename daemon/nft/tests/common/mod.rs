@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::thread;
 
 use nix::sched::{CloneFlags, unshare};
@@ -72,24 +73,24 @@ pub(crate) fn name(text: &str) -> Name {
     Name::new(text)
 }
 
-pub(crate) fn base_chain(text: &str, point: HookPoint, rules: Vec<Rule>) -> Chain {
+pub(crate) fn base_chain(text: &str, point: HookPoint, rules: Vec<Rule>) -> Arc<Chain> {
     at(point, 0, text, rules)
 }
 
-pub(crate) fn at(point: HookPoint, priority: i32, text: &str, rules: Vec<Rule>) -> Chain {
-    Chain {
+pub(crate) fn at(point: HookPoint, priority: i32, text: &str, rules: Vec<Rule>) -> Arc<Chain> {
+    Arc::new(Chain {
         hook: Some(Hook { point, priority }),
-        ..chain(text, rules)
-    }
+        ..Arc::unwrap_or_clone(chain(text, rules))
+    })
 }
 
-pub(crate) fn chain(text: &str, rules: Vec<Rule>) -> Chain {
-    Chain {
+pub(crate) fn chain(text: &str, rules: Vec<Rule>) -> Arc<Chain> {
+    Arc::new(Chain {
         name: name(text),
         hook: None,
         comment: Comment::default(),
         rules,
-    }
+    })
 }
 
 pub(crate) fn rule(statements: Vec<Statement>) -> Rule {
@@ -103,11 +104,11 @@ pub(crate) fn jump(to: &str) -> Rule {
     rule(vec![Statement::Jump(name(to))])
 }
 
-pub(crate) fn set(elements: Elements) -> Set {
-    Set {
+pub(crate) fn set(elements: Elements) -> Arc<Set> {
+    Arc::new(Set {
         elements,
         comment: Comment::default(),
-    }
+    })
 }
 
 /// Base chain `input`, which jumps to these chains in order; each accepts.
@@ -145,7 +146,7 @@ pub(crate) fn counting(counter: &str, matches: Vec<Match>) -> Rule {
 }
 
 /// A ruleset of these chains, with the counters that their rules name.
-pub(crate) fn ruleset_of(chains: Vec<Chain>) -> Ruleset {
+pub(crate) fn ruleset_of(chains: Vec<Arc<Chain>>) -> Ruleset {
     let statements = chains
         .iter()
         .flat_map(|chain| &chain.rules)

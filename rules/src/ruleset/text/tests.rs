@@ -2,6 +2,8 @@
 
 use ipnet::{Ipv4Net, Ipv6Net};
 
+use std::sync::Arc;
+
 use super::*;
 use crate::net::PortRange;
 use crate::ruleset::Log;
@@ -47,13 +49,13 @@ fn a_table_reads_as_nft_lists_it() {
     ruleset.counters.insert(name("in/end"), Comment::default());
     ruleset.sets.insert(
         name("clients"),
-        set(
+        Arc::new(set(
             Elements::Ipv4Addresses(vec!["10.0.0.1".parse().unwrap()]),
             "app == 'web'",
-        ),
+        )),
     );
     ruleset.chains = vec![
-        Chain {
+        Arc::new(Chain {
             name: name("input"),
             hook: Some(Hook {
                 point: HookPoint::Input,
@@ -71,8 +73,8 @@ fn a_table_reads_as_nft_lists_it() {
                     ..Rule::default()
                 },
             ],
-        },
-        Chain {
+        }),
+        Arc::new(Chain {
             name: name("in/web"),
             hook: None,
             comment: Comment::default(),
@@ -95,13 +97,13 @@ fn a_table_reads_as_nft_lists_it() {
                 ],
                 comment: Comment::new("web rule 0"),
             }],
-        },
-        Chain {
+        }),
+        Arc::new(Chain {
             name: name("empty"),
             hook: None,
             comment: Comment::default(),
             rules: vec![],
-        },
+        }),
     ];
     assert_eq!(
         ruleset.to_string(),
@@ -209,7 +211,9 @@ fn elements_break_where_nft_breaks_them() {
         ),
         ("8", Elements::Ipv6NamedPorts(vec![])),
     ] {
-        ruleset.sets.insert(name(&format!("s{key}")), set(elements, ""));
+        ruleset
+            .sets
+            .insert(name(&format!("s{key}")), Arc::new(set(elements, "")));
     }
     assert_eq!(
         ruleset.to_string(),
@@ -288,12 +292,12 @@ fn priorities_are_named_where_nft_names_them() {
         (HookPoint::Output, 51, "hook output priority security + 1"),
     ] {
         let ruleset = Ruleset {
-            chains: vec![Chain {
+            chains: vec![Arc::new(Chain {
                 name: name("base"),
                 hook: Some(Hook { point, priority }),
                 comment: Comment::default(),
                 rules: vec![],
-            }],
+            })],
             ..Ruleset::default()
         };
         assert_eq!(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::twins::Twins;
 use super::{Doors, PREVIOUS};
-use crate::ruleset::{Chain, Name, Ruleset, Set, Statement, VerdictMap};
+use crate::ruleset::{Chain, Match, Name, Rule, Ruleset, Set, Statement, VerdictMap};
 
 /// Two generations in one table.
 pub(super) struct Shared<'a> {
@@ -84,7 +84,7 @@ impl<'a> Shared<'a> {
         for (place, chain) in self.previous.chains.iter().enumerate() {
             places.insert(&chain.name, place);
         }
-        let mut chains: Vec<Chain> = self
+        let mut chains: Vec<Arc<Chain>> = self
             .candidate
             .chains
             .iter()
@@ -105,9 +105,9 @@ impl<'a> Shared<'a> {
     }
 
     /// The sets of both.
-    pub(super) fn sets(&self) -> BTreeMap<Name, Set> {
+    pub(super) fn sets(&self) -> BTreeMap<Name, Arc<Set>> {
         let of_previous = self.previous.sets.iter();
-        let mut sets: BTreeMap<Name, Set> = of_previous
+        let mut sets: BTreeMap<Name, Arc<Set>> = of_previous
             .map(|(name, set)| (self.of_previous.sets[name].clone(), set.clone()))
             .collect();
         sets.extend(self.candidate.sets.clone());
@@ -131,7 +131,7 @@ impl<'a> Shared<'a> {
 
     /// The base chains of both, those of the previous generation first: the kernel has them already. What hangs at one
     /// place in both is one chain.
-    pub(super) fn base_chains(&self, doors: &Doors) -> Vec<Chain> {
+    pub(super) fn base_chains(&self, doors: &Doors) -> Vec<Arc<Chain>> {
         let mut chains = Vec::new();
         let mut met = BTreeSet::new();
         let bases = |ruleset: &'a Ruleset| ruleset.chains.iter().filter(|chain| chain.hook.is_some());
@@ -145,11 +145,11 @@ impl<'a> Shared<'a> {
             chains.push(match other {
                 Some(other) if twin.is_some() => self.of_candidate.chain(other),
                 Some(other) => self.behind_doors(other, doors, &self.to_previous(chain)),
-                None => Chain {
+                None => Arc::new(Chain {
                     name: self.name_of_previous_base(chain),
                     rules: doors.rules(&self.to_previous(chain)),
-                    ..chain.clone()
-                },
+                    ..Chain::clone(chain)
+                }),
             });
         }
         // Where the previous generation has no chain, packets go on as if there were none.
@@ -160,9 +160,9 @@ impl<'a> Shared<'a> {
 
     /// All other chains: in the order of the previous generation what has a name of its own there, then what the
     /// candidate adds, then what the previous generation has otherwise.
-    pub(super) fn plain_chains(&self) -> Vec<Chain> {
+    pub(super) fn plain_chains(&self) -> Vec<Arc<Chain>> {
         let plain = |ruleset: &'a Ruleset| ruleset.chains.iter().filter(|chain| chain.hook.is_none());
-        let mut of_candidate: BTreeMap<&Name, &Chain> = plain(self.candidate)
+        let mut of_candidate: BTreeMap<&Name, &Arc<Chain>> = plain(self.candidate)
             .map(|chain| (&self.of_candidate.chains[&chain.name], chain))
             .collect();
         let mut chains = Vec::new();
@@ -182,11 +182,14 @@ impl<'a> Shared<'a> {
             } else {
                 &mut aside
             };
-            side.push(Chain {
-                name: name.clone(),
-                hook: None,
-                ..self.of_previous.chain(chain)
-            });
+            let mut chain = self.of_previous.chain(chain);
+            // A base chain that stands aside hangs nowhere.
+            if chain.name != *name || chain.hook.is_some() {
+                let chain = Arc::make_mut(&mut chain);
+                chain.name = name.clone();
+                chain.hook = None;
+            }
+            side.push(chain);
         }
         let added = plain(self.candidate).filter(|chain| {
             let name = &self.of_candidate.chains[&chain.name];
@@ -197,9 +200,9 @@ impl<'a> Shared<'a> {
         chains
     }
 
-    fn behind_doors(&self, chain: &Chain, doors: &Doors, way_out: &Statement) -> Chain {
+    fn behind_doors(&self, chain: &Arc<Chain>, doors: &Doors, way_out: &Statement) -> Arc<Chain> {
         let mut chain = self.of_candidate.chain(chain);
-        chain.rules.splice(0..0, doors.rules(way_out));
+        Arc::make_mut(&mut chain).rules.splice(0..0, doors.rules(way_out));
         chain
     }
 
@@ -219,9 +222,21 @@ impl<'a> Shared<'a> {
 }
 
 impl Names<'_> {
-    /// The chain with the names that it and all that it refers to have in one table.
-    fn chain(&self, chain: &Chain) -> Chain {
-        let mut chain = chain.clone();
+    /// The chain with the names that it and all that it refers to have in one table: the very same, if they are its own.
+    fn chain(&self, chain: &Arc<Chain>) -> Arc<Chain> {
+        let refers_to_renamed = |rule: &Rule| {
+            let mut sets = rule.matches.iter().filter_map(Match::set);
+            let is_renamed = |statement: &Statement| match statement {
+                Statement::Jump(target) | Statement::Goto(target) => is_renamed(target, &self.chains),
+                Statement::Lookup(_, map) => is_renamed(map, &self.maps),
+                _ => false,
+            };
+            sets.any(|set| self::is_renamed(set, &self.sets)) || rule.statements.iter().any(is_renamed)
+        };
+        if !is_renamed(&chain.name, &self.chains) && !chain.rules.iter().any(refers_to_renamed) {
+            return Arc::clone(chain);
+        }
+        let mut chain = Chain::clone(chain);
         rename(&mut chain.name, &self.chains);
         for rule in &mut chain.rules {
             for condition in &mut rule.matches {
@@ -237,7 +252,7 @@ impl Names<'_> {
                 }
             }
         }
-        chain
+        Arc::new(chain)
     }
 
     /// A map with the names that it and the chains that it leads to have in one table.
@@ -304,4 +319,8 @@ fn rename(name: &mut Name, names: &BTreeMap<&Name, Name>) {
     if let Some(other) = names.get(name) {
         *name = other.clone();
     }
+}
+
+fn is_renamed(name: &Name, names: &BTreeMap<&Name, Name>) -> bool {
+    names.get(name).is_some_and(|other| other != name)
 }

@@ -47,7 +47,7 @@ fn verdict(statement: Statement) -> Vec<Rule> {
 
 fn ruleset(chains: Vec<Chain>) -> Ruleset {
     Ruleset {
-        chains,
+        chains: chains.into_iter().map(Arc::new).collect(),
         ..Ruleset::default()
     }
 }
@@ -69,7 +69,7 @@ fn policies(names: &[(&str, Statement)]) -> Ruleset {
 
 /// The chains with their rules, one line each.
 fn chains(ruleset: &Ruleset) -> Vec<String> {
-    let line = |chain: &Chain| {
+    let line = |chain: &Arc<Chain>| {
         let rules: Vec<String> = chain.rules.iter().map(Rule::to_string).collect();
         format!("{}: {}", chain.name, rules.join("; "))
     };
@@ -231,7 +231,7 @@ fn a_set_that_differs_makes_its_chains_differ() {
             "input",
             vec![rule(Statement::Drop, vec![Match::Family(Family::V4), condition])],
         )]);
-        ruleset.sets.insert(name("ip4/clients"), set);
+        ruleset.sets.insert(name("ip4/clients"), Arc::new(set));
         ruleset
     };
     let (candidate, previous) = (of(&["10.0.0.1"]), of(&["10.0.0.2"]));

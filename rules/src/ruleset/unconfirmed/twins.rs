@@ -20,7 +20,7 @@ pub(super) struct Twins<'a> {
 
 /// The chains of one generation.
 struct Side<'a> {
-    chains: &'a [Chain],
+    chains: &'a [Arc<Chain>],
     by_name: BTreeMap<&'a Name, usize>,
     maps: &'a BTreeMap<Name, Arc<VerdictMap>>,
 }
