@@ -86,7 +86,7 @@ fn figures(ruleset: &Ruleset) -> String {
 
 fn worlds(policies: usize, shape: Shape) -> Worlds {
     let mut files = Files::default();
-    let file = files.add("estate.yaml", &text(policies, shape));
+    let file = files.add("estate.yaml", text(policies, shape));
     let (snapshot, diagnostics) = decode(&files, &[file]);
     let snapshot = snapshot.unwrap_or_else(|| panic!("{}", diagnostics.render(&files, false)));
     let host = Host {
