@@ -90,7 +90,7 @@ impl Config {
     /// Decodes the configuration of a file that has been read; all problems are in the error.
     pub fn of(file: &SourceFile) -> Result<Self, ConfigError> {
         let mut files = Files::default();
-        let (config, diagnostics) = match yaml::add(&mut files, file.name.as_str(), &file.bytes) {
+        let (config, diagnostics) = match yaml::add(&mut files, file.name(), file.bytes()) {
             Ok(id) => Config::parse(&files, id),
             Err(problem) => {
                 let mut diagnostics = Diagnostics::default();

@@ -1,13 +1,20 @@
 //! Where resources come from: files and directories.
 
+mod file;
+mod reader;
+
 use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use palisade_rules::decode::decode;
+use palisade_rules::decode;
 use palisade_rules::diagnostic::Diagnostics;
 use palisade_rules::snapshot::Snapshot;
 use palisade_rules::source::{FileId, Files};
 use palisade_rules::yaml;
+
+pub use file::{SourceFile, sha256};
+pub use reader::Reader;
 
 /// The endings that a file in a directory must have to be read.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -16,7 +23,7 @@ const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 pub struct Reading {
     /// Every file, for showing places in them.
     pub files: Files,
-    /// Those that could be read as text, in order.
+    /// The ids of all of them, in order.
     pub ids: Vec<FileId>,
     /// The resources, or `None` if any is wrong.
     pub snapshot: Option<Snapshot>,
@@ -37,15 +44,6 @@ pub enum SourceError {
     },
 }
 
-/// A file, read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceFile {
-    /// What diagnostics call it.
-    pub name: String,
-    /// What is in it.
-    pub bytes: Vec<u8>,
-}
-
 /// Reads and decodes files, directories (their `*.yaml`, `*.yml` and `*.json`, not hidden, not below) and `-` for
 /// standard input.
 pub fn read(paths: &[PathBuf]) -> Result<Reading, SourceError> {
@@ -54,19 +52,34 @@ pub fn read(paths: &[PathBuf]) -> Result<Reading, SourceError> {
 
 /// Decodes files that have been read.
 pub fn decode_files(sources: &[SourceFile]) -> Reading {
-    let Texts {
-        files,
-        ids,
-        mut diagnostics,
-    } = Texts::of(sources);
-    let (snapshot, decoded) = decode(&files, &ids);
-    let readable = !diagnostics.has_errors();
-    diagnostics.append(decoded);
-    Reading {
-        snapshot: snapshot.filter(|_| readable),
-        diagnostics: diagnostics.sorted(),
-        files,
-        ids,
+    Decoder::default().read(sources)
+}
+
+/// Decodes the same files again and again, of which few have changed.
+#[derive(Debug, Default)]
+pub struct Decoder(decode::Decoder);
+
+impl Decoder {
+    /// As [`decode_files`], at little cost for files that have not changed since the last time.
+    pub fn read(&mut self, sources: &[SourceFile]) -> Reading {
+        let (snapshot, diagnostics) = self.0.decode(sources.iter().map(SourceFile::file));
+        let files = Files::of(sources.iter().map(|source| Arc::clone(source.file())).collect());
+        Reading {
+            snapshot,
+            diagnostics,
+            ids: files.ids().collect(),
+            files,
+        }
+    }
+
+    /// The resources alone, and what is to be said of them, ready to be shown.
+    pub fn snapshot(&mut self, sources: &[SourceFile]) -> (Option<Snapshot>, String) {
+        let (snapshot, diagnostics) = self.0.decode(sources.iter().map(SourceFile::file));
+        if diagnostics.is_empty() {
+            return (snapshot, String::new());
+        }
+        let files = Files::of(sources.iter().map(|source| Arc::clone(source.file())).collect());
+        (snapshot, diagnostics.render(&files, false))
     }
 }
 
@@ -78,26 +91,22 @@ pub fn texts(paths: &[PathBuf]) -> Result<Texts, SourceError> {
 /// Reads the bytes of the files that [`read`] would decode.
 pub fn read_files(paths: &[PathBuf]) -> Result<Vec<SourceFile>, SourceError> {
     let mut files = Vec::new();
-    let mut add = |path: &Path, bytes: std::io::Result<Vec<u8>>| {
+    let file = |path: &Path, bytes: std::io::Result<Vec<u8>>| {
         let bytes = bytes.map_err(|source| SourceError::Read {
             path: path.to_owned(),
             source,
         })?;
-        let name = path.display().to_string();
-        files.push(SourceFile { name, bytes });
-        Ok(())
+        Ok(SourceFile::new(path.display().to_string(), &bytes))
     };
     for path in paths {
         if path.as_os_str() == "-" {
             let mut bytes = Vec::new();
             let read = std::io::stdin().read_to_end(&mut bytes).map(|_| bytes);
-            add(Path::new("<stdin>"), read)?;
+            files.push(file(Path::new("<stdin>"), read)?);
         } else if path.is_dir() {
-            for path in directory(path)? {
-                add(&path, std::fs::read(&path))?;
-            }
+            files.extend(Reader::default().read(path)?);
         } else {
-            add(path, std::fs::read(path))?;
+            files.push(file(path, std::fs::read(path))?);
         }
     }
     Ok(files)
@@ -118,44 +127,14 @@ impl Texts {
     fn of(sources: &[SourceFile]) -> Self {
         let mut texts = Texts::default();
         for source in sources {
-            match yaml::add(&mut texts.files, source.name.clone(), &source.bytes) {
-                Ok(id) => texts.ids.push(id),
-                Err(diagnostic) => texts.diagnostics.push(*diagnostic),
+            let id = texts.files.push(Arc::clone(source.file()));
+            match yaml::problem(&texts.files, id) {
+                None => texts.ids.push(id),
+                Some(diagnostic) => texts.diagnostics.push(diagnostic),
             }
         }
         texts
     }
-}
-
-/// The resource files of a directory, by name.
-fn directory(path: &Path) -> Result<Vec<PathBuf>, SourceError> {
-    let error = |source| SourceError::Read {
-        path: path.to_owned(),
-        source,
-    };
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(path).map_err(error)? {
-        let entry = entry.map_err(error)?.path();
-        let hidden = entry
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        let ending = entry.extension().and_then(|ending| ending.to_str());
-        if hidden || !ending.is_some_and(|ending| ENDINGS.contains(&ending)) {
-            continue;
-        }
-        match std::fs::metadata(&entry) {
-            Ok(metadata) if metadata.is_file() => paths.push(entry),
-            Ok(_) => {}
-            // Gone since the directory was read, as an editor's temporary files are.
-            Err(gone) if gone.kind() == ErrorKind::NotFound && !entry.is_symlink() => {}
-            // A policy that cannot be read must not be absent in silence.
-            Err(source) => {
-                return Err(SourceError::Read { path: entry, source });
-            }
-        }
-    }
-    paths.sort();
-    Ok(paths)
 }
 
 /// What to do about it.

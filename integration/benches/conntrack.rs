@@ -112,10 +112,7 @@ fn worlds() -> anyhow::Result<Worlds> {
             net = index % 256,
         );
     }
-    let file = SourceFile {
-        name: "bench.yaml".to_owned(),
-        bytes: text.into_bytes(),
-    };
+    let file = SourceFile::new("bench.yaml", text.as_bytes());
     let reading = decode_files(&[file]);
     let shown = reading.diagnostics.render(&reading.files, false);
     let snapshot = reading.snapshot.with_context(|| shown)?;

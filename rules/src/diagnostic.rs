@@ -13,7 +13,7 @@ use std::fmt::{self, Write as _};
 
 use serde::{Deserialize, Serialize};
 
-use crate::source::{Files, Span};
+use crate::source::{FileId, Files, Span};
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -257,6 +257,18 @@ impl Diagnostics {
     pub(crate) fn since(&mut self, kept: usize) -> &mut [Diagnostic] {
         let kept = kept.min(self.list.len());
         &mut self.list[kept..]
+    }
+
+    /// The same for another place of their one file among many.
+    #[must_use]
+    pub(crate) fn in_file(mut self, file: FileId) -> Self {
+        for diagnostic in &mut self.list {
+            let related = diagnostic.related.iter_mut().map(|(span, _)| span);
+            for span in diagnostic.span.iter_mut().chain(related) {
+                span.file = file;
+            }
+        }
+        self
     }
 
     /// The same in the order of files and places, those without a place first.

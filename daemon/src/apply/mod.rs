@@ -15,7 +15,7 @@ mod way_back;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use palisade_nft::{Ledger, Nft, ReplaceError};
 use palisade_rules::analysis::Side;
@@ -48,7 +48,7 @@ use crate::exit::Exit;
 use crate::guard::{self, GuardReport, Guarding};
 use crate::kernel::KernelError;
 use crate::kernel::cgroups::{Cgroups, CgroupsError};
-use crate::source::SourceError;
+use crate::source::{Decoder, Reader, SourceError};
 
 /// The name of the safety net that the daemon adds by itself.
 pub const SAFETY_NET: &str = "zzz-final-allow-everything";
@@ -83,6 +83,8 @@ pub struct Engine {
     unrecorded: bool,
     store: Store,
     rollout: Rollout,
+    reader: Reader,
+    decoder: Decoder,
 }
 
 /// What a reload did.
@@ -207,6 +209,8 @@ impl Engine {
             unrecorded: false,
             store,
             rollout: Rollout::default(),
+            reader: Reader::default(),
+            decoder: Decoder::default(),
         };
         let panic = Panic::new(&engine.config.state_dir);
         panic
@@ -258,7 +262,7 @@ impl Engine {
     pub fn reload(&mut self, terms: &Terms<'_>) -> Result<Applied, ReloadError> {
         self.refuse_while_unconfirmed()?;
         let (sources, config) = self.read()?;
-        let next = Self::next(config, sources)?;
+        let next = self.next(config, sources)?;
         let why = if self.current().is_some() {
             "reload"
         } else {
@@ -612,6 +616,7 @@ fn add_safety_net(config: &Config, snapshot: &mut Snapshot) {
             && policy.id.name == SAFETY_NET
     };
     if config.safety_net && !snapshot.policies.iter().any(is_net) {
-        snapshot.policies.push(Arc::new(Policy::safety_net(SAFETY_NET)));
+        static NET: LazyLock<Arc<Policy>> = LazyLock::new(|| Arc::new(Policy::safety_net(SAFETY_NET)));
+        snapshot.policies.push(Arc::clone(&NET));
     }
 }

@@ -145,7 +145,10 @@ impl Engine {
         let config = self.fixed_at_start(config);
         let reading = match &proposal.files {
             Some(files) => source::decode_files(files),
-            None => source::read(std::slice::from_ref(&config.policy_dir)).map_err(ReloadError::from)?,
+            None => {
+                let files = self.reader.read(&config.policy_dir).map_err(ReloadError::from)?;
+                self.decoder.read(&files)
+            }
         };
         let warnings = reading.diagnostics.render(&reading.files, false);
         let Reading {

@@ -1,13 +1,11 @@
 //! The bytes that a generation is made of: the configuration and every resource file.
 
-use std::fmt::Write;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-
-use sha2::{Digest, Sha256};
 
 use super::ReloadError;
 use crate::config::{Config, ConfigError};
-use crate::source::{self, Reading, SourceFile};
+use crate::source::{Decoder, Reader, Reading, SourceFile};
 
 /// The bytes that a generation is made of, as they were read once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,24 +17,21 @@ pub struct Sources {
 }
 
 impl Sources {
-    /// Reads the configuration, and the files of its policy directory.
-    pub fn read(config_path: &Path) -> Result<(Self, Config), ReloadError> {
+    /// Reads the configuration, and the files of its policy directory, which `reader` may know.
+    pub fn read(config_path: &Path, reader: &mut Reader) -> Result<(Self, Config), ReloadError> {
         let bytes = std::fs::read(config_path).map_err(|source| ConfigError::Read {
             path: config_path.to_owned(),
             source,
         })?;
-        let config = SourceFile {
-            name: config_path.display().to_string(),
-            bytes,
-        };
+        let config = SourceFile::new(config_path.display().to_string(), &bytes);
         let decoded = Config::of(&config)?;
-        let files = source::read_files(std::slice::from_ref(&decoded.policy_dir))?;
+        let files = reader.read(&decoded.policy_dir)?;
         Ok((Sources { config, files }, decoded))
     }
 
     /// What the resource files say.
     pub fn decode(&self) -> Reading {
-        source::decode_files(&self.files)
+        Decoder::default().read(&self.files)
     }
 
     /// Every file with its path, the configuration first.
@@ -46,7 +41,7 @@ impl Sources {
 
     /// The file of this path.
     pub fn at(&self, path: &str) -> Option<&SourceFile> {
-        self.all().find(|file| file.name == path)
+        self.all().find(|file| file.name() == path)
     }
 
     /// The same with other texts of some files.
@@ -55,9 +50,9 @@ impl Sources {
         let mut sources = self.clone();
         for file in changed {
             let mut old = sources.files.iter_mut();
-            match old.find(|old| old.name == file.name) {
-                Some(old) => old.bytes = file.bytes,
-                None if sources.config.name == file.name => sources.config = file,
+            match old.find(|old| old.name() == file.name()) {
+                Some(old) => *old = file,
+                None if sources.config.name() == file.name() => sources.config = file,
                 None => sources.files.push(file),
             }
         }
@@ -66,22 +61,35 @@ impl Sources {
 
     /// The paths of the files that are not the same in the other, or not there in one of the two.
     pub fn differing(&self, other: &Sources) -> Vec<PathBuf> {
-        let differs = |file: &&SourceFile, other: &Sources| {
-            other.at(&file.name).is_none_or(|same| same.bytes != file.bytes)
-        };
-        let mine = self.all().filter(|file| differs(file, other));
-        let theirs = other.all().filter(|file| self.at(&file.name).is_none());
-        mine.chain(theirs).map(|file| PathBuf::from(&file.name)).collect()
+        let (mine, theirs) = self.apart(other);
+        let of_theirs: BTreeMap<&str, &SourceFile> = theirs.iter().map(|&file| (file.name(), file)).collect();
+        let of_mine: BTreeMap<&str, &SourceFile> = mine.iter().map(|&file| (file.name(), file)).collect();
+        let differs = |file: &&SourceFile| of_theirs.get(file.name()).is_none_or(|same| *same != *file);
+        let mine = mine.iter().copied().filter(differs);
+        let theirs = theirs
+            .iter()
+            .copied()
+            .filter(|file| !of_mine.contains_key(file.name()));
+        mine.chain(theirs)
+            .map(|file| PathBuf::from(file.name()))
+            .collect()
     }
-}
 
-/// The SHA-256 of these bytes, in hexadecimal digits.
-pub(super) fn sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .fold(String::new(), |mut text, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    /// The files of both, without those before and behind that they share.
+    fn apart<'s>(&'s self, other: &'s Sources) -> (Vec<&'s SourceFile>, Vec<&'s SourceFile>) {
+        let is_shared = |(mine, theirs): &(&SourceFile, &SourceFile)| mine.is_shared_with(theirs);
+        let before = self.files.iter().zip(&other.files).take_while(is_shared).count();
+        let (mine, theirs) = (&self.files[before..], &other.files[before..]);
+        let behind = mine
+            .iter()
+            .rev()
+            .zip(theirs.iter().rev())
+            .take_while(is_shared)
+            .count();
+        let (mine, theirs) = (&mine[..mine.len() - behind], &theirs[..theirs.len() - behind]);
+        (
+            std::iter::once(&self.config).chain(mine).collect(),
+            std::iter::once(&other.config).chain(theirs).collect(),
+        )
+    }
 }

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tracing::warn;
 
-use super::sources::{Sources, sha256};
+use super::sources::Sources;
 use super::state::replace_file;
 use crate::source::SourceFile;
 
@@ -54,9 +55,11 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredFile {
     /// Where it was read.
-    pub path: String,
+    #[serde(with = "shared")]
+    pub path: Arc<str>,
     /// The SHA-256 of its bytes.
-    pub sha256: String,
+    #[serde(with = "shared")]
+    pub sha256: Arc<str>,
 }
 
 /// Whether a generation may be gone back to.
@@ -248,13 +251,11 @@ impl Store {
                 path: place.clone(),
                 source,
             })?;
-            if sha256(&bytes) != stored.sha256 {
+            let file = SourceFile::new(Arc::clone(&stored.path), &bytes);
+            if *file.sha256() != stored.sha256 {
                 return Err(StoreError::Damaged { number, path: place });
             }
-            Ok(SourceFile {
-                name: stored.path.clone(),
-                bytes,
-            })
+            Ok(file)
         };
         let files = entry.files.iter();
         Ok(Sources {
@@ -324,7 +325,7 @@ impl Store {
         let older: Vec<&Entry> = self.entries.values().rev().take(2).collect();
         self.write_file(whole.path(), Path::new(CONFIG), &sources.config, &older)?;
         for file in &sources.files {
-            let place = Path::new(FILES).join(file_name(&file.name));
+            let place = Path::new(FILES).join(file_name(file.name()));
             self.write_file(whole.path(), &place, file, &older)?;
         }
         write_synced(&whole.path().join(ENTRY), &serde_json::to_vec_pretty(entry)?)?;
@@ -341,21 +342,21 @@ impl Store {
     }
 
     fn write_file(&self, whole: &Path, place: &Path, file: &SourceFile, older: &[&Entry]) -> io::Result<()> {
-        let sum = sha256(&file.bytes);
+        let sum = file.sha256();
         let stored = |entry: &&&Entry| {
             let mut all = std::iter::once(&entry.config).chain(&entry.files);
-            all.any(|stored| stored.path == file.name && stored.sha256 == sum)
+            all.any(|stored| *stored.path == *file.name() && stored.sha256 == *sum)
         };
         if let Some(same) = older.iter().find(stored) {
             let same = self.directory.join(same.number.to_string()).join(place);
             // Only what is still as it was stored is worth a link.
-            if fs::read(&same).is_ok_and(|bytes| bytes == file.bytes)
+            if fs::read(&same).is_ok_and(|bytes| bytes == file.bytes())
                 && fs::hard_link(&same, whole.join(place)).is_ok()
             {
                 return Ok(());
             }
         }
-        write_synced(&whole.join(place), &file.bytes)
+        write_synced(&whole.join(place), file.bytes())
     }
 
     /// Forgets the oldest, as far as there are too many, but not what every window goes back to: the last that was
@@ -388,8 +389,8 @@ impl Entry {
         sources: &Sources,
     ) -> Self {
         let stored = |file: &SourceFile| StoredFile {
-            path: file.name.clone(),
-            sha256: sha256(&file.bytes),
+            path: Arc::clone(file.file().name()),
+            sha256: Arc::clone(file.sha256()),
         };
         Entry {
             number,
@@ -410,7 +411,22 @@ impl Entry {
         self.files.len() == sources.files.len()
             && stored
                 .zip(sources.all())
-                .all(|(stored, file)| stored.path == file.name && stored.sha256 == sha256(&file.bytes))
+                .all(|(stored, file)| stored.sha256 == *file.sha256() && *stored.path == *file.name())
+    }
+}
+
+/// A text that many entries share.
+mod shared {
+    use std::sync::Arc;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(text)
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(deserializer: D) -> Result<Arc<str>, D::Error> {
+        String::deserialize(deserializer).map(Arc::from)
     }
 }
 
@@ -432,15 +448,11 @@ mod tests {
     use super::*;
 
     fn sources(files: &[(&str, &str)]) -> Sources {
-        let file = |(name, text): &(&str, &str)| SourceFile {
-            name: format!("/etc/palisade/policy.d/{name}"),
-            bytes: text.as_bytes().to_vec(),
+        let file = |(name, text): &(&str, &str)| {
+            SourceFile::new(format!("/etc/palisade/policy.d/{name}"), text.as_bytes())
         };
         Sources {
-            config: SourceFile {
-                name: "/etc/palisade/palisade.yaml".to_owned(),
-                bytes: Vec::new(),
-            },
+            config: SourceFile::new("/etc/palisade/palisade.yaml", b""),
             files: files.iter().map(file).collect(),
         }
     }

@@ -15,9 +15,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 use tracing::warn;
 
-use super::sources::{Sources, sha256};
+use super::sources::Sources;
 use super::state::replace_file;
 use super::store::Who;
+use crate::source::{SourceFile, sha256};
 
 /// The note in the state directory, there as long as a generation is unconfirmed.
 const NOTE: &str = "unconfirmed.json";
@@ -76,7 +77,7 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WayBack
 impl Changed {
     /// What differs between these sources, as it is on the disk.
     pub(super) fn between(previous: &Sources, next: &Sources) -> Vec<Changed> {
-        let sum = |sources: &Sources, name: &str| sources.at(name).map(|file| sha256(&file.bytes));
+        let sum = |sources: &Sources, name: &str| sources.at(name).map(|file| file.sha256().to_string());
         let changed = |path: PathBuf| {
             let name = path.display().to_string();
             Changed {
@@ -116,7 +117,7 @@ impl Changed {
         if is_there && fs::hard_link(&self.path, &copy).is_ok() {
             return Ok(());
         }
-        let bytes = previous.at(&self.name).map(|file| file.bytes.as_slice());
+        let bytes = previous.at(&self.name).map(SourceFile::bytes);
         write(
             &copy,
             bytes.unwrap_or_default(),
@@ -226,7 +227,7 @@ impl Note {
             let bytes = || {
                 Ok(next
                     .at(&file.name)
-                    .map(|file| file.bytes.clone())
+                    .map(|file| file.bytes().to_vec())
                     .unwrap_or_default())
             };
             notes.extend(file.change(
@@ -344,7 +345,6 @@ fn discard(path: &Path) -> Result<(), WayBackError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::SourceFile;
 
     struct Case {
         state: tempfile::TempDir,
@@ -358,9 +358,9 @@ mod tests {
     fn case() -> Case {
         let state = tempfile::tempdir().unwrap();
         let policies = tempfile::tempdir().unwrap();
-        let file = |name: &str, text: &str| SourceFile {
-            name: policies.path().join(name).display().to_string(),
-            bytes: text.into(),
+        let file = |name: &str, text: &str| {
+            let path = policies.path().join(name);
+            SourceFile::new(path.display().to_string(), text.as_bytes())
         };
         let config = file("palisade.yaml", "");
         let previous = Sources {
@@ -380,7 +380,7 @@ mod tests {
             ],
         };
         for file in previous.all() {
-            fs::write(&file.name, &file.bytes).unwrap();
+            fs::write(file.name(), file.bytes()).unwrap();
         }
         let note = Note {
             generation: 7,
@@ -410,7 +410,7 @@ mod tests {
         fn back(&self) -> Vec<String> {
             let note = Note::load(self.state.path()).unwrap().unwrap();
             assert_eq!(note, self.note);
-            let bytes = |name: &str| self.previous.at(name).map(|file| file.bytes.clone());
+            let bytes = |name: &str| self.previous.at(name).map(|file| file.bytes().to_vec());
             let notes = note.change_files_back(bytes).unwrap();
             note.remove(self.state.path()).unwrap();
             assert_eq!(Note::load(self.state.path()).unwrap(), None);
@@ -419,7 +419,7 @@ mod tests {
 
         fn assert_previous(&self) {
             for file in self.previous.all() {
-                assert_eq!(fs::read(&file.name).unwrap(), file.bytes, "{}", file.name);
+                assert_eq!(fs::read(file.name()).unwrap(), file.bytes(), "{}", file.name());
             }
             assert_eq!(self.text("come.yaml"), None);
             let hidden = fs::read_dir(self.policies.path()).unwrap().flatten();
@@ -454,7 +454,7 @@ mod tests {
                 ..case.note.clone()
             };
             part(there).change_files(&case.next).unwrap();
-            let bytes = |name: &str| case.previous.at(name).map(|file| file.bytes.clone());
+            let bytes = |name: &str| case.previous.at(name).map(|file| file.bytes().to_vec());
             part(back).change_files_back(bytes).unwrap();
             assert!(case.back().is_empty());
             case.assert_previous();

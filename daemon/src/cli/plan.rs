@@ -7,7 +7,7 @@ use super::{Failure, Outcome, connections, diff, output, session};
 use crate::api::client::Client;
 use crate::api::types::{Plan, PlanReport, PlanRequest};
 use crate::exit::Exit;
-use crate::source;
+use crate::source::{self, SourceFile};
 
 pub(super) async fn run(client: &Client, args: &PlanArgs, format: Format) -> Outcome {
     let request = PlanRequest {
@@ -47,13 +47,8 @@ fn files(args: &PlanArgs) -> Result<Option<Vec<(String, String)>>, Failure> {
         return Err(Failure::new(Exit::Invalid, diagnostics));
     }
     // What can be decoded is UTF-8.
-    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    Ok(Some(
-        files
-            .into_iter()
-            .map(|file| (file.name, text(file.bytes)))
-            .collect(),
-    ))
+    let text = |file: SourceFile| (file.name().to_owned(), file.file().text().to_string());
+    Ok(Some(files.into_iter().map(text).collect()))
 }
 
 fn exit(report: &PlanReport) -> Exit {

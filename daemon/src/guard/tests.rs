@@ -18,10 +18,7 @@ const SSH: u16 = 2222;
 fn worlds(policies: &str, failsafes: Failsafes) -> Worlds {
     let endpoint = "apiVersion: projectcalico.org/v3\nkind: HostEndpoint\nmetadata: {name: here, labels: {role: here}}\n\
                     spec: {node: here, interfaceName: eth0, profiles: [projectcalico-default-allow]}\n";
-    let file = |name: &str, text: &str| SourceFile {
-        name: name.to_owned(),
-        bytes: text.as_bytes().to_vec(),
-    };
+    let file = |name: &str, text: &str| SourceFile::new(name, text.as_bytes());
     let reading = decode_files(&[file("endpoint.yaml", endpoint), file("policies.yaml", policies)]);
     let snapshot = reading
         .snapshot

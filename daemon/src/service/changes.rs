@@ -109,10 +109,9 @@ impl Daemon {
 
     fn planned(&self, request: PlanRequest) -> Result<Plan, PlanError> {
         let files = request.files.map(|files| {
-            let files = files.into_iter().map(|(name, text)| SourceFile {
-                name,
-                bytes: text.into_bytes(),
-            });
+            let files = files
+                .into_iter()
+                .map(|(name, text)| SourceFile::new(name, text.as_bytes()));
             files.collect()
         });
         let promote = match request.promote {

@@ -6,10 +6,12 @@
 
 pub mod fields;
 
+mod decoder;
 mod endpoint;
 mod entity;
 mod found;
 mod host_endpoint;
+mod known;
 mod kubernetes;
 mod metadata;
 mod names;
@@ -22,43 +24,25 @@ mod rule;
 mod selector;
 mod service_endpoint;
 mod tier;
+mod totals;
 mod workload_endpoint;
 
+pub use self::decoder::Decoder;
 pub use self::endpoint::node;
 pub use self::metadata::endpoint_labels;
 
-use self::fields::Context;
 use self::found::Found;
 use crate::diagnostic::Diagnostics;
 use crate::snapshot::Snapshot;
 use crate::source::{FileId, Files};
-use crate::yaml::Documents;
 
 /// Reads the resources in these files.
 ///
-/// There is a snapshot exactly when no diagnostic is an error. The diagnostics are sorted by file and place.
+/// There is a snapshot exactly when no diagnostic is an error. The diagnostics are sorted by file and place. Whoever reads
+/// the same files again and again keeps a [`Decoder`].
 pub fn decode(files: &Files, ids: &[FileId]) -> (Option<Snapshot>, Diagnostics) {
-    let mut context = Context::new(files);
-    let mut found = Found::default();
-    let mut whole = true;
-    for &id in ids {
-        let mut documents = Documents::new(files, id);
-        loop {
-            let before = context.diagnostics.len();
-            let Some(document) = documents.next(&mut context.diagnostics) else {
-                break;
-            };
-            resource::document(&mut context, &document, before, &mut found);
-        }
-        whole &= !documents.is_broken();
-    }
-    // What a broken file would have held is not known, and must not be called missing.
-    if whole {
-        found.check_uses(&mut context);
-    }
-    let diagnostics = context.diagnostics.sorted();
-    let snapshot = (!diagnostics.has_errors()).then(|| found.snapshot());
-    (snapshot, diagnostics)
+    let chosen = ids.iter().map(|&id| files.get(id));
+    Decoder::default().decode_as(chosen, |index| ids[index])
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::fields::{Context, Field, Fields, nearest};
+use super::found::gives_names;
 use super::metadata::Metadata;
 use super::{
     Found, host_endpoint, kubernetes, names, network_set, policy, profile, service_endpoint, tier,
@@ -101,11 +102,11 @@ fn read<'n>(
         return (Some(word), name_of(node));
     };
     let errors = context.diagnostics.error_count();
-    let uses = found.uses_so_far();
+    let so_far = found.so_far();
     let id = known(context, fields, kind, place, found);
     found.is_partial |= gives_names(kind) && context.diagnostics.error_count() > errors;
     let name = id.map(|id| id.name);
-    found.complete_uses(uses, node, kind, name.as_deref());
+    found.complete(so_far, node, kind, name.as_deref());
     (Some(word), name)
 }
 
@@ -113,11 +114,6 @@ fn read<'n>(
 fn name_of(node: &Node) -> Option<String> {
     let name = node.get("metadata")?.get("name")?.text()?;
     Some(name.to_owned())
-}
-
-/// Whether other objects may name what is written in one of this kind.
-fn gives_names(kind: &Kind) -> bool {
-    matches!(kind.word, "HostEndpoint" | "WorkloadEndpoint" | "Profile")
 }
 
 /// Reads an object of a kind that is enforced; gives its name.
@@ -181,7 +177,7 @@ fn known(
         }
     }
     metadata.name.as_ref()?;
-    found.register(context, kind, &id, metadata.span);
+    found.register(kind, &id, metadata.span);
     Some(id)
 }
 

@@ -13,7 +13,7 @@ mod text;
 
 pub use parse::{Documents, MAX_BYTES, MAX_DEPTH, MAX_NODES, MAX_REPEATED};
 pub use schema::Core;
-pub use text::{NotText, add, text};
+pub use text::{NotText, add, file, problem, text};
 
 use std::fmt::Write as _;
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::MAX_BYTES;
 use crate::diagnostic::Diagnostic;
-use crate::source::{FileId, Files, Span};
+use crate::source::{File, FileId, Files, Span};
 
 /// Why bytes are not text that palisade reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -52,40 +52,36 @@ pub fn text(bytes: &[u8]) -> Result<&str, NotText> {
     }
 }
 
-/// Adds a file to `files`. If it is not text, what can be shown of it is added all the same, and the error
-/// points into that.
-pub fn add(files: &mut Files, name: impl Into<Arc<str>>, bytes: &[u8]) -> Result<FileId, Box<Diagnostic>> {
-    let problem = match text(bytes) {
-        Ok(text) => return Ok(files.add(name, text)),
-        Err(problem) => problem,
-    };
+/// A file of these bytes. If they are not text, it has what can be shown of them; [`problem`] says what is wrong.
+pub fn file(name: impl Into<Arc<str>>, bytes: &[u8]) -> File {
+    match text(bytes) {
+        Ok(text) => File::new(name, text),
+        Err(why @ NotText::TooLarge { .. }) => File::not_text(name, "", why),
+        Err(why) => File::not_text(name, String::from_utf8_lossy(bytes).as_ref(), why),
+    }
+}
+
+/// What is wrong with a file whose bytes are not text, pointing into what is shown of it.
+pub fn problem(files: &Files, file: FileId) -> Option<Diagnostic> {
+    let problem = files.get(file).why_not_text()?;
     let (code, offset, label) = match problem {
         NotText::Utf8 { offset, .. } => ("not-utf8", offset, "from here"),
         NotText::Nul { offset, .. } => ("nul-byte", offset, "here"),
-        NotText::TooLarge { .. } => {
-            let file = files.add(name, "");
-            let start = Span {
-                file,
-                start: 0,
-                end: 0,
-            };
-            return Err(Box::new(
-                Diagnostic::error("too-large", problem.to_string()).at(start, ""),
-            ));
-        }
+        NotText::TooLarge { .. } => ("too-large", 0, ""),
     };
     // What comes before the offset is valid, so the offset is the same in the shown text.
-    let file = files.add(name, String::from_utf8_lossy(bytes).as_ref());
+    let first = files.text(file)[offset..].chars().next();
     let span = Span {
         file,
         start: offset,
-        end: offset
-            + files.text(file)[offset..]
-                .chars()
-                .next()
-                .map_or(0, char::len_utf8),
+        end: offset + first.map_or(0, char::len_utf8),
     };
-    Err(Box::new(
-        Diagnostic::error(code, problem.to_string()).at(span, label),
-    ))
+    Some(Diagnostic::error(code, problem.to_string()).at(span, label))
+}
+
+/// Adds a file to `files`. If it is not text, what can be shown of it is added all the same, and the error
+/// points into that.
+pub fn add(files: &mut Files, name: impl Into<Arc<str>>, bytes: &[u8]) -> Result<FileId, Box<Diagnostic>> {
+    let id = files.push(Arc::new(file(name, bytes)));
+    problem(files, id).map_or(Ok(id), |problem| Err(Box::new(problem)))
 }

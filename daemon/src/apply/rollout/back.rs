@@ -254,7 +254,7 @@ impl Engine {
         let known = self.rollout.sources.clone();
         let stored = || self.store.sources(note.previous_files).ok();
         let before = known.map(|known| (*known).clone()).or_else(stored);
-        let bytes = |name: &str| Some(before.as_ref()?.at(name)?.bytes.clone());
+        let bytes = |name: &str| Some(before.as_ref()?.at(name)?.bytes().to_vec());
         let back = note.change_files_back(bytes);
         let back = back.and_then(|notes| note.remove(self.state.directory()).map(|()| notes));
         match back {

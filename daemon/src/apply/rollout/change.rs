@@ -15,7 +15,6 @@ use super::super::{Applied, Engine, Generation, ReloadError, Sources, add_safety
 use super::{Made, Next, Open, Terms, Window};
 use crate::config::Config;
 use crate::guard::GuardReport;
-use crate::source::Reading;
 
 impl Engine {
     /// The window that is open.
@@ -28,27 +27,22 @@ impl Engine {
     }
 
     /// Reads the configuration and the resource files as they are now.
-    pub(in super::super) fn read(&self) -> Result<(Sources, Config), ReloadError> {
+    pub(in super::super) fn read(&mut self) -> Result<(Sources, Config), ReloadError> {
         let (sources, config) = match &self.rollout.undone {
             Some(undone) if undone.from_store => {
                 let sources = self.store.sources(undone.entry)?;
                 let config = Config::of(&sources.config)?;
                 (sources, config)
             }
-            _ => Sources::read(&self.config_path)?,
+            _ => Sources::read(&self.config_path, &mut self.reader)?,
         };
         Ok((sources, self.fixed_at_start(config)))
     }
 
     /// What these sources say, if nothing is wrong with them.
-    pub(in super::super) fn next(config: Config, sources: Sources) -> Result<Next, ReloadError> {
-        let reading = sources.decode();
-        let warnings = reading.diagnostics.render(&reading.files, false);
-        let Reading {
-            snapshot: Some(mut snapshot),
-            ..
-        } = reading
-        else {
+    pub(in super::super) fn next(&mut self, config: Config, sources: Sources) -> Result<Next, ReloadError> {
+        let (snapshot, warnings) = self.decoder.snapshot(&sources.files);
+        let Some(mut snapshot) = snapshot else {
             return Err(ReloadError::Resources(warnings));
         };
         add_safety_net(&config, &mut snapshot);
@@ -352,7 +346,7 @@ impl Engine {
 
     /// Takes back what was prepared for a change that did not come into force.
     fn take_back(&mut self, note: &Note, before: &Sources) {
-        let bytes = |name: &str| before.at(name).map(|file| file.bytes.clone());
+        let bytes = |name: &str| before.at(name).map(|file| file.bytes().to_vec());
         let back = note.change_files_back(bytes);
         let state_dir = self.state.directory().to_owned();
         let note_is_gone = back.and_then(|_| match &self.rollout.open {

@@ -1,6 +1,7 @@
 //! Promotion, and going back to a stored generation: changes that palisade itself makes to files.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use palisade_rules::resource::PolicyId;
 use palisade_rules::rewrite;
@@ -32,7 +33,7 @@ impl Engine {
         if !edited.is_empty() {
             return Err(PlanError::Edited { files: list(&edited) });
         }
-        let reading = on_disk.decode();
+        let reading = self.decoder.read(&on_disk.files);
         let Some(snapshot) = &reading.snapshot else {
             let problems = reading.diagnostics.render(&reading.files, false);
             return Err(ReloadError::Resources(problems).into());
@@ -51,19 +52,19 @@ impl Engine {
         let (next, why) = if let Some(share) = canary {
             let mut world = world;
             add_safety_net(&config, &mut world);
-            let mut next = Self::next(config, on_disk)?;
-            next.snapshot = std::sync::Arc::new(world);
+            let mut next = self.next(config, on_disk)?;
+            next.snapshot = Arc::new(world);
             next.canary = Some(share);
             (next, format!("canary {share} {named}"))
         } else {
             let is_promoted = |policy: &palisade_rules::resource::Policy| chosen.contains(&policy.id);
             let rewritten = rewrite::promote(&reading.files, &reading.ids, snapshot, is_promoted)?;
-            let rewritten = rewritten.into_iter().map(|new| SourceFile {
-                name: reading.files.name(new.file).to_string(),
-                bytes: new.text.into_bytes(),
+            let rewritten = rewritten.into_iter().map(|new| {
+                let name = Arc::clone(reading.files.name(new.file));
+                SourceFile::new(name, new.text.as_bytes())
             });
             let sources = on_disk.with(rewritten);
-            let mut next = Self::next(config, sources)?;
+            let mut next = self.next(config, sources)?;
             next.writes = Changed::between(&on_disk, &next.sources);
             (next, format!("promote {named}"))
         };
@@ -84,15 +85,15 @@ impl Engine {
         let config = self.fixed_at_start(Config::of(&sources.config)?);
         let before = self.rollout.sources.clone().ok_or(ReloadError::Panic)?;
         let writes = self.written_back(&before, &sources);
-        let mut next = Self::next(config, sources)?;
+        let mut next = self.next(config, sources)?;
         next.writes = writes;
         self.bring_into_force(next, terms, format!("rollback to {entry}"))
     }
 
     /// The files that going back writes: what differs, and what has been edited since.
-    fn written_back(&self, before: &Sources, sources: &Sources) -> Vec<Changed> {
+    fn written_back(&mut self, before: &Sources, sources: &Sources) -> Vec<Changed> {
         let mut writes = Changed::between(before, sources);
-        if let Ok((on_disk, _)) = Sources::read(&self.config_path) {
+        if let Ok((on_disk, _)) = Sources::read(&self.config_path, &mut self.reader) {
             let edited = Changed::between(&on_disk, sources);
             // A file that nobody has brought into force yet is nobody's to remove.
             let known = edited.into_iter().filter(|file| before.at(&file.name).is_some());

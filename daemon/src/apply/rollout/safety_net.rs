@@ -1,5 +1,7 @@
 //! Taking the safety net away, and bringing it back: changes that palisade itself makes to files.
 
+use std::sync::Arc;
+
 use palisade_rules::rewrite;
 use palisade_rules::world::is_safety_net;
 
@@ -14,7 +16,7 @@ impl Engine {
     /// them from their files, byte for byte otherwise.
     pub fn remove_safety_net(&mut self, terms: &Terms<'_>) -> Result<Applied, PlanError> {
         let (on_disk, config) = self.as_in_force()?;
-        let reading = on_disk.decode();
+        let reading = self.decoder.read(&on_disk.files);
         let Some(snapshot) = &reading.snapshot else {
             let problems = reading.diagnostics.render(&reading.files, false);
             return Err(ReloadError::Resources(problems).into());
@@ -25,9 +27,9 @@ impl Engine {
         if rewritten.is_empty() && !config.safety_net {
             return Err(PlanError::NoSafetyNet);
         }
-        let rewritten = rewritten.into_iter().map(|new| SourceFile {
-            name: reading.files.name(new.file).to_string(),
-            bytes: new.text.into_bytes(),
+        let rewritten = rewritten.into_iter().map(|new| {
+            let name = Arc::clone(reading.files.name(new.file));
+            SourceFile::new(name, new.text.as_bytes())
         });
         let sources = on_disk.with(rewritten);
         let sources = with(sources, &config, false)?;
@@ -45,7 +47,7 @@ impl Engine {
     }
 
     /// The files, which must be what is in force: a change must not bring an edit into force that nobody has asked for.
-    fn as_in_force(&self) -> Result<(Sources, Config), PlanError> {
+    fn as_in_force(&mut self) -> Result<(Sources, Config), PlanError> {
         self.rollout.refuse()?;
         let before = self.rollout.sources.clone();
         let before = before.filter(|_| !self.panicked()).ok_or(ReloadError::Panic)?;
@@ -69,7 +71,7 @@ impl Engine {
     ) -> Result<Applied, PlanError> {
         let config = Config::of(&sources.config).map_err(ReloadError::from)?;
         let config = self.fixed_at_start(config);
-        let mut next = Self::next(config, sources)?;
+        let mut next = self.next(config, sources)?;
         next.writes = Changed::between(on_disk, &next.sources);
         Ok(self.bring_into_force(next, terms, why.to_owned())?)
     }
@@ -81,14 +83,14 @@ fn with(sources: Sources, config: &Config, safety_net: bool) -> Result<Sources, 
         return Ok(sources);
     }
     let by_hand = || PlanError::SafetyNetByHand {
-        path: sources.config.name.clone(),
+        path: sources.config.name().to_owned(),
         value: safety_net,
     };
-    let text = std::str::from_utf8(&sources.config.bytes).map_err(|_| by_hand())?;
-    let changed = SourceFile {
-        name: sources.config.name.clone(),
-        bytes: with_safety_net(text, safety_net).into_bytes(),
-    };
+    let text = std::str::from_utf8(sources.config.bytes()).map_err(|_| by_hand())?;
+    let changed = SourceFile::new(
+        Arc::clone(sources.config.file().name()),
+        with_safety_net(text, safety_net).as_bytes(),
+    );
     // What is given out means exactly what it is to mean.
     let means = Config::of(&changed).ok();
     let written = Config::of(&sources.config)

@@ -1,0 +1,126 @@
+use std::fs::File;
+use std::os::unix::fs::symlink;
+
+use super::*;
+
+/// A directory with these files, all of long ago but for what the test makes later.
+struct Case {
+    directory: tempfile::TempDir,
+    reader: Reader,
+}
+
+impl Case {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let case = Case {
+            directory: tempfile::tempdir().unwrap(),
+            reader: Reader::default(),
+        };
+        for (name, text) in files {
+            fs::write(case.path(name), text).unwrap();
+        }
+        case
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn read(&mut self) -> Vec<SourceFile> {
+        let files = self.reader.read(self.directory.path()).unwrap();
+        let fresh = Reader::default().read(self.directory.path()).unwrap();
+        assert_eq!(files, fresh);
+        files
+    }
+
+    /// As if the last reading had been long after the last change.
+    fn let_time_pass(&mut self) {
+        for known in &mut self.reader.known {
+            let path = self.directory.path().join(&known.name);
+            known.stamp = Some(Stamp::of(&fs::metadata(path).unwrap()));
+        }
+    }
+}
+
+#[test]
+fn what_was_not_changed_is_not_read_again() {
+    let mut case = Case::new(&[
+        ("a.yaml", "one"),
+        ("b.yml", "two"),
+        ("c.txt", "not read"),
+        (".d.yaml", "hidden"),
+    ]);
+    let first = case.read();
+    assert_eq!(first.len(), 2);
+    case.let_time_pass();
+    // A reading would say so.
+    let (a, b) = (case.path("a.yaml"), case.path("b.yml"));
+    let stamp = Stamp::of(&fs::metadata(&a).unwrap());
+    fs::write(&a, "won").unwrap();
+    case.reader.known[0].stamp = Some(Stamp::of(&fs::metadata(&a).unwrap()));
+    let again = case.reader.read(case.directory.path()).unwrap();
+    assert_eq!(
+        again[0].bytes(),
+        b"one",
+        "it has the stamp of what is known, and was not read"
+    );
+    case.reader.known[0].stamp = Some(stamp);
+    assert_eq!(
+        case.read()[0].bytes(),
+        b"won",
+        "size and name say nothing, the times do"
+    );
+
+    fs::rename(&b, case.path("a.json")).unwrap();
+    fs::write(case.path("z.json"), "{}").unwrap();
+    let names: Vec<_> = case.read().iter().map(|file| file.name().to_owned()).collect();
+    let names: Vec<&str> = names
+        .iter()
+        .map(|name| name.rsplit('/').next().unwrap())
+        .collect();
+    assert_eq!(names, ["a.json", "a.yaml", "z.json"]);
+}
+
+#[test]
+fn the_same_bytes_are_the_same_file() {
+    let mut case = Case::new(&[("a.yaml", "one"), ("b.yaml", "two")]);
+    let first = case.read();
+    fs::write(case.path("a.yaml"), "one").unwrap();
+    fs::write(case.path("b.yaml"), "owt").unwrap();
+    let second = case.read();
+    assert!(first[0].is_shared_with(&second[0]));
+    assert!(!first[1].is_shared_with(&second[1]));
+}
+
+#[test]
+fn what_was_changed_a_moment_ago_is_read_again() {
+    let mut case = Case::new(&[("a.yaml", "one"), ("b.yaml", "two")]);
+    let old = File::options().write(true).open(case.path("b.yaml")).unwrap();
+    old.set_modified(SystemTime::now() - Duration::from_secs(3600))
+        .unwrap();
+    case.read();
+    // Its time of change is of this moment, whatever its time of modification is made to say.
+    assert!(case.reader.known.iter().all(|known| known.stamp.is_none()));
+    let metadata = fs::metadata(case.path("b.yaml")).unwrap();
+    assert!(!Stamp::of(&metadata).is_older_than(SystemTime::now()));
+    assert!(Stamp::of(&metadata).is_older_than(SystemTime::now() + 2 * TICK));
+}
+
+#[test]
+fn a_link_is_what_it_leads_to() {
+    let mut case = Case::new(&[("target", "one"), ("b.yaml", "two")]);
+    symlink(case.path("target"), case.path("a.yaml")).unwrap();
+    assert_eq!(case.read()[0].bytes(), b"one");
+    case.let_time_pass();
+    fs::write(case.path("target"), "another").unwrap();
+    assert_eq!(case.read()[0].bytes(), b"another");
+    case.let_time_pass();
+    fs::remove_file(case.path("target")).unwrap();
+    let gone = case.reader.read(case.directory.path());
+    assert!(matches!(gone, Err(SourceError::Read { path, .. }) if path == case.path("a.yaml")));
+    fs::remove_file(case.path("a.yaml")).unwrap();
+    assert_eq!(
+        case.read().len(),
+        1,
+        "what was known before the error is still right"
+    );
+}
