@@ -23,6 +23,7 @@ mod failsafes;
 mod hooks;
 mod index;
 mod names;
+mod order;
 mod policy;
 mod sets;
 #[cfg(test)]

@@ -118,18 +118,22 @@ pub(super) fn invalid_counter(direction: Direction, stage: Stage) -> Name {
 
 /// The counter of a rule, by the rule's name among its policy's rules.
 pub(super) fn policy_rule_counter(policy: &PlacedPolicy, direction: Direction, rule: &str) -> Name {
-    let kind = match policy.id.kind {
-        PolicyKind::GlobalNetworkPolicy => "gnp",
-        PolicyKind::NetworkPolicy => "np",
-        PolicyKind::KubernetesNetworkPolicy => "knp",
-    };
     policy_counter(
-        kind,
+        short_kind(policy.id.kind),
         policy.id.namespace.as_deref(),
         &policy.id.name,
         direction,
         rule,
     )
+}
+
+/// The kind in the names of chains and counters; these sort as the kinds themselves do.
+pub(super) fn short_kind(kind: PolicyKind) -> &'static str {
+    match kind {
+        PolicyKind::GlobalNetworkPolicy => "gnp",
+        PolicyKind::NetworkPolicy => "np",
+        PolicyKind::KubernetesNetworkPolicy => "knp",
+    }
 }
 
 /// The counter of a rule, by the words it is made of.

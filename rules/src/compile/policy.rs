@@ -1,7 +1,9 @@
 //! Policies and their rules as chains.
 
 use super::endpoint::RULE_PREFIX;
-use super::{Compiler, Counted, CountedBy, MARK_ACCEPTED, MARK_PASS, decided_mark, names, short, tier_label};
+use super::{
+    Compiler, Counted, CountedBy, MARK_ACCEPTED, MARK_PASS, decided_mark, names, order, short, tier_label,
+};
 use crate::net::Direction;
 use crate::resource::{Action, PolicyStage};
 use crate::ruleset::{Chain, Comment, Log, Name, Rule, Statement};
@@ -13,7 +15,9 @@ const LOGS_PER_SECOND: u32 = 10;
 /// How many packets a Log rule logs at once after a pause.
 const LOG_BURST: u32 = 20;
 
-/// The name of a policy's chain; names of one world and direction sort in order of evaluation.
+/// The name of a policy's chain: its order, then what decides between equal ones. Names of one world and direction sort in
+/// order of evaluation, and other policies have no part in them; only one that is too long for nf_tables sorts by no more
+/// than its beginning.
 pub(super) fn chain_name(
     worlds: &Worlds,
     world: WorldKind,
@@ -21,21 +25,18 @@ pub(super) fn chain_name(
     policy: &PlacedPolicy,
 ) -> Name {
     let tier = tier_label(worlds.world(world), policy.tier);
-    let digits = worlds.world(world).policies.len().to_string().len().max(3);
     let world = match world {
         WorldKind::Enforced => "enforced",
         WorldKind::Pending => "preview",
     };
     let direction = short(direction);
-    let place = policy.place + 1;
-    let namespace = policy.id.namespace.as_ref();
-    let namespace = namespace
-        .map(|namespace| format!("{namespace}/"))
-        .unwrap_or_default();
-    Name::new(&format!(
-        "{world}/{direction}/{tier}/{place:0digits$}-{namespace}{}",
-        policy.id.name
-    ))
+    let order = order::word(policy.order, policy.safety_net);
+    let name = &policy.id.name;
+    let object = match &policy.id.namespace {
+        Some(namespace) => format!("{name}/{namespace}/{}", names::short_kind(policy.id.kind)),
+        None => format!("{name}/"),
+    };
+    Name::new(&format!("{world}/{direction}/{tier}/{order}-{object}"))
 }
 
 /// The name of a profile's chain. No tier's label begins with a letter.
