@@ -1,5 +1,7 @@
 //! Named counters: reading many of them, and whoever keeps their totals while the kernel's come and go.
 
+use std::ops::RangeInclusive;
+
 use nix::errno::Errno;
 use palisade_rules::ruleset::TABLE;
 
@@ -8,9 +10,10 @@ use crate::dump::{self, CounterValue, counter_value};
 use crate::message::MessageBuilder;
 use crate::socket::{RequestError, Socket, nft_message, request_flags};
 
-/// The most counters that are dumped. Above this, asking for each by its name is faster: for every 32 KiB of a dump the
-/// kernel starts at the head of its list again.
-const DUMPED: usize = 30_000;
+/// How many counters are dumped when they are read. Above this, asking for each by its name is faster: for every 32 KiB of
+/// a dump the kernel starts at the head of its list again. Below, those that are asked for are few, and there may be many
+/// others.
+const DUMPED: RangeInclusive<usize> = 1_000..=30_000;
 
 /// Keeps what counters have counted ever, for the kernel forgets it with the table, and with each counter that goes.
 ///
@@ -43,19 +46,6 @@ impl Ledger for () {
     fn retire(&mut self, _: &[(String, CounterValue)]) {}
 }
 
-/// A ledger for a change that is made against values read some time ago: counters that are there stay as they are.
-pub(crate) struct Earlier<'l>(pub(crate) &'l dyn Ledger);
-
-impl Ledger for Earlier<'_> {
-    fn total(&self, name: &str, held: Option<CounterValue>) -> CounterValue {
-        held.unwrap_or_else(|| self.0.total(name, None))
-    }
-
-    fn made(&mut self, _: &str, _: CounterValue) {}
-
-    fn retire(&mut self, _: &[(String, CounterValue)]) {}
-}
-
 /// What counters held at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reading {
@@ -73,7 +63,7 @@ pub(crate) fn read(socket: &mut Socket, names: &[&str]) -> Result<Reading, Reque
     let table = dump::head(socket, TABLE)?.map(|head| head.handle);
     let mut values = vec![None; names.len()];
     if table.is_some() {
-        let dumped = names.len() <= DUMPED && read_dumped(socket, names, &mut values)?;
+        let dumped = DUMPED.contains(&names.len()) && read_dumped(socket, names, &mut values)?;
         if !dumped {
             read_by_name(socket, names, &mut values)?;
         }

@@ -7,7 +7,8 @@ use crate::counters::Ledger;
 use crate::diff::diff;
 use crate::dump;
 use crate::encode::{batch_of, messages};
-use crate::nft::{ApplyError, Nft, Refusal};
+use crate::error::{ApplyError, Refusal, read_error};
+use crate::nft::Nft;
 use crate::transaction::{Operation, Transaction};
 
 /// A ruleset as netlink messages: loading it takes the kernel's time and no more. Counters stand beside, for they begin at
@@ -44,7 +45,7 @@ impl Nft {
     /// Whether our table is there.
     pub fn has_table(&mut self) -> Result<bool, crate::ReadError> {
         let head = dump::head(&mut self.socket, TABLE);
-        Ok(head.map_err(crate::nft::read_error)?.is_some())
+        Ok(head.map_err(read_error)?.is_some())
     }
 
     /// Makes the table of an image, where there is none, with the counters at what the ledger says.

@@ -8,6 +8,8 @@
 //! kernel ─▶ dump ─────┘
 //! ```
 //!
+//! After a change, what palisade has left in the kernel stands in for the dump, and only what differs is lowered at all.
+//!
 //! [`Nft`] is the whole of it for a caller; [`NflogSocket`], [`Tracer`] and [`Watch`] stand beside it. Messages are built with libnftnl and sent
 //! with libmnl; what the kernel answers is read in place. No `nft` process is started, and no other
 //! table is touched, but for the one that a [`Tracer`] makes and that goes with it, and the one that is a note: [`NOTE_TABLE`].
@@ -18,12 +20,14 @@
 
 mod abi;
 mod attribute;
+mod change;
 mod counters;
 mod decode;
 mod diff;
 mod dump;
 mod elements;
 mod encode;
+mod error;
 mod expression;
 mod handle;
 mod image;
@@ -44,18 +48,20 @@ mod userdata;
 mod watch;
 mod ways;
 
+pub use change::{Applied, Repaired};
 pub use counters::{Ledger, Reading};
 pub use diff::diff;
 pub use dump::{
     CounterValue, KernelBase, KernelChain, KernelCounter, KernelMap, KernelRule, KernelSet, KernelTable,
 };
+pub use error::{ApplyError, OpenError, ReadError, Refusal, ReplaceError, VerifyError};
 pub use handle::EncodeError;
 pub use image::Image;
 pub use kind::{MapKind, SetKind};
 pub use lower::lower;
 pub use mismatch::Mismatch;
 pub use nflog::{NflogError, NflogOptions, NflogPacket, NflogSocket};
-pub use nft::{Applied, ApplyError, Nft, OpenError, ReadError, Refusal, Repaired, ReplaceError, VerifyError};
+pub use nft::Nft;
 pub use note::{NOTE_TABLE, note};
 pub use program::{CompareOp, Data, Instruction, MetaKey, PayloadBase, Register, Verdict};
 pub use survey::{Forwarding, SurveyedChain, TableFamily};

@@ -9,8 +9,9 @@ use nix::libc;
 use crate::abi::{msg, table, udata};
 use crate::dump;
 use crate::encode::batch_of;
+use crate::error::{ApplyError, OpenError, ReadError, read_error};
 use crate::message::MessageBuilder;
-use crate::nft::{ApplyError, Nft, OpenError, ReadError, read_error};
+use crate::nft::Nft;
 use crate::socket::{nft_message, request_flags};
 use crate::userdata::encode_comment;
 

@@ -9,14 +9,15 @@ use nix::libc;
 use palisade_rules::ruleset::Ruleset;
 
 use crate::abi::{msg, table};
+use crate::change::Change;
 use crate::counters::Ledger;
-use crate::diff::diff;
+use crate::diff::steps;
 use crate::dump::{CounterValue, KernelTable};
 use crate::encode::batch_of;
+use crate::error::ApplyError;
 use crate::message::MessageBuilder;
-use crate::nft::{ApplyError, Nft};
+use crate::nft::Nft;
 use crate::socket::{nft_message, request_flags};
-use crate::transaction::Transaction;
 
 /// The flags of a table that is ours alone.
 pub(crate) const OWNED: u32 = table::F_OWNER | table::F_PERSIST;
@@ -56,27 +57,27 @@ impl Nft {
     }
 
     /// What makes the table the desired one, and its owner whoever it should be.
-    pub(crate) fn transaction(
+    pub(crate) fn change<'d>(
         &self,
-        desired: &Ruleset,
+        desired: &'d Ruleset,
         table: Option<&KernelTable>,
         ledger: &dyn Ledger,
-    ) -> Result<Transaction, ApplyError> {
+    ) -> Result<Change<'d>, ApplyError> {
         self.may_change(table.and_then(|table| table.owner))?;
-        let mut transaction = match table {
+        let (mut transaction, touched) = match table {
             // Whether a table outlives its owner cannot be changed.
             Some(table) if table.persists != self.protect => {
-                let mut anew = diff(desired, None, &Held { ledger, table });
+                let (mut anew, touched) = steps(desired, None, &Earlier { ledger, table }).finish();
                 anew.anew();
-                anew
+                (anew, touched)
             }
-            table => diff(desired, table, ledger),
+            table => steps(desired, table, ledger).finish(),
         };
         let is_ours = table.is_some_and(|table| table.owner.is_some() && table.persists && !table.dormant);
         if self.protect && !is_ours {
             transaction.own();
         }
-        Ok(transaction)
+        Ok(Change::new(desired, transaction, touched))
     }
 
     /// Makes sure that a table with such an owner can be changed by us.
@@ -89,12 +90,12 @@ impl Nft {
 }
 
 /// A ledger for a table that is made anew: counters go on from what they hold.
-struct Held<'l> {
+struct Earlier<'l> {
     ledger: &'l dyn Ledger,
     table: &'l KernelTable,
 }
 
-impl Ledger for Held<'_> {
+impl Ledger for Earlier<'_> {
     fn total(&self, name: &str, _: Option<CounterValue>) -> CounterValue {
         let held = self.table.counters.get(name);
         self.ledger.total(name, held.map(|counter| counter.value))

@@ -17,8 +17,9 @@ use palisade_rules::net::{Family, Protocol};
 
 use crate::abi::{NFNL_SUBSYS_NFTABLES, chain, expr, msg, rule, table, trace};
 use crate::attribute::{Message, Messages};
+use crate::error::OpenError;
 use crate::message::{MessageBuilder, nest, put};
-use crate::nft::{Nft, OpenError};
+use crate::nft::Nft;
 use crate::socket::{Socket, nft_message, request_flags, set_receive_buffer};
 
 /// The table that marks packets.

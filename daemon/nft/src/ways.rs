@@ -3,13 +3,12 @@
 //! They are as those of sets (see [`crate::elements`]), and each start of an interval, or single key, carries a verdict:
 //! palisade's is always `goto`. Whatever the map is looked up by, a key is a number here, that of its bytes.
 
-use std::collections::BTreeSet;
-
 use palisade_rules::net::Protocol;
 use palisade_rules::ruleset::{Name, Ways};
 
 use crate::abi::{elem, expr, verdict};
 use crate::attribute::Attribute;
+use crate::diff::differences;
 use crate::elements::Chunks;
 use crate::kind::MapKind;
 use crate::message::{nest, put};
@@ -68,15 +67,21 @@ fn service(protocol: Protocol, port: u16) -> u128 {
 
 /// The elements that a map has too many, and those that it lacks. Those that lead to a chain that `leaves` are both.
 pub(crate) fn changes(have: &[Way], want: &[Way], leaves: impl Fn(&str) -> bool) -> (Vec<Way>, Vec<Way>) {
-    let stays = |way: &&Way| !leaves(&way.chain);
-    let (had, wanted): (BTreeSet<&Way>, BTreeSet<&Way>) = (
-        have.iter().filter(stays).collect(),
-        want.iter().filter(stays).collect(),
+    let (surplus, missing) = differences(have, want);
+    let (mut surplus, mut missing): (Vec<Way>, Vec<Way>) = (
+        surplus.into_iter().cloned().collect(),
+        missing.into_iter().cloned().collect(),
     );
-    (
-        have.iter().filter(|way| !wanted.contains(way)).cloned().collect(),
-        want.iter().filter(|way| !had.contains(way)).cloned().collect(),
-    )
+    // What is the same in both is in neither.
+    let anew: Vec<&Way> = have
+        .iter()
+        .filter(|way| leaves(&way.chain) && want.binary_search(way).is_ok())
+        .collect();
+    for ways in [&mut surplus, &mut missing] {
+        ways.extend(anew.iter().copied().cloned());
+        ways.sort_unstable();
+    }
+    (surplus, missing)
 }
 
 /// The content of as many `NFTA_SET_ELEM_LIST_ELEMENTS` attributes as the elements need.

@@ -13,9 +13,14 @@
 //!   the listing: names still sort in the order of evaluation.
 //!
 //! Removals come before additions. That is only an order of words: the batch comes into force as a whole.
+//!
+//! What the kernel holds is known from a dump ([`diff()`]), or because palisade put it there ([`held`]).
 
+pub(crate) mod held;
 mod steps;
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -29,6 +34,7 @@ use crate::lower::lower;
 use crate::program::Instruction;
 use crate::transaction::Transaction;
 
+pub(crate) use steps::Touched;
 use steps::{Leaving, Steps};
 
 /// The most rules of a table whose chains are created again where `nft list` would show them out of order. It takes the
@@ -37,10 +43,15 @@ pub(crate) const ORDERED: usize = 500;
 
 /// What makes the kernel's table into the desired one; empty if it is already. What counters begin at is in the ledger.
 pub fn diff(desired: &Ruleset, kernel: Option<&KernelTable>, ledger: &dyn Ledger) -> Transaction {
-    steps(desired, kernel, ledger).finish()
+    steps(desired, kernel, ledger).finish().0
 }
 
-fn steps(desired: &Ruleset, kernel: Option<&KernelTable>, ledger: &dyn Ledger) -> Steps {
+/// As [`diff()`], with what is touched.
+pub(crate) fn steps<'a>(
+    desired: &'a Ruleset,
+    kernel: Option<&KernelTable>,
+    ledger: &dyn Ledger,
+) -> Steps<'a> {
     let absent = KernelTable::default();
     let is_off = kernel.is_none_or(|table| table.dormant);
     let kernel = kernel.unwrap_or(&absent);
@@ -80,11 +91,11 @@ pub(crate) fn is_rule(rule: &KernelRule, program: &[Instruction], comment: &str)
 /// The elements that a set has too many, and those that it lacks.
 pub(crate) fn element_changes(have: &Elements, want: &Elements) -> (Elements, Elements) {
     fn split<T: Ord + Copy>(have: &[T], want: &[T], make: fn(Vec<T>) -> Elements) -> (Elements, Elements) {
-        let (have, want): (BTreeSet<T>, BTreeSet<T>) =
-            (have.iter().copied().collect(), want.iter().copied().collect());
+        let (have, want) = (sorted(have), sorted(want));
+        let (surplus, missing) = differences(&have, &want);
         (
-            make(have.difference(&want).copied().collect()),
-            make(want.difference(&have).copied().collect()),
+            make(surplus.into_iter().copied().collect()),
+            make(missing.into_iter().copied().collect()),
         )
     }
     match (have, want) {
@@ -110,6 +121,33 @@ pub(crate) fn element_changes(have: &Elements, want: &Elements) -> (Elements, El
         }
         // Sets of different kinds have nothing in common.
         (have, want) => (have.clone(), want.clone()),
+    }
+}
+
+fn sorted<T: Ord + Copy>(elements: &[T]) -> Cow<'_, [T]> {
+    let mut elements = Cow::Borrowed(elements);
+    if !elements.is_sorted() {
+        elements.to_mut().sort_unstable();
+    }
+    elements
+}
+
+/// What only the first has of two sorted lists, and what only the second has.
+pub(crate) fn differences<'a, T: Ord>(have: &'a [T], want: &'a [T]) -> (Vec<&'a T>, Vec<&'a T>) {
+    let (mut surplus, mut missing) = (Vec::new(), Vec::new());
+    let (mut had, mut wanted) = (have.iter().peekable(), want.iter().peekable());
+    loop {
+        let order = match (had.peek(), wanted.peek()) {
+            (None, None) => return (surplus, missing),
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(had), Some(wanted)) => had.cmp(wanted),
+        };
+        let (had, wanted) = (had.next_if(|_| order.is_le()), wanted.next_if(|_| order.is_ge()));
+        if order.is_ne() {
+            surplus.extend(had);
+            missing.extend(wanted);
+        }
     }
 }
 
@@ -227,7 +265,7 @@ fn recreated_chains<'a>(desired: &'a Ruleset, kernel: &'a KernelTable) -> BTreeS
     recreated
 }
 
-fn chain_steps(desired: &Ruleset, kernel: &KernelTable, leaving: &Leaving<'_>, steps: &mut Steps) {
+fn chain_steps<'a>(desired: &'a Ruleset, kernel: &KernelTable, leaving: &Leaving<'_>, steps: &mut Steps<'a>) {
     let have: BTreeMap<&str, &KernelChain> = kernel
         .chains
         .iter()
@@ -276,7 +314,7 @@ fn holds(have: &KernelChain, chain: &Chain) -> bool {
         && both.all(|(have, rule)| is_rule(have, &lower(rule), rule.comment.as_str()))
 }
 
-fn set_steps(desired: &Ruleset, kernel: &KernelTable, leaving: &Leaving<'_>, steps: &mut Steps) {
+fn set_steps<'a>(desired: &'a Ruleset, kernel: &KernelTable, leaving: &Leaving<'_>, steps: &mut Steps<'a>) {
     let wanted: BTreeSet<&str> = desired.sets.keys().map(Name::as_str).collect();
     for name in kernel.sets.keys() {
         if !wanted.contains(name.as_str()) || leaving.sets.contains(name.as_str()) {
@@ -292,7 +330,7 @@ fn set_steps(desired: &Ruleset, kernel: &KernelTable, leaving: &Leaving<'_>, ste
     }
 }
 
-fn map_steps(desired: &Ruleset, kernel: &KernelTable, leaving: &Leaving<'_>, steps: &mut Steps) {
+fn map_steps<'a>(desired: &'a Ruleset, kernel: &KernelTable, leaving: &Leaving<'_>, steps: &mut Steps<'a>) {
     let wanted: BTreeSet<&str> = desired.maps.keys().map(Name::as_str).collect();
     for name in kernel.maps.keys() {
         if !wanted.contains(name.as_str()) || leaving.sets.contains(name.as_str()) {
@@ -313,7 +351,7 @@ fn counter_steps(
     kernel: &KernelTable,
     leaving: &Leaving<'_>,
     ledger: &dyn Ledger,
-    steps: &mut Steps,
+    steps: &mut Steps<'_>,
 ) {
     let wanted: BTreeSet<&str> = desired.counters.keys().map(Name::as_str).collect();
     for name in kernel.counters.keys() {

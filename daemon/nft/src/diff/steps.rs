@@ -16,7 +16,7 @@ use crate::ways::{self, Way};
 /// Operations, sorted by what has to come first: nothing goes while something holds on to it, and nothing comes before
 /// what it holds on to.
 #[derive(Default)]
-pub(crate) struct Steps {
+pub(crate) struct Steps<'a> {
     table: Option<Operation>,
     rules_out: Vec<Operation>,
     ways_out: Vec<Operation>,
@@ -28,11 +28,24 @@ pub(crate) struct Steps {
     chains_in: Vec<Operation>,
     ways_in: Vec<Operation>,
     rules_in: Vec<Operation>,
+    /// What is to be looked at when the change is in force.
+    touched: Touched<'a>,
 }
 
-impl Steps {
-    /// The transaction.
-    pub(crate) fn finish(self) -> Transaction {
+/// What a change touches, as it is to be.
+#[derive(Default)]
+pub(crate) struct Touched<'a> {
+    /// Chains that get rules.
+    pub(crate) chains: Vec<&'a Chain>,
+    /// Sets that come, or whose elements change.
+    pub(crate) sets: Vec<(&'a Name, &'a Set)>,
+    /// The same of maps.
+    pub(crate) maps: Vec<(&'a Name, &'a VerdictMap)>,
+}
+
+impl<'a> Steps<'a> {
+    /// The transaction, and what it touches.
+    pub(crate) fn finish(self) -> (Transaction, Touched<'a>) {
         let steps = [
             self.rules_out,
             self.ways_out,
@@ -47,7 +60,7 @@ impl Steps {
             self.rules_in,
         ];
         let operations = self.table.into_iter().chain(steps.into_iter().flatten());
-        Transaction::new(operations.collect())
+        (Transaction::new(operations.collect()), self.touched)
     }
 
     /// The table is made, or woken.
@@ -98,17 +111,18 @@ impl Steps {
     }
 
     /// A set comes with all that it holds.
-    pub(crate) fn add_set(&mut self, name: &Name, set: &Set) {
+    pub(crate) fn add_set(&mut self, name: &'a Name, set: &'a Set) {
         self.sets_in.push(Operation::AddSet {
             name: name.to_string(),
             kind: SetKind::of(&set.elements),
             comment: set.comment.as_str().to_owned(),
         });
         self.add_elements(name, set.elements.clone());
+        self.touched.sets.push((name, set));
     }
 
     /// A set that stays holds these, or something that palisade does not make.
-    pub(crate) fn change_set(&mut self, name: &Name, have: Option<&Elements>, set: &Set) {
+    pub(crate) fn change_set(&mut self, name: &'a Name, have: Option<&Elements>, set: &'a Set) {
         let missing = if let Some(have) = have {
             let (surplus, missing) = element_changes(have, &set.elements);
             if surplus.is_empty() && missing.is_empty() {
@@ -130,6 +144,7 @@ impl Steps {
             }
         };
         self.add_elements(name, missing);
+        self.touched.sets.push((name, set));
     }
 
     fn add_elements(&mut self, name: &Name, elements: Elements) {
@@ -140,7 +155,7 @@ impl Steps {
     }
 
     /// A map comes with all that it holds.
-    pub(crate) fn add_map(&mut self, name: &Name, map: &VerdictMap) {
+    pub(crate) fn add_map(&mut self, name: &'a Name, map: &'a VerdictMap) {
         let kind = MapKind::of(&map.ways);
         self.sets_in.push(Operation::AddMap {
             name: name.to_string(),
@@ -148,14 +163,15 @@ impl Steps {
             comment: map.comment.as_str().to_owned(),
         });
         self.add_ways(name, kind, Way::all(&map.ways));
+        self.touched.maps.push((name, map));
     }
 
     /// A map that stays holds these, or something that palisade does not make.
     pub(crate) fn change_map(
         &mut self,
-        name: &Name,
+        name: &'a Name,
         have: Option<&[Way]>,
-        map: &VerdictMap,
+        map: &'a VerdictMap,
         leaving: &Leaving<'_>,
     ) {
         let (kind, want) = (MapKind::of(&map.ways), Way::all(&map.ways));
@@ -177,6 +193,7 @@ impl Steps {
             want
         };
         self.add_ways(name, kind, missing);
+        self.touched.maps.push((name, map));
     }
 
     fn add_ways(&mut self, name: &Name, kind: MapKind, ways: Vec<Way>) {
@@ -201,7 +218,7 @@ impl Steps {
     }
 
     /// An empty chain gets its rules.
-    pub(crate) fn add_rules(&mut self, chain: &Chain) {
+    pub(crate) fn add_rules(&mut self, chain: &'a Chain) {
         let rules = (1..).zip(&chain.rules);
         self.rules_in
             .extend(rules.map(|(number, rule)| Operation::AddRule {
@@ -210,6 +227,7 @@ impl Steps {
                 program: lower(rule),
                 comment: rule.comment.as_str().to_owned(),
             }));
+        self.touched.chains.push(chain);
     }
 }
 
@@ -225,6 +243,10 @@ pub(crate) struct Leaving<'a> {
 }
 
 impl Leaving<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chains.is_empty() && self.sets.is_empty() && self.counters.is_empty()
+    }
+
     pub(crate) fn is_chain(&self, name: &str) -> bool {
         self.chains.contains(name)
     }

@@ -343,6 +343,27 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2000))]
+
+    #[test]
+    fn what_is_known_does_for_what_is_read(rulesets in prop::collection::vec(rulesets(), 2..5)) {
+        let mut table = apply(None, &diff(&rulesets[0], None, &()));
+        for pair in rulesets.windows(2) {
+            let steps = held::steps(&pair[0], &pair[1], &()).unwrap();
+            let (transaction, touched) = steps.finish();
+            prop_assert!(!transaction.is_empty() || compare(&pair[1], table.as_ref()).is_ok());
+            prop_assert_eq!(&transaction.operations().len(), &diff(&pair[1], table.as_ref(), &()).len());
+            table = apply(table, &transaction);
+            prop_assert!(compare(&pair[1], table.as_ref()).is_ok());
+            // Whatever is touched is as it is to be then.
+            for chain in touched.chains {
+                prop_assert!(pair[1].chains.iter().any(|other| **other == *chain));
+            }
+        }
+    }
+}
+
 /// Totals of which no counter may fall short.
 struct AtLeast(u64);
 
