@@ -1,5 +1,7 @@
 //! One endpoint and direction as chains: the table of contents, its tiers, and the preview.
 
+use std::sync::Arc;
+
 use super::{
     Compiler, Counted, CountedBy, FlowLog, MARK_ACCEPTED, MARK_ALL, MARK_DECIDED_EARLY, MARK_MASK, MARK_PASS,
     decided_mark, failsafes, names, policy, shed_marks, short,
@@ -85,11 +87,11 @@ pub(super) fn reachable_profiles(worlds: &Worlds, id: EndpointId) -> Vec<usize> 
 
 impl<'w> EndpointCompiler<'_, 'w> {
     /// The endpoint's own chains, in order of evaluation.
-    pub(super) fn chains(mut self) -> Vec<Chain> {
+    pub(super) fn chains(mut self) -> Vec<Arc<Chain>> {
         let has_preview = self.compiler.worlds.differs(self.id, self.direction, self.stage);
-        let mut chains = vec![self.contents(has_preview)];
+        let mut chains = vec![Arc::new(self.contents(has_preview))];
         if has_preview {
-            chains.push(self.preview());
+            chains.push(Arc::new(self.preview()));
             chains.extend(self.tier_chains(WorldKind::Pending));
         }
         chains.extend(self.tier_chains(WorldKind::Enforced));

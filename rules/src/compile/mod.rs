@@ -41,7 +41,8 @@ use crate::world::{EndpointKind, PlacedPolicy, Stage, World, WorldKind, Worlds};
 use endpoint::EndpointCompiler;
 pub use endpoint::SAMPLED;
 use hooks::{BASES, Base, established};
-pub use index::Limits;
+use index::Memory;
+pub use index::{Limits, Memo};
 use names::CounterNames;
 use sets::SetInterner;
 
@@ -189,16 +190,27 @@ pub enum CountedBy {
 
 /// Compiles both worlds into one ruleset.
 pub fn compile(worlds: &Worlds, options: &Options) -> Compiled {
+    compile_remembering(None, worlds, options).0
+}
+
+/// The same, and what the next generation can go on from; `previous` is what one before has left, with the same options.
+/// Policies that are the same shared ones keep their place in the index, and lists that say the same their chains.
+pub fn compile_remembering(previous: Option<&Memo>, worlds: &Worlds, options: &Options) -> (Compiled, Memo) {
     let mut compiler = Compiler {
         worlds,
         options,
         names: CounterNames::new(worlds),
         sets: SetInterner::default(),
+        memory: Memory {
+            previous,
+            next: Memo::default(),
+        },
         compiled: Compiled::default(),
     };
-    let base_chains: Vec<Chain> = BASES
+    let base_chains: Vec<Arc<Chain>> = BASES
         .iter()
         .filter_map(|base| compiler.base_chain(base))
+        .map(Arc::new)
         .collect();
     let mut chains = Vec::new();
     for direction in Direction::BOTH {
@@ -207,14 +219,17 @@ pub fn compile(worlds: &Worlds, options: &Options) -> Compiled {
     let rejects = Statement::Goto(Name::new(REJECT_CHAIN));
     let mut rules = chains.iter().flat_map(|chain| &chain.rules);
     if rules.any(|rule| rule.statements.contains(&rejects)) {
-        chains.push(reject_chain());
+        chains.push(Arc::new(reject_chain()));
     }
     let Compiler {
-        sets, mut compiled, ..
+        sets,
+        memory,
+        mut compiled,
+        ..
     } = compiler;
-    compiled.ruleset.chains = base_chains.into_iter().chain(chains).map(Arc::new).collect();
+    compiled.ruleset.chains = base_chains.into_iter().chain(chains).collect();
     compiled.ruleset.sets = sets.into_sets();
-    compiled
+    (compiled, memory.next)
 }
 
 /// The safety net alone: what goes into the kernel before any policy is read.
@@ -248,12 +263,14 @@ struct Compiler<'a> {
     options: &'a Options,
     names: CounterNames,
     sets: SetInterner,
+    /// The indexed tiers of the previous generation and of this one.
+    memory: Memory<'a>,
     compiled: Compiled,
 }
 
 impl Compiler<'_> {
     /// Every other chain of one direction, in order of evaluation.
-    fn chains(&mut self, direction: Direction) -> Vec<Chain> {
+    fn chains(&mut self, direction: Direction) -> Vec<Arc<Chain>> {
         let mut chains = Vec::new();
         let mut failsafes = Vec::new();
         let mut needed = [const { Vec::new() }; 2];
@@ -297,9 +314,10 @@ impl Compiler<'_> {
             .into_iter()
             .filter(|&stage| self.has_failsafes(stage, direction))
             .collect::<Vec<_>>();
-        let mut all: Vec<Chain> = failsafes
+        let mut all: Vec<Arc<Chain>> = failsafes
             .into_iter()
             .flat_map(|stage| self.failsafe_chains(stage, direction))
+            .map(Arc::new)
             .collect();
         all.extend(chains);
         for world in [WorldKind::Pending, WorldKind::Enforced] {
@@ -307,12 +325,13 @@ impl Compiler<'_> {
             all.extend(
                 policies
                     .iter()
-                    .filter_map(|&index| self.policy_chain(world, direction, index)),
+                    .filter_map(|&index| self.policy_chain(world, direction, index))
+                    .map(Arc::new),
             );
             let profiles = sorted(&mut profiles[world as usize]);
             all.extend(profiles.iter().map(|&index| {
                 let profile = &self.worlds.profiles[index];
-                self.profile_chain(world, direction, profile)
+                Arc::new(self.profile_chain(world, direction, profile))
             }));
         }
         all

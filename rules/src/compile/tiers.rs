@@ -1,139 +1,83 @@
 //! The tiers of one endpoint as chains.
 
+use std::sync::Arc;
+
 use super::endpoint::{EndpointCompiler, chain_name, jump};
-use super::index::{self, End, Region, Rest, Step, Tree};
 use super::{Counted, CountedBy, MARK_DECIDED, MARK_PASS, decided_mark, names, policy, tier_end, tier_label};
 use crate::net::Direction;
 use crate::resource::{Action, TierAction};
-use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Statement, fnv1a};
-use crate::world::{PlacedPolicy, WorldKind, WorldTier};
+use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Statement};
+use crate::world::{PlacedPolicy, WorldKind, WorldPolicy, WorldTier};
 
 impl<'w> EndpointCompiler<'_, 'w> {
     /// The chains of each tier that governs the direction: one, or, where that would be long, one for each class of
     /// packets that the index tells apart.
-    pub(super) fn tier_chains(&mut self, world: WorldKind) -> Vec<Chain> {
+    pub(super) fn tier_chains(&mut self, world: WorldKind) -> Vec<Arc<Chain>> {
         let tiers = self.tiers(world).into_iter();
         tiers
             .flat_map(|(index, tier)| self.chains_of_tier(world, index, tier))
             .collect()
     }
 
-    fn chains_of_tier(&mut self, world: WorldKind, index: usize, tier: &WorldTier) -> Vec<Chain> {
+    fn chains_of_tier(&mut self, world: WorldKind, index: usize, tier: &WorldTier) -> Vec<Arc<Chain>> {
         let policies = self.policies(world, index);
         let name = self.tier_name(world, index);
         let whose = format!("tier {} for {} {}", tier.name, self.endpoint.kind, self.endpoint);
-        let limits = self.compiler.options.index;
-        if policies.len() <= limits.walked {
-            let all: Vec<Step> = (0..policies.len()).map(Step::Policy).collect();
-            let mut rules = self.steps(world, &policies, &all, &[]);
-            rules.extend(self.end_of_tier(world, index, tier, &policies));
-            return vec![Chain {
-                name,
-                hook: None,
-                comment: Comment::new(&whose),
-                rules,
-            }];
+        let end = self.end_of_tier(world, index, tier, &policies);
+        if policies.len() > self.compiler.options.index.walked {
+            return self.indexed_tier(world, &name, &whose, &policies, end);
         }
-        let worlds = self.compiler.worlds;
-        let mut regions = Vec::new();
-        for (place, policy) in policies.iter().enumerate() {
-            for rule in policy.rules(self.direction).unwrap_or_default() {
-                regions.extend(Region::of(worlds, place, rule));
-            }
-        }
-        let of_policies: Vec<Name> = policies
-            .iter()
-            .map(|policy| policy::chain_name(worlds, world, self.direction, policy))
-            .collect();
-        let short: Vec<&str> = of_policies.iter().map(last_part).collect();
-        let weights: Vec<u64> = policies
-            .iter()
-            .map(|policy| fnv1a(&policy.id.to_string()))
-            .collect();
-        let tree = Tree::of(&regions, &weights, limits);
-        let names: Vec<Name> = tree
-            .nodes
-            .iter()
-            .map(|node| index::chain_name(&name, node, &short))
-            .collect();
-        let mut chains = Vec::new();
-        for (node, name) in tree.nodes.iter().zip(&names) {
-            let mut rules = self.compiler.lookups(node, name, &names);
-            let comment = match &node.rest {
-                Rest::Walk(steps) => {
-                    rules.extend(self.steps(world, &policies, steps, &names));
-                    if node.end == End::Tier {
-                        rules.extend(self.end_of_tier(world, index, tier, &policies));
-                    }
-                    let those = steps
-                        .iter()
-                        .filter(|step| matches!(step, Step::Policy(_)))
-                        .count();
-                    format!("{whose}: {those} of {} policies", policies.len())
-                }
-                Rest::Goto(next) => {
-                    rules.push(index::onward(names[next.0].clone()));
-                    whose.clone()
-                }
-            };
-            chains.push(Chain {
-                name: name.clone(),
-                hook: None,
-                comment: Comment::new(&comment),
-                rules,
-            });
-        }
-        chains
+        let each = policies.iter().flat_map(|policy| {
+            let chain = policy::chain_name(self.compiler.worlds, world, self.direction, policy);
+            self.to_policy(world, policy, chain, self.leaves_by_mark(world, policy))
+        });
+        let rules = each.chain(end).collect();
+        vec![Arc::new(Chain {
+            name,
+            hook: None,
+            comment: Comment::new(&whose),
+            rules,
+        })]
     }
 
-    /// The jumps of a list; `blocks` are the names of the index' chains.
-    fn steps(
+    /// The way to a policy's chain, and out of the tier if it `marks` what it decides or passes.
+    pub(super) fn to_policy(
         &self,
         world: WorldKind,
-        policies: &[&PlacedPolicy],
-        steps: &[Step],
-        blocks: &[Name],
-    ) -> Vec<Rule> {
-        let mut rules = Vec::new();
-        for step in steps {
-            let within = match *step {
-                Step::Policy(place) => {
-                    let policy = policies[place];
-                    let staged = if policy.staged { "staged " } else { "" };
-                    let name = policy::chain_name(self.compiler.worlds, world, self.direction, policy);
-                    rules.push(jump(name, &format!("{staged}policy {}", policy.id)));
-                    place..=place
-                }
-                Step::Block(node, first, last) => {
-                    let (from, to) = (&policies[first].id, &policies[last].id);
-                    let comment = format!("what can match of the policies from {from} to {to}");
-                    rules.push(jump(blocks[node.0].clone(), &comment));
-                    first..=last
-                }
-            };
-            let mut within = policies[within].iter();
-            let leaves = match world {
-                WorldKind::Enforced if within.any(|policy| has_pass(policy, self.direction)) => MARK_PASS,
-                WorldKind::Pending if within.any(|policy| decides(policy, self.direction)) => {
-                    decided_mark(self.stage) | MARK_PASS
-                }
-                WorldKind::Enforced | WorldKind::Pending => continue,
-            };
-            rules.push(Rule {
-                matches: vec![Match::Mark {
-                    mask: leaves,
-                    op: Op::IsNot,
-                    value: 0,
-                }],
-                statements: vec![Statement::Return],
-                comment: Comment::new(if leaves == MARK_PASS {
-                    "passed"
-                } else {
-                    "decided or passed"
-                }),
-            });
+        policy: &WorldPolicy,
+        chain: Name,
+        marks: bool,
+    ) -> impl Iterator<Item = Rule> {
+        let staged = if policy.staged { "staged " } else { "" };
+        let leave = marks.then(|| self.leave(world));
+        [jump(chain, &format!("{staged}policy {}", policy.id))]
+            .into_iter()
+            .chain(leave)
+    }
+
+    /// Whether packets leave the tier by a mark that a policy gives them.
+    pub(super) fn leaves_by_mark(&self, world: WorldKind, policy: &WorldPolicy) -> bool {
+        match world {
+            WorldKind::Enforced => has_pass(policy, self.direction),
+            WorldKind::Pending => decides(policy, self.direction),
         }
-        rules
+    }
+
+    /// Leaves the tier for what a policy before has marked.
+    pub(super) fn leave(&self, world: WorldKind) -> Rule {
+        let (mask, comment) = match world {
+            WorldKind::Enforced => (MARK_PASS, "passed"),
+            WorldKind::Pending => (decided_mark(self.stage) | MARK_PASS, "decided or passed"),
+        };
+        Rule {
+            matches: vec![Match::Mark {
+                mask,
+                op: Op::IsNot,
+                value: 0,
+            }],
+            statements: vec![Statement::Return],
+            comment: Comment::new(comment),
+        }
     }
 
     /// What becomes of packets that no policy of a tier decides. Without its safety nets the tier may govern nothing here;
@@ -246,7 +190,7 @@ impl<'w> EndpointCompiler<'_, 'w> {
 }
 
 /// Whether a rule of the policy passes.
-fn has_pass(policy: &PlacedPolicy, direction: Direction) -> bool {
+fn has_pass(policy: &WorldPolicy, direction: Direction) -> bool {
     policy
         .rules(direction)
         .unwrap_or_default()
@@ -255,12 +199,7 @@ fn has_pass(policy: &PlacedPolicy, direction: Direction) -> bool {
 }
 
 /// Whether the policy can decide or pass in the preview.
-fn decides(policy: &PlacedPolicy, direction: Direction) -> bool {
+fn decides(policy: &WorldPolicy, direction: Direction) -> bool {
     let rules = policy.rules(direction).unwrap_or_default();
     !policy.safety_net && rules.iter().any(|rule| rule.action != Action::Log)
-}
-
-/// A policy's chain without what all of its tier have in front: `000100-lockdown`.
-fn last_part(chain: &Name) -> &str {
-    chain.as_str().splitn(4, '/').last().unwrap_or_default()
 }

@@ -1,11 +1,12 @@
 //! The ruleset does to every packet, and counts of it, exactly what the evaluator says of both worlds.
 
 use std::env;
+use std::sync::Arc;
 
 use palisade_cases::{Case, Journey, case, describe, event, expected, without_staged};
 use palisade_rules::analysis::connections::{Blocks, PortBlocks};
 use palisade_rules::analysis::{Query, explain, name_of};
-use palisade_rules::compile::{Compiled, Counted, DenyAction, MARK_ALL, compile};
+use palisade_rules::compile::{Compiled, Counted, DenyAction, MARK_ALL, compile, compile_remembering};
 use palisade_rules::evaluate::{Decision, Packet, Verdict, evaluate, evaluate_forwarded};
 use palisade_rules::net::Direction;
 use palisade_rules::ruleset::Name;
@@ -45,6 +46,18 @@ proptest! {
         for journey in &case.journeys {
             Checked { case: &case, worlds: &worlds, compiled: &compiled, journey }.check();
         }
+    }
+
+    #[test]
+    fn what_is_remembered_changes_nothing(case in case(1), chosen: u64) {
+        let worlds = resolve(&case.snapshot, case.host.clone());
+        let (compiled, memo) = compile_remembering(None, &worlds, &case.options);
+        let (again, memo) = compile_remembering(Some(&memo), &worlds, &case.options);
+        prop_assert_eq!(&again, &compiled);
+        let changed = changed(&worlds, chosen);
+        let (after, memo) = compile_remembering(Some(&memo), &changed, &case.options);
+        prop_assert_eq!(&after, &compile(&changed, &case.options));
+        prop_assert_eq!(&compile_remembering(Some(&memo), &worlds, &case.options).0, &compiled);
     }
 
     #[test]
@@ -133,6 +146,26 @@ proptest! {
         reversed.policies.reverse();
         prop_assert_eq!(&said, &say(&reversed));
     }
+}
+
+/// The worlds with some policies that say less.
+fn changed(worlds: &Worlds, chosen: u64) -> Worlds {
+    let mut worlds = worlds.clone();
+    let Worlds {
+        enforced, pending, ..
+    } = &mut worlds;
+    for world in [enforced, pending] {
+        for (index, policy) in world.policies.iter_mut().enumerate() {
+            if chosen & (1 << (index % 64)) == 0 {
+                continue;
+            }
+            let policy = Arc::make_mut(&mut policy.policy);
+            for rules in [&mut policy.ingress, &mut policy.egress].into_iter().flatten() {
+                *rules = rules.iter().skip(1).cloned().collect();
+            }
+        }
+    }
+    worlds
 }
 
 /// What `explain` says of a packet, as JSON or in words.

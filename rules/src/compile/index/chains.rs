@@ -1,17 +1,15 @@
 //! The tree as maps and chains.
 
 use std::net::IpAddr;
-use std::sync::Arc;
 
 use super::tree::{Key, Lookup, Node, NodeId};
-use crate::compile::Compiler;
 use crate::net::Family;
-use crate::ruleset::{Comment, LookupKey, Match, Name, Op, Rule, Side, Statement, VerdictMap, Ways};
+use crate::ruleset::{Comment, LookupKey, Match, Name, Op, Rule, Side, Statement, Ways};
 
 /// The name of a node's chain, under that of its tier: what leads there, `in/eth0/02-default/tcp-443`. Where several keys
 /// do, it is the first. A block is called after a policy in it, `in/eth0/02-default/other/around-000300-monitoring`;
 /// `policies` are the last parts of the names of the tier's policies.
-pub(in crate::compile) fn chain_name(tier: &Name, node: &Node, policies: &[&str]) -> Name {
+pub(super) fn chain_name(tier: &Name, node: &Node, policies: &[&str]) -> Name {
     let words = node.by.iter().map(|key| match *key {
         Key::Other => "other".to_owned(),
         Key::Service(protocol, port) => format!("{protocol}-{port}"),
@@ -27,7 +25,7 @@ pub(in crate::compile) fn chain_name(tier: &Name, node: &Node, policies: &[&str]
 }
 
 /// On to a node, for packets that no lookup has found.
-pub(in crate::compile) fn onward(next: Name) -> Rule {
+pub(super) fn onward(next: Name) -> Rule {
     Rule {
         statements: vec![Statement::Goto(next)],
         comment: Comment::new("what has no list of its own here"),
@@ -35,29 +33,20 @@ pub(in crate::compile) fn onward(next: Name) -> Rule {
     }
 }
 
-impl Compiler<'_> {
-    /// The lookups of a node, whose chain is `parent`, and their maps; `names` are those of all nodes' chains.
-    pub(in crate::compile) fn lookups(&mut self, node: &Node, parent: &Name, names: &[Name]) -> Vec<Rule> {
-        let chain = |id: &NodeId| names[id.0].clone();
-        let mut rules = Vec::new();
-        for lookup in &node.lookups {
-            let (key, matches, what, ways) = said(lookup, chain);
-            let map = Name::new(&format!("{parent}/by-{what}"));
-            self.compiled.ruleset.maps.insert(
-                map.clone(),
-                Arc::new(VerdictMap {
-                    ways,
-                    comment: Comment::default(),
-                }),
-            );
-            rules.push(Rule {
-                matches,
-                statements: vec![Statement::Lookup(key, map)],
-                comment: Comment::new("only policies that can match"),
-            });
-        }
-        rules
-    }
+/// The lookups of a node, whose chain is `parent`, and their maps; `names` are those of all nodes' chains.
+pub(super) fn lookups(node: &Node, parent: &Name, names: &[Name]) -> Vec<(Rule, Name, Ways)> {
+    let chain = |id: &NodeId| names[id.0].clone();
+    let each = node.lookups.iter().map(|lookup| {
+        let (key, matches, what, ways) = said(lookup, chain);
+        let map = Name::new(&format!("{parent}/by-{what}"));
+        let rule = Rule {
+            matches,
+            statements: vec![Statement::Lookup(key, map.clone())],
+            comment: Comment::new("only policies that can match"),
+        };
+        (rule, map, ways)
+    });
+    each.collect()
 }
 
 /// A lookup in nftables' words: by what, under which conditions, its name, and the elements.

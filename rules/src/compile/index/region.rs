@@ -1,29 +1,27 @@
 //! What a rule can match, as the index sees it: a box of services and addresses that holds every packet the rule matches,
 //! and perhaps others.
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use crate::net::{Family, PortRange, Protocol, merge_ports};
+use crate::net::{Family, PortRange, Protocol, merge_nets, merge_ports};
 use crate::ruleset::Side;
-use crate::world::{WorldEntity, WorldRule, Worlds};
+use crate::world::{AddressSetId, AddressSets, WorldEntity, WorldRule, Worlds};
 
-/// The packets of one or both families that a rule of a policy may match.
-#[derive(Clone, Debug)]
-pub(in crate::compile) struct Region<'w> {
-    /// The policy, by its place among those of the tier.
-    pub(in crate::compile) policy: usize,
+/// The packets of one or both families that a rule may match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::compile) struct Region {
     family: Option<Family>,
     /// Protocol and destination port.
-    pub(in crate::compile) services: Services,
-    source: Addresses<'w>,
-    destination: Addresses<'w>,
+    pub(super) services: Services,
+    source: Addresses,
+    destination: Addresses,
 }
 
 /// Protocols and destination ports.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::compile) enum Services {
+pub(super) enum Services {
     /// Every packet.
     Any,
     /// Every packet of a protocol.
@@ -33,21 +31,22 @@ pub(in crate::compile) enum Services {
 }
 
 /// The addresses of one side.
-#[derive(Clone, Debug)]
-pub(in crate::compile) enum Addresses<'w> {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Addresses {
     /// Every address.
     Any,
-    /// These, of one or both families.
-    In(Cow<'w, [IpNet]>),
+    /// Those of a set, which may change while the rule stays as it is.
+    Set(AddressSetId),
+    /// These, of one or both families: sorted and disjoint.
+    In(Arc<[IpNet]>),
 }
 
-impl<'w> Region<'w> {
+impl Region {
     /// The regions of a rule; none if it can match nothing.
-    pub(in crate::compile) fn of(worlds: &'w Worlds, policy: usize, rule: &'w WorldRule) -> Vec<Self> {
+    pub(in crate::compile) fn of(worlds: &Worlds, rule: &WorldRule) -> Vec<Self> {
         let is_icmp = rule.icmp.is_some() || rule.not_icmp.is_some();
-        let [source, destination] = [&rule.source, &rule.destination].map(|side| Addresses::of(worlds, side));
+        let [source, destination] = [&rule.source, &rule.destination].map(Addresses::of);
         let region = |family, services| Region {
-            policy,
             family,
             services,
             source: source.clone(),
@@ -66,13 +65,19 @@ impl<'w> Region<'w> {
         }
     }
 
+    /// Whether it stays the same as long as the rule does: what a named port stands for may change.
+    pub(in crate::compile) fn is_of_rule_alone(rule: &WorldRule) -> bool {
+        let ports = rule.destination.ports.as_ref();
+        ports.is_none_or(|ports| ports.named.is_none())
+    }
+
     /// Whether it has packets of a family.
-    pub(in crate::compile) fn has(&self, family: Family) -> bool {
+    pub(super) fn has(&self, family: Family) -> bool {
         self.family.is_none_or(|only| only == family)
     }
 
     /// The addresses of one side.
-    pub(in crate::compile) fn addresses(&self, side: Side) -> &Addresses<'w> {
+    pub(super) fn addresses(&self, side: Side) -> &Addresses {
         match side {
             Side::Source => &self.source,
             Side::Destination => &self.destination,
@@ -101,19 +106,25 @@ impl Services {
     }
 }
 
-impl<'w> Addresses<'w> {
-    fn of(worlds: &'w Worlds, entity: &'w WorldEntity) -> Self {
+impl Addresses {
+    fn of(entity: &WorldEntity) -> Self {
         match (entity.set, &entity.nets) {
-            (Some(set), _) => Addresses::In(Cow::Borrowed(&worlds.address_sets.get(set).nets)),
-            (None, Some(nets)) => Addresses::In(Cow::Owned(crate::net::merge_nets(nets))),
+            (Some(set), _) => Addresses::Set(set),
+            (None, Some(nets)) => Addresses::In(merge_nets(nets).into()),
             (None, None) => Addresses::Any,
         }
     }
 
     /// The prefixes of one family, sorted and disjoint; `None` is every address.
-    pub(in crate::compile) fn of_family(&self, family: Family) -> Option<impl Iterator<Item = IpNet>> {
-        let Addresses::In(nets) = self else {
-            return None;
+    pub(super) fn of_family<'a>(
+        &'a self,
+        sets: &'a AddressSets,
+        family: Family,
+    ) -> Option<impl Iterator<Item = IpNet> + 'a> {
+        let nets = match self {
+            Addresses::Any => return None,
+            Addresses::Set(set) => &sets.get(*set).nets[..],
+            Addresses::In(nets) => nets,
         };
         let own = move |net: &IpNet| Family::of_net(*net) == family;
         let mut all = nets.iter().copied().filter(own).peekable();

@@ -3,12 +3,32 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::region::{Region, Services};
+use super::region::{Addresses, Region, Services};
 use crate::net::{Family, PortRange, Protocol};
 use crate::ruleset::Side;
+use crate::world::AddressSets;
 
 /// A region, by its number. Regions are numbered in order of their policies.
 pub(super) type Item = u32;
+
+/// The regions of a tier's policies, in order.
+#[derive(Clone, Copy)]
+pub(in crate::compile) struct Regions<'r> {
+    /// Each with its policy, by its place in the tier.
+    pub(in crate::compile) all: &'r [(usize, &'r Region)],
+    /// The addresses of the sets that they name.
+    pub(in crate::compile) sets: &'r AddressSets,
+}
+
+impl<'r> Regions<'r> {
+    pub(super) fn get(self, item: Item) -> &'r Region {
+        self.all[item as usize].1
+    }
+
+    pub(super) fn policy(self, item: Item) -> usize {
+        self.all[item as usize].0
+    }
+}
 
 /// What packets can be told apart by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,6 +46,8 @@ pub(super) enum Dimension {
 pub(super) struct Split {
     /// The classes of every lookup, which are asked one after the other.
     pub(super) lookups: Vec<Classes>,
+    /// Whether it depends on what address sets hold.
+    pub(super) looks_into_sets: bool,
     /// The regions that are tied to nothing here: they count in every class, and are all there is for packets that no
     /// lookup finds.
     pub(super) rest: Vec<Item>,
@@ -66,7 +88,7 @@ const MOST_PORTS: usize = 64;
 
 /// Tells packets apart by one dimension; `None` if that would take more than `most` entries in all classes together.
 pub(super) fn split(
-    regions: &[Region<'_>],
+    regions: Regions<'_>,
     items: &[Item],
     dimension: Dimension,
     most: usize,
@@ -80,13 +102,13 @@ pub(super) fn split(
     Some(split)
 }
 
-fn services(regions: &[Region<'_>], items: &[Item], most: usize) -> Option<Split> {
+fn services(regions: Regions<'_>, items: &[Item], most: usize) -> Option<Split> {
     let mut rest = Vec::new();
     let mut exact: Vec<((Protocol, u16), Item)> = Vec::new();
     let mut of_protocol: BTreeMap<Protocol, Vec<Item>> = BTreeMap::new();
     let mut wide: BTreeMap<Protocol, Vec<(u128, u128, Item)>> = BTreeMap::new();
     for &item in items {
-        match &regions[item as usize].services {
+        match &regions.get(item).services {
             Services::Any => rest.push(item),
             Services::Protocol(protocol) => of_protocol.entry(*protocol).or_default().push(item),
             Services::Ports(protocol, ranges) => {
@@ -129,14 +151,15 @@ fn services(regions: &[Region<'_>], items: &[Item], most: usize) -> Option<Split
         ],
         rest,
         below_ports,
+        looks_into_sets: false,
     })
 }
 
-fn ports(regions: &[Region<'_>], items: &[Item], protocol: Protocol, most: usize) -> Option<Split> {
+fn ports(regions: Regions<'_>, items: &[Item], protocol: Protocol, most: usize) -> Option<Split> {
     let mut rest = Vec::new();
     let mut spans = Vec::new();
     for &item in items {
-        match &regions[item as usize].services {
+        match &regions.get(item).services {
             Services::Ports(of, ranges) if *of == protocol => {
                 let ranges = ranges.iter();
                 spans.extend(ranges.map(|range| (range.first.into(), range.last.into(), item)));
@@ -160,18 +183,21 @@ fn ports(regions: &[Region<'_>], items: &[Item], protocol: Protocol, most: usize
     })
 }
 
-fn addresses(regions: &[Region<'_>], items: &[Item], side: Side, most: usize) -> Option<Split> {
+fn addresses(regions: Regions<'_>, items: &[Item], side: Side, most: usize) -> Option<Split> {
     let mut lookups = Vec::new();
     let mut rest = Vec::new();
+    let mut looks_into_sets = false;
     for family in Family::BOTH {
         let mut exact: Vec<(IpAddr, Item)> = Vec::new();
         let mut spans = Vec::new();
         for &item in items {
-            let region = &regions[item as usize];
+            let region = regions.get(item);
             if !region.has(family) {
                 continue;
             }
-            match region.addresses(side).of_family(family) {
+            let addresses = region.addresses(side);
+            looks_into_sets |= matches!(addresses, Addresses::Set(_));
+            match addresses.of_family(regions.sets, family) {
                 None => rest.push(item),
                 Some(nets) => {
                     for net in nets {
@@ -200,6 +226,7 @@ fn addresses(regions: &[Region<'_>], items: &[Item], side: Side, most: usize) ->
     tidy(&mut rest);
     Some(Split {
         lookups,
+        looks_into_sets,
         rest,
         ..Split::default()
     })
@@ -207,7 +234,7 @@ fn addresses(regions: &[Region<'_>], items: &[Item], side: Side, most: usize) ->
 
 /// The items of each key, both sorted.
 fn grouped<K: Ord + Copy>(mut entries: Vec<(K, Item)>) -> Vec<(K, Vec<Item>)> {
-    entries.sort();
+    entries.sort_unstable();
     entries.dedup();
     let groups = entries.chunk_by(|(key, _), (next, _)| key == next);
     groups

@@ -6,7 +6,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Best, Builder, Dimension, End, Item, Key, NodeId, Step};
+use super::builder::{Best, Builder};
+use super::{End, Key, NodeId, Step};
+use crate::compile::index::split::{Dimension, Item};
 
 /// A list of regions that many lists have in common.
 pub(super) struct Base {
@@ -37,7 +39,7 @@ impl Base {
     }
 }
 
-impl Builder<'_, '_> {
+impl Builder<'_> {
     /// These policies among those that are always there: policies one by one where they meet, blocks elsewhere.
     pub(super) fn weave(&mut self, base: &mut Base, policies: &[usize]) -> Vec<Step> {
         let mut steps = Vec::new();
@@ -129,7 +131,7 @@ impl Builder<'_, '_> {
     }
 
     fn items<'b>(&self, base: &'b Base, (begin, end): (usize, usize)) -> &'b [Item] {
-        let policy = |item: &Item| self.regions[*item as usize].policy;
+        let policy = |item: &Item| self.regions.policy(*item);
         let first = base
             .items
             .partition_point(|item| policy(item) < base.policies[begin]);

@@ -1,0 +1,231 @@
+//! A tier of many policies as chains and maps.
+
+use std::sync::Arc;
+
+use super::chains::{chain_name, lookups, onward};
+use super::memo::{Comparison, Remembered, TierMemo};
+use super::region::Region;
+use super::split::Regions;
+use super::tree::{End, Node, Rest, Step, Tree};
+use crate::compile::endpoint::{EndpointCompiler, jump};
+use crate::compile::policy;
+use crate::ruleset::{Chain, Comment, Name, Rule, VerdictMap, fnv1a};
+use crate::world::{PlacedPolicy, WorldKind};
+
+impl EndpointCompiler<'_, '_> {
+    /// The chains of a tier with an index; their maps go into the ruleset. `whose` tier it is, for comments; `end` is what
+    /// no policy decides.
+    pub(in crate::compile) fn indexed_tier(
+        &mut self,
+        world: WorldKind,
+        tier: &Name,
+        whose: &str,
+        policies: &[&PlacedPolicy],
+        end: Option<Rule>,
+    ) -> Vec<Arc<Chain>> {
+        let previous = self.compiler.memory.recall(tier);
+        let kept = previous.map(|old| old.kept(policies)).unwrap_or_default();
+        let memo = match previous.filter(|old| is_as_it_was(old, &kept, policies.len(), end.as_ref())) {
+            Some(old) => Arc::clone(old),
+            None => Arc::new(self.made(
+                world,
+                tier,
+                whose,
+                policies,
+                end,
+                previous.map(|old| (&**old, &*kept)),
+            )),
+        };
+        let maps = memo
+            .maps
+            .iter()
+            .map(|(name, map)| (name.clone(), Arc::clone(map)));
+        self.compiler.compiled.ruleset.maps.extend(maps);
+        let chains = memo.chains.clone();
+        self.compiler.memory.keep(tier.clone(), memo);
+        chains
+    }
+
+    fn made(
+        &self,
+        world: WorldKind,
+        tier: &Name,
+        whose: &str,
+        policies: &[&PlacedPolicy],
+        end: Option<Rule>,
+        previous: Option<(&TierMemo, &[Option<usize>])>,
+    ) -> TierMemo {
+        let policies = self.remembered(world, policies, previous);
+        let regions = policies.iter().enumerate();
+        let regions =
+            regions.flat_map(|(place, policy)| policy.regions.iter().map(move |region| (place, region)));
+        let regions: Vec<(usize, &Region)> = regions.collect();
+        let weights: Vec<u64> = policies
+            .iter()
+            .map(|policy| fnv1a(policy.chain.as_str()))
+            .collect();
+        let regions = Regions {
+            all: &regions,
+            sets: &self.compiler.worlds.address_sets,
+        };
+        let tree = Tree::of(regions, &weights, self.compiler.options.index);
+        let short: Vec<&str> = policies.iter().map(|policy| last_part(&policy.chain)).collect();
+        let like = previous
+            .map(|(old, kept)| old.nodes_like(&tree, kept))
+            .unwrap_or_default();
+        let old_chain = |place: usize| {
+            let (old, _) = previous?;
+            Some(&old.chains[(*like.get(place)?)?])
+        };
+        let nodes = tree.nodes.iter().enumerate();
+        let names: Vec<Name> = nodes
+            .map(|(place, node)| match old_chain(place) {
+                Some(old) => old.name.clone(),
+                None => chain_name(tier, node, &short),
+            })
+            .collect();
+        let comparison = previous
+            .filter(|(old, _)| old.end == end)
+            .map(|(old, kept)| Comparison {
+                old,
+                policies: &policies,
+                kept,
+                names: &names,
+            });
+        let mut memo = TierMemo {
+            chains: Vec::with_capacity(tree.nodes.len()),
+            maps: [].into(),
+            end,
+            policies: Vec::new(),
+            tree: Tree::default(),
+        };
+        for (place, node) in tree.nodes.iter().enumerate() {
+            let name = &names[place];
+            let found = lookups(node, name, &names);
+            let old = like.get(place).copied().flatten();
+            let same = comparison
+                .as_ref()
+                .zip(old)
+                .filter(|(comparison, old)| comparison.is_same_chain(node, name, *old));
+            memo.chains.push(match same {
+                Some((comparison, old)) => Arc::clone(&comparison.old.chains[old]),
+                None => {
+                    let mut rules: Vec<Rule> = found.iter().map(|(rule, ..)| rule.clone()).collect();
+                    let comment = match &node.rest {
+                        Rest::Goto(next) => {
+                            rules.push(onward(names[next.0].clone()));
+                            whose.to_owned()
+                        }
+                        Rest::Walk(steps) => {
+                            rules.extend(self.steps(world, &policies, steps, &names));
+                            rules.extend(memo.end.clone().filter(|_| node.end == End::Tier));
+                            listed(whose, node, steps)
+                        }
+                    };
+                    Arc::new(Chain {
+                        name: name.clone(),
+                        hook: None,
+                        comment: Comment::new(&comment),
+                        rules,
+                    })
+                }
+            });
+            for (_, name, ways) in found {
+                let map = VerdictMap {
+                    ways,
+                    comment: Comment::default(),
+                };
+                let old = previous
+                    .and_then(|(old, _)| old.maps.get(&name))
+                    .filter(|old| ***old == map);
+                let map = old.map_or_else(|| Arc::new(map), Arc::clone);
+                memo.maps.insert(name, map);
+            }
+        }
+        memo.policies = policies;
+        memo.tree = tree;
+        memo
+    }
+
+    fn remembered(
+        &self,
+        world: WorldKind,
+        policies: &[&PlacedPolicy],
+        previous: Option<(&TierMemo, &[Option<usize>])>,
+    ) -> Vec<Remembered> {
+        let worlds = self.compiler.worlds;
+        let each = policies.iter().enumerate().map(|(place, policy)| {
+            let old = previous.and_then(|(old, kept)| Some(&old.policies[kept[place]?]));
+            if let Some(old) = old.filter(|old| old.is_lasting) {
+                return old.clone();
+            }
+            let rules = policy.rules(self.direction).unwrap_or_default();
+            Remembered {
+                policy: Arc::clone(&policy.policy),
+                chain: policy::chain_name(worlds, world, self.direction, policy),
+                regions: rules.iter().flat_map(|rule| Region::of(worlds, rule)).collect(),
+                is_lasting: rules.iter().all(Region::is_of_rule_alone),
+                marks: self.leaves_by_mark(world, policy),
+            }
+        });
+        each.collect()
+    }
+
+    /// The jumps of a list; `blocks` are the names of the index' chains.
+    fn steps(&self, world: WorldKind, policies: &[Remembered], steps: &[Step], blocks: &[Name]) -> Vec<Rule> {
+        let mut rules = Vec::new();
+        for step in steps {
+            match *step {
+                Step::Policy(place) => {
+                    let Remembered {
+                        policy, chain, marks, ..
+                    } = &policies[place];
+                    rules.extend(self.to_policy(world, policy, chain.clone(), *marks));
+                }
+                Step::Block(node, first, last) => {
+                    let (from, to) = (&policies[first].policy.id, &policies[last].policy.id);
+                    let comment = format!("what can match of the policies from {from} to {to}");
+                    rules.push(jump(blocks[node.0].clone(), &comment));
+                    if policies[first..=last].iter().any(|policy| policy.marks) {
+                        rules.push(self.leave(world));
+                    }
+                }
+            }
+        }
+        rules
+    }
+}
+
+/// Whether nothing has changed that chains and maps are made of.
+fn is_as_it_was(old: &TierMemo, kept: &[Option<usize>], policies: usize, end: Option<&Rule>) -> bool {
+    let places = kept.iter().enumerate();
+    old.policies.len() == policies
+        && old.end.as_ref() == end
+        && !old.tree.looks_into_sets
+        && old.policies.iter().all(|policy| policy.is_lasting)
+        && places.into_iter().all(|(place, kept)| *kept == Some(place))
+}
+
+/// The comment of a chain that lists policies.
+fn listed(whose: &str, node: &Node, steps: &[Step]) -> String {
+    let policies = steps
+        .iter()
+        .filter(|step| matches!(step, Step::Policy(_)))
+        .count();
+    let blocks = steps.len() - policies;
+    let what = match (policies, blocks) {
+        (1, 0) => "1 policy".to_owned(),
+        (policies, 0) => format!("{policies} policies"),
+        (policies, blocks) => format!("{policies} policies and {blocks} blocks of others"),
+    };
+    match node.end {
+        End::Tier => format!("{whose}: {what}"),
+        End::Caller => format!("{whose}, a block: {what}"),
+    }
+}
+
+/// A policy's chain without what all of its tier have in front: `000100-lockdown`.
+fn last_part(chain: &Name) -> &str {
+    let part = chain.as_str().splitn(4, '/').last().unwrap_or_default();
+    part.trim_end_matches('/')
+}
