@@ -2,10 +2,11 @@
 # make test       every check and every test in the repository; the kernel's need root
 # make test-kernels  the short suite on Debian's stock kernel, in an emulated machine
 # make test-large    100,000 rules under the unit as it is shipped: times and memory (LARGE_RULES=100000)
-# make bench      what a large estate costs to read and resolve, its matrix, and queries a second, on one core
+# make bench      what palisade costs, against Calico's layout, firewalld, ufw and nft; writes docs/performance.md; half an hour,
+#                 needs root (BENCH=quick: a few minutes, writes nothing)
+# make bench-rules       what a large estate costs to read and resolve, its matrix, and queries a second, on one core
 # make bench-flows       what flow records cost under 100,000 new connections a second; needs root
 # make bench-conntrack   what it costs to look at 100,000 live connections; needs root
-# make bench-counters    what it costs to read 100,000 counters, against nft; needs root
 # make fuzz       ten minutes of hostile input for each parser (FUZZ_SECONDS=600)
 # make fuzz-kernel  the real kernel against the evaluator: random policies and packets (SEED=1 COUNT=2000)
 # make torture    a thousand reloads, promotions and rollbacks under a flood, the daemon killed at random (TORTURE_SEED=1)
@@ -55,6 +56,11 @@ RUN_PACKAGES := iproute2 netbase nftables
 # libwrap0: what the SSH server links, which openssh-client does not.
 TEST_PACKAGES := debootstrap libwrap0 openssh-client strace systemd-container util-linux $(KERNEL_PACKAGES)
 
+# What `make bench` compares with, and what Debian's packages of it need beside Python. Unpacked, not installed: that would start a firewall.
+PEER_PACKAGES := firewalld python3-firewall python3-nftables python3-dbus python3-gi gir1.2-glib-2.0 gir1.2-nm-1.0 \
+    libgirepository-1.0-1 libnm0 dbus-daemon dbus-bin dbus-system-bus-common libdbus-1-3 \
+    ufw iptables libip4tc2 libip6tc2 libxtables12 libnfnetlink0 libnetfilter-conntrack3
+
 # A cargo-deny that is installed is used; else the pinned one is, from TOOLS.
 DENY_VERSION := 0.20.2
 DENY := $(or $(shell command -v cargo-deny),$(TOOLS)/bin/cargo-deny)
@@ -93,9 +99,23 @@ test-large: need-root deps
 	LARGE_RULES=$(LARGE_RULES) \
 	    cargo test --release --locked --package palisade-integration --test systemd $(AS_ROOT) -- --nocapture large::
 
-# On one core: what a large estate costs to read and resolve, who reaches whom in it, and queries a second.
+# Everything in turns, in network namespaces. It dies with what it has started; its files are in a directory that goes with it.
+BENCH ?= whole
+BENCH_RESULT := $(abspath $(TARGET))/performance
+
 .PHONY: bench
-bench: build-deps
+bench: need-root run-deps $(TOOLS)/peers/unpacked
+	cargo build --release --locked --package palisade
+	cargo bench --locked --package palisade-integration --bench performance --no-run
+	mkdir -p $(BENCH_RESULT)
+	temporary=$$(mktemp --directory); trap "$(SUDO) rm -rf --one-file-system $$temporary" EXIT; \
+	TMPDIR=$$temporary BENCH_DIRECTORY=$(BENCH_RESULT) BENCH_PEERS=$(abspath $(TOOLS))/peers \
+	    cargo bench --locked --package palisade-integration --bench performance $(AS_ROOT) -- $(BENCH)
+	if [[ $(BENCH) == whole ]]; then cp $(BENCH_RESULT)/performance*.{md,svg} docs/; fi
+
+# On one core: what a large estate costs to read and resolve, who reaches whom in it, and queries a second.
+.PHONY: bench-rules
+bench-rules: build-deps
 	taskset -c 0 cargo bench --locked --package palisade-rules
 
 .PHONY: bench-flows
@@ -106,10 +126,6 @@ bench-flows: need-root build-deps
 .PHONY: bench-conntrack
 bench-conntrack: need-root build-deps
 	cargo bench --locked --package palisade-integration --bench conntrack $(AS_ROOT)
-
-.PHONY: bench-counters
-bench-counters: need-root run-deps build-deps
-	cargo bench --locked --package palisade-integration --bench counters $(AS_ROOT)
 
 # Each target for so many seconds, on what the examples and the tests' own files grow into. Needs nightly Rust.
 FUZZ_SECONDS ?= 600
@@ -195,6 +211,18 @@ $(TOOLS)/openssh/usr/sbin/sshd:
 	cd $(TOOLS)/openssh; apt-get download --quiet=2 openssh-server || { $(SUDO) apt-get update --quiet=2; apt-get download --quiet=2 openssh-server; }
 	dpkg-deb --extract $(TOOLS)/openssh/openssh-server_*.deb $(TOOLS)/openssh
 	rm $(TOOLS)/openssh/openssh-server_*.deb
+
+# As they would stand in /usr and /etc. The programs of iptables are links that its installation makes.
+$(TOOLS)/peers/unpacked:
+	@command -v apt-get >/dev/null || { echo "not a Debian system: firewalld and ufw are compared as Debian has them"; exit 1; }
+	$(call packages,bash python3 util-linux)
+	rm -rf $(@D); mkdir -p $(@D)/packages
+	cd $(@D)/packages; apt-get download --quiet=2 $(PEER_PACKAGES) || { $(SUDO) apt-get update --quiet=2; apt-get download --quiet=2 $(PEER_PACKAGES); }
+	for package in $(@D)/packages/*.deb; do dpkg-deb --extract $$package $(@D); done
+	if [[ -d $(@D)/lib && ! -L $(@D)/lib ]]; then cp -a $(@D)/lib/. $(@D)/usr/lib/; fi
+	for program in iptables{,-restore,-save} ip6tables{,-restore,-save}; do ln -sf xtables-nft-multi $(@D)/usr/sbin/$$program; done
+	rm -rf $(@D)/packages
+	touch $@
 
 # $(call packages,NAMES): what is missing of them is named, then installed.
 define packages

@@ -16,8 +16,8 @@ use tempfile::TempDir;
 
 use crate::{Counters, Disk, Setup, eventually, palisade, palisaded};
 
-/// How long the daemon may take for anything it is asked.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// How long the daemon may take for anything it is asked, and to load what is as large as it gets.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A daemon in a host, with configuration, resources and state in a directory of its own. Killed when dropped; its
 /// rules go with the host.
