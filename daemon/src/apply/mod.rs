@@ -7,6 +7,7 @@ mod history;
 mod lock;
 mod panic;
 mod plan;
+mod road;
 mod rollout;
 mod sources;
 mod state;
@@ -40,6 +41,7 @@ pub use store::{Entry, Standing, StoreError, Who};
 pub use way_back::WayBackError;
 
 use history::History;
+use road::part;
 use rollout::{Made, Rollout};
 use store::Store;
 
@@ -76,6 +78,8 @@ pub struct Engine {
     interfaces: Interfaces,
     /// Whether the kernel is known to hold the generation in force: after a change that failed it may hold another.
     settled: bool,
+    /// Whether somebody has set counters back, which are made anew by the next reload.
+    has_reset: bool,
     generations: VecDeque<Arc<Generation>>,
     /// Forgotten ones that say what was counted in the running interval by counters that are gone.
     described: Vec<Arc<Generation>>,
@@ -204,6 +208,7 @@ impl Engine {
             cgroups,
             interfaces: Interfaces::new(),
             settled: false,
+            has_reset: false,
             generations: VecDeque::new(),
             described: Vec::new(),
             unrecorded: false,
@@ -336,6 +341,7 @@ impl Engine {
         let counters = names.iter().copied().zip(reading.values.iter().copied());
         let reset = self.history.observe(reading.table, counters);
         if reset > 0 {
+            self.has_reset = true;
             warn!(
                 "another program has reset {reset} counters (`nft reset counters`): palisade's totals go on, without what \
                  was counted between the last look and the reset; nft shows less until the next reload"
@@ -369,15 +375,28 @@ impl Engine {
         }
     }
 
+    /// How a reload makes the kernel hold something else: from what it was left with, as long as it is known to have that
+    /// still, and from what it has if it may have been meddled with.
+    fn reloading(&self) -> Put {
+        if self.settled && !self.has_reset {
+            Nft::update
+        } else {
+            Nft::replace
+        }
+    }
+
     /// Makes the kernel hold a generation and nothing beside it. Gives its number, and how many changes that took.
     fn put_and_adopt(&mut self, made: Made, put: Put) -> Result<(u64, usize), ReloadError> {
         let panicked = self.panicked();
         self.settled = false;
+        let committing = part("commit");
         let changes = if panicked {
             0
         } else {
             self.put(&made.compiled.ruleset, put)?
         };
+        drop(committing);
+        let _adopting = part("adopt");
         self.settled = !panicked;
         let number = made.number;
         let generation = self.generation_of(made, changes);
@@ -423,7 +442,9 @@ impl Engine {
 
     /// What these resources make of a host, and the number of its generation.
     fn made(&mut self, config: &Config, snapshot: Arc<Snapshot>, host: Host, now: OffsetDateTime) -> Made {
+        let resolving = part("resolve");
         let worlds = resolve(&snapshot, host);
+        drop(resolving);
         let current = self.current().cloned();
         let (number, compiled, in_force_since) = self.compiled(config, &worlds, current.as_deref(), now);
         Made {
@@ -470,7 +491,10 @@ impl Engine {
             }),
             ..Options::default()
         };
+        let compiling = part("compile");
         let compiled = compile(worlds, &options);
+        drop(compiling);
+        let _comparing = part("compare");
         let in_force_since = match like {
             Some(like) => (like.compiled == compiled).then_some(like.at),
             None if number > 0 && self.nft.verify(&compiled.ruleset).is_ok() => {
@@ -510,6 +534,7 @@ impl Engine {
     /// Keeps on disk what a change has left to keep: the generation, and the last values of counters that are gone. The
     /// disk may take its time, so that the change is to be published first.
     pub fn keep(&mut self) {
+        let _keeping = part("keep");
         if std::mem::take(&mut self.unrecorded)
             && let Some(current) = self.generations.back()
             && let Err(error) = self.state.record(current)

@@ -125,6 +125,7 @@ impl State {
             .map(|staged| (key(staged), staged))
             .collect();
         let same = |policy: &Policy| {
+            policy.staged?;
             let id = &policy.id;
             let staged = known.get(&(id.name.clone(), id.namespace.clone(), id.kind.to_string()))?;
             let since = StagedSince {

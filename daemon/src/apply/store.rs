@@ -4,7 +4,7 @@
 //! A generation that only follows the host (an address, a service that was started) is made of the same bytes as the one
 //! before it, and has no directory of its own: that one says up to which number it goes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,9 @@ use crate::source::SourceFile;
 
 /// Generations that are kept.
 const KEPT: usize = 20;
+
+/// So many files are synced one by one.
+const FEW: usize = 32;
 
 const DIRECTORY: &str = "generations";
 const ENTRY: &str = "generation.json";
@@ -191,6 +194,7 @@ impl Store {
     pub(super) fn open(state_dir: &Path) -> Self {
         let directory = state_dir.join(DIRECTORY);
         let mut entries = BTreeMap::new();
+        let mut texts = BTreeSet::new();
         for found in fs::read_dir(&directory).into_iter().flatten().flatten() {
             let path = found.path();
             let number = found
@@ -207,7 +211,8 @@ impl Store {
             let entry = fs::read(path.join(ENTRY))
                 .and_then(|bytes| serde_json::from_slice::<Entry>(&bytes).map_err(io::Error::from));
             match entry {
-                Ok(entry) if entry.number == number => {
+                Ok(mut entry) if entry.number == number => {
+                    entry.share(&mut texts);
                     entries.insert(number, entry);
                 }
                 Ok(_) => warn!(directory = %path.display(), "not generation {number}: passed over"),
@@ -285,9 +290,13 @@ impl Store {
         let Some(entry) = self.entries.get_mut(&number) else {
             return;
         };
+        // There may be thousands of files, of which none changes.
+        let files = std::mem::take(&mut entry.files);
         let before = entry.clone();
         change(entry);
-        if *entry == before {
+        let is_as_it_was = *entry == before;
+        entry.files = files;
+        if is_as_it_was {
             return;
         }
         let directory = self.directory.join(number.to_string());
@@ -322,12 +331,14 @@ impl Store {
         fs::create_dir_all(&self.directory)?;
         let whole = tempfile::Builder::new().prefix(".").tempdir_in(&self.directory)?;
         fs::create_dir(whole.path().join(FILES))?;
-        let older: Vec<&Entry> = self.entries.values().rev().take(2).collect();
-        self.write_file(whole.path(), Path::new(CONFIG), &sources.config, &older)?;
+        let older: Vec<Older<'_>> = self.entries.values().rev().take(2).map(Older::of).collect();
+        let mut written = Vec::new();
+        written.extend(self.write_file(whole.path(), Path::new(CONFIG), &sources.config, &older)?);
         for file in &sources.files {
             let place = Path::new(FILES).join(file_name(file.name()));
-            self.write_file(whole.path(), &place, file, &older)?;
+            written.extend(self.write_file(whole.path(), &place, file, &older)?);
         }
+        sync(&written, whole.path())?;
         write_synced(&whole.path().join(ENTRY), &serde_json::to_vec_pretty(entry)?)?;
         File::open(whole.path().join(FILES))?.sync_all()?;
         File::open(whole.path())?.sync_all()?;
@@ -341,22 +352,27 @@ impl Store {
         File::open(&self.directory)?.sync_all()
     }
 
-    fn write_file(&self, whole: &Path, place: &Path, file: &SourceFile, older: &[&Entry]) -> io::Result<()> {
-        let sum = file.sha256();
-        let stored = |entry: &&&Entry| {
-            let mut all = std::iter::once(&entry.config).chain(&entry.files);
-            all.any(|stored| *stored.path == *file.name() && stored.sha256 == *sum)
-        };
-        if let Some(same) = older.iter().find(stored) {
+    /// Gives the path of a file that is yet to be synced.
+    fn write_file(
+        &self,
+        whole: &Path,
+        place: &Path,
+        file: &SourceFile,
+        older: &[Older<'_>],
+    ) -> io::Result<Option<PathBuf>> {
+        let has_it = |entry: &&Older<'_>| entry.sums.get(file.name()) == Some(&&**file.sha256());
+        if let Some(same) = older.iter().find(has_it) {
             let same = self.directory.join(same.number.to_string()).join(place);
             // Only what is still as it was stored is worth a link.
             if fs::read(&same).is_ok_and(|bytes| bytes == file.bytes())
                 && fs::hard_link(&same, whole.join(place)).is_ok()
             {
-                return Ok(());
+                return Ok(None);
             }
         }
-        write_synced(&whole.join(place), file.bytes())
+        let path = whole.join(place);
+        File::create_new(&path)?.write_all(file.bytes())?;
+        Ok(Some(path))
     }
 
     /// Forgets the oldest, as far as there are too many, but not what every window goes back to: the last that was
@@ -374,6 +390,22 @@ impl Store {
             if let Err(error) = fs::remove_dir_all(self.directory.join(number.to_string())) {
                 warn!(%error, "generation {number} is forgotten, but its directory stays");
             }
+        }
+    }
+}
+
+/// The files of an older generation, found by where they were read.
+struct Older<'e> {
+    number: u64,
+    sums: BTreeMap<&'e str, &'e str>,
+}
+
+impl<'e> Older<'e> {
+    fn of(entry: &'e Entry) -> Self {
+        let files = std::iter::once(&entry.config).chain(&entry.files);
+        Older {
+            number: entry.number,
+            sums: files.map(|file| (&*file.path, &*file.sha256)).collect(),
         }
     }
 }
@@ -402,6 +434,18 @@ impl Entry {
             rolled_back: None,
             config: stored(&sources.config),
             files: sources.files.iter().map(stored).collect(),
+        }
+    }
+
+    /// Shares names and sums with other entries: most files are in all of them.
+    fn share(&mut self, texts: &mut BTreeSet<Arc<str>>) {
+        let files = std::iter::once(&mut self.config).chain(&mut self.files);
+        for text in files.flat_map(|file| [&mut file.path, &mut file.sha256]) {
+            if let Some(known) = texts.get(&**text) {
+                *text = Arc::clone(known);
+            } else {
+                texts.insert(Arc::clone(text));
+            }
         }
     }
 
@@ -435,6 +479,15 @@ fn file_name(path: &str) -> &str {
     path.rsplit('/').next().unwrap_or(path)
 }
 
+/// Brings files of a directory to the disk: all that its file system has yet to write, where that is quicker than to wait
+/// for one file after the other.
+fn sync(files: &[PathBuf], directory: &Path) -> io::Result<()> {
+    if files.len() > FEW {
+        return Ok(nix::unistd::syncfs(File::open(directory)?)?);
+    }
+    files.iter().try_for_each(|file| File::open(file)?.sync_all())
+}
+
 fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = File::create_new(path)?;
     file.write_all(bytes)?;
@@ -442,78 +495,4 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::os::unix::fs::MetadataExt;
-
-    use super::*;
-
-    fn sources(files: &[(&str, &str)]) -> Sources {
-        let file = |(name, text): &(&str, &str)| {
-            SourceFile::new(format!("/etc/palisade/policy.d/{name}"), text.as_bytes())
-        };
-        Sources {
-            config: SourceFile::new("/etc/palisade/palisade.yaml", b""),
-            files: files.iter().map(file).collect(),
-        }
-    }
-
-    fn entry(number: u64, sources: &Sources) -> Entry {
-        let at = OffsetDateTime::UNIX_EPOCH;
-        Entry::new(
-            number,
-            at,
-            "reload".to_owned(),
-            Who::Signal,
-            Standing::Confirmed,
-            sources,
-        )
-    }
-
-    #[test]
-    fn what_is_kept_is_found_again_and_equal_files_take_no_room() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut store = Store::open(directory.path());
-        let one = sources(&[("a.yaml", "a\n"), ("b.yaml", "b\r\n")]);
-        let two = sources(&[("a.yaml", "a\n"), ("b.yaml", "other")]);
-        store.keep(entry(3, &one), &one).unwrap();
-        store.keep(entry(4, &two), &two).unwrap();
-        store.note(4, |entry| entry.last = 6);
-        let store = Store::open(directory.path());
-        assert_eq!(store.sources(3).unwrap(), one);
-        assert_eq!(store.sources(6).unwrap(), two);
-        assert_eq!(store.latest(&two).map(|entry| entry.number), Some(4));
-        assert!(store.latest(&one).is_none(), "another was confirmed since");
-        assert!(matches!(store.find(7), Err(StoreError::Unknown { .. })));
-        let inode = |place: &str| fs::metadata(directory.path().join(place)).unwrap().ino();
-        assert_eq!(
-            inode("generations/3/policy.d/a.yaml"),
-            inode("generations/4/policy.d/a.yaml")
-        );
-    }
-
-    #[test]
-    fn a_damaged_file_is_not_gone_back_to() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut store = Store::open(directory.path());
-        let one = sources(&[("a.yaml", "a\n")]);
-        store.keep(entry(1, &one), &one).unwrap();
-        fs::write(directory.path().join("generations/1/policy.d/a.yaml"), "b\n").unwrap();
-        assert!(matches!(store.sources(1), Err(StoreError::Damaged { .. })));
-        fs::write(directory.path().join("generations/1/generation.json"), "{").unwrap();
-        assert_eq!(Store::open(directory.path()).entries().count(), 0);
-    }
-
-    #[test]
-    fn the_last_twenty_are_kept() {
-        let directory = tempfile::tempdir().unwrap();
-        let mut store = Store::open(directory.path());
-        for number in 1..=25 {
-            let text = number.to_string();
-            let of = sources(&[("a.yaml", &text)]);
-            store.keep(entry(number, &of), &of).unwrap();
-        }
-        let store = Store::open(directory.path());
-        let kept: Vec<u64> = store.entries().map(|entry| entry.number).collect();
-        assert_eq!(kept, (6..=25).collect::<Vec<_>>());
-    }
-}
+mod tests;

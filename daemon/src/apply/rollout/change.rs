@@ -9,6 +9,7 @@ use palisade_rules::ruleset::{MIN_TIMEOUT, Name, Ruleset};
 use time::OffsetDateTime;
 use tracing::warn;
 
+use super::super::road::part;
 use super::super::store::{Entry, Standing};
 use super::super::way_back::{Changed, Note};
 use super::super::{Applied, Engine, Generation, ReloadError, Sources, add_safety_net};
@@ -28,6 +29,7 @@ impl Engine {
 
     /// Reads the configuration and the resource files as they are now.
     pub(in super::super) fn read(&mut self) -> Result<(Sources, Config), ReloadError> {
+        let _reading = part("read");
         let (sources, config) = match &self.rollout.undone {
             Some(undone) if undone.from_store => {
                 let sources = self.store.sources(undone.entry)?;
@@ -41,6 +43,7 @@ impl Engine {
 
     /// What these sources say, if nothing is wrong with them.
     pub(in super::super) fn next(&mut self, config: Config, sources: Sources) -> Result<Next, ReloadError> {
+        let _decoding = part("decode");
         let (snapshot, warnings) = self.decoder.snapshot(&sources.files);
         let Some(mut snapshot) = snapshot else {
             return Err(ReloadError::Resources(warnings));
@@ -89,10 +92,12 @@ impl Engine {
             undone.comes_back = entry.is_ok_and(|entry| entry.is_of(&next.sources));
         }
         let made = self.made(&next.config, Arc::clone(&next.snapshot), host, now);
+        let guarding = part("guard");
         let guard = terms
             .guarding
             .map(|guarding| self.ask_guard(&made.worlds, guarding));
         let guard = guard.transpose()?.unwrap_or_default();
+        drop(guarding);
         let window = terms.confirm_within.zip(previous);
         // What is in force already need not be confirmed.
         match window.filter(|(_, previous)| made.number != previous.number) {
@@ -134,7 +139,8 @@ impl Engine {
         let changed = note.change_files(&next.sources).map_err(ReloadError::from);
         let applied = changed.and_then(|said| {
             warnings.extend(said.iter().map(|said| format!("{said}\n")));
-            self.put_and_adopt(made, Nft::replace)
+            let put = self.reloading();
+            self.put_and_adopt(made, put)
         });
         let (number, changes) = match applied {
             Ok(applied) => applied,
@@ -149,6 +155,7 @@ impl Engine {
             warn!(%error, "generation {number} is in force, but that cannot be noted: if palisaded is started anew before it can be, it \
                             goes back");
         }
+        self.has_reset = false;
         self.config = next.config;
         self.rollout.adopt(next.sources, why, terms);
         self.rollout.undone = None;

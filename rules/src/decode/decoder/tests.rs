@@ -8,7 +8,7 @@ use super::super::decode;
 use super::*;
 
 /// What a file may hold. Together: what is there twice, what is named and missing, what is wrong, what is no text.
-const CONTENTS: [&[u8]; 20] = [
+const CONTENTS: [&[u8]; 21] = [
     b"",
     b"apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: a}\nspec: {order: 1, selector: all()}\n",
     b"apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: a}\nspec: {order: 2, selector: all()}\n",
@@ -29,6 +29,7 @@ const CONTENTS: [&[u8]; 20] = [
     b"apiVersion: palisade.dev/v1\nkind: ServiceEndpoint\nmetadata: {name: v}\nspec: {node: n, unit: web.service}\n",
     b"kind: [not closed\n",
     b"kind: \xff\n",
+    b"apiVersion: projectcalico.org/v3\nkind: GlobalNetworkPolicy\nmetadata: {name: e}\nspec: {types: [Ingress], egress: [{action: Deny}]}\n",
 ];
 
 #[derive(Clone, Debug)]
@@ -43,8 +44,8 @@ enum Edit {
 
 fn edit() -> impl Strategy<Value = Edit> {
     let contents = || 0..CONTENTS.len();
-    // What is right by itself is written more often, so that there are snapshots.
-    let right = || select(vec![0_usize, 1, 4, 5, 6, 9, 12, 14, 15, 17]);
+    // What is right by itself, if worth a warning, is written more often, so that there are snapshots.
+    let right = || select(vec![0_usize, 1, 4, 5, 6, 9, 12, 14, 15, 17, 20]);
     prop_oneof![
         4 => (0..8_usize, right()).prop_map(|(file, one)| Edit::Write(file, one, None)),
         2 => (0..8_usize, contents(), prop::option::of(contents())).prop_map(|(file, one, other)| Edit::Write(file, one, other)),
