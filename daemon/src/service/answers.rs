@@ -197,7 +197,7 @@ fn row(name: &Name, counted: &Counted, total: Total) -> CounterRow {
 pub fn policy_rows(snapshot: &Snapshot, worlds: &Worlds, counters: &[CounterRow]) -> Vec<PolicyRow> {
     let mut places: BTreeMap<usize, (usize, bool, usize)> = BTreeMap::new();
     for kind in [WorldKind::Pending, WorldKind::Enforced] {
-        for policy in &worlds.world(kind).policies {
+        for policy in worlds.world(kind).policies.iter() {
             places
                 .entry(policy.source)
                 .or_insert((policy.tier, policy.safety_net, policy.place));

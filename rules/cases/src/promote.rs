@@ -14,10 +14,9 @@ pub fn without_staged(snapshot: &Snapshot) -> Snapshot {
 
 /// Worlds in which the pending one is in force: what the evaluator says of them, it predicts of the promoted directory.
 pub fn predicted(worlds: &Worlds) -> Worlds {
-    Worlds {
-        enforced: worlds.pending.clone(),
-        ..worlds.clone()
-    }
+    let mut predicted = worlds.clone();
+    predicted.enforced = worlds.pending.clone();
+    predicted
 }
 
 /// The directory without the safety nets of its pending world.

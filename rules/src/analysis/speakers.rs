@@ -95,7 +95,7 @@ type Bits = Box<[u64]>;
 
 impl<'w> Speakers<'w> {
     pub(super) fn new(worlds: &'w Worlds) -> Self {
-        let policies = || WorldKind::BOTH.map(|kind| worlds.world(kind).policies.as_slice());
+        let policies = || WorldKind::BOTH.map(|kind| &*worlds.world(kind).policies);
         let rules = || {
             let of_both = |policy: &'w PlacedPolicy| Direction::BOTH.map(|direction| policy.rules(direction));
             let policies = policies().into_iter().flatten();

@@ -1,69 +1,142 @@
 //! The addresses that selectors stand for.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use ipnet::IpNet;
 
+use super::changes::Changes;
+use super::interner::Interner;
+use super::merged::merged_from;
 use super::objects::Objects;
 use crate::net::{Family, merge_nets};
 use crate::selector::Selector;
 
 /// Every address set of the worlds, each selector once.
+///
+/// A set keeps its number from one generation to the next, so there may be some that no rule asks for any more.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct AddressSets {
-    sets: Vec<Arc<AddressSet>>,
-    by_selector: BTreeMap<Selector, AddressSetId>,
-}
+pub struct AddressSets(Interner<Selector, Interned>);
 
 /// An address set in [`AddressSets`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct AddressSetId(usize);
+pub struct AddressSetId(u32);
 
 /// The addresses of everything that one selector selects.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AddressSet {
     /// The selector.
-    pub selector: Selector,
+    pub selector: Arc<Selector>,
     /// The fewest sorted prefixes that cover the addresses, both families.
     pub nets: Vec<IpNet>,
+}
+
+/// A set and whose addresses it has.
+#[derive(Clone, Debug, PartialEq)]
+struct Interned {
+    set: Arc<AddressSet>,
+    endpoints: Arc<[u32]>,
+    networks: Arc<[u32]>,
 }
 
 impl AddressSets {
     /// The set of a selector, made from the objects it selects if it is not there yet.
     pub(super) fn intern(&mut self, selector: &Selector, objects: &Objects<'_>) -> AddressSetId {
-        if let Some(&id) = self.by_selector.get(selector) {
-            return id;
+        if let Some(id) = self.0.find(selector) {
+            return AddressSetId(id);
         }
-        let endpoints = objects.endpoints_by_label.matching(selector);
-        let addresses = endpoints.into_iter().flat_map(|index| {
-            let addresses = objects.endpoints[index].addresses.iter();
-            addresses.map(|&address| IpNet::from(address))
+        let selector = Arc::new(selector.clone());
+        let (endpoints, networks) = (objects.endpoints_of(&selector), objects.networks_of(&selector));
+        let set = Arc::new(AddressSet {
+            nets: merge_nets(&nets(objects, &endpoints, &networks).collect::<Vec<_>>()),
+            selector: Arc::clone(&selector),
         });
-        let networks = objects.networks_by_label.matching(selector);
-        let nets = networks
-            .into_iter()
-            .flat_map(|index| objects.networks[index].nets.iter().copied());
-        let nets = merge_nets(&addresses.chain(nets).collect::<Vec<_>>());
-        let id = AddressSetId(self.sets.len());
-        self.sets.push(Arc::new(AddressSet {
-            selector: selector.clone(),
-            nets,
-        }));
-        self.by_selector.insert(selector.clone(), id);
-        id
+        let interned = Interned {
+            set,
+            endpoints,
+            networks,
+        };
+        AddressSetId(self.0.add(selector, interned))
+    }
+
+    /// Makes again what these changes can be seen in: other sets, and of those the stretches that change.
+    pub(super) fn follow(
+        &mut self,
+        (before, now): (&Objects<'_>, &Objects<'_>),
+        (endpoints, networks): (&Changes<'_>, &Changes<'_>),
+    ) {
+        if endpoints.is_nothing() && networks.is_nothing() {
+            return;
+        }
+        let mut others = Vec::new();
+        for (id, known) in self.0.iter() {
+            let of_endpoints = endpoints.members(&known.endpoints, &known.set.selector);
+            let of_networks = networks.members(&known.networks, &known.set.selector);
+            let is_other = of_endpoints.is_some() || of_networks.is_some();
+            let of_endpoints = of_endpoints.unwrap_or_else(|| Arc::clone(&known.endpoints));
+            let of_networks = of_networks.unwrap_or_else(|| Arc::clone(&known.networks));
+            let (left, came) = endpoints.exchanged(&known.endpoints, &of_endpoints);
+            let (nets_left, nets_came) = networks.exchanged(&known.networks, &of_networks);
+            let left = nets(before, &left, &nets_left);
+            let touched: Vec<IpNet> = left.chain(nets(now, &came, &nets_came)).collect();
+            let set = if touched.is_empty() {
+                Arc::clone(&known.set)
+            } else {
+                let members = nets(now, &of_endpoints, &of_networks);
+                let nets = merged_from(&known.set.nets, &touched, members);
+                if nets == known.set.nets {
+                    Arc::clone(&known.set)
+                } else {
+                    Arc::new(AddressSet {
+                        selector: Arc::clone(&known.set.selector),
+                        nets,
+                    })
+                }
+            };
+            if is_other || !Arc::ptr_eq(&set, &known.set) {
+                others.push((
+                    id,
+                    Interned {
+                        set,
+                        endpoints: of_endpoints,
+                        networks: of_networks,
+                    },
+                ));
+            }
+        }
+        self.0.replace(others);
     }
 
     /// The set with this id.
     pub fn get(&self, id: AddressSetId) -> &Arc<AddressSet> {
-        &self.sets[id.0]
+        &self.0.get(id.0).set
     }
 
     /// Every set.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<AddressSet>> {
-        self.sets.iter()
+        self.0.iter().map(|(_, interned)| &interned.set)
     }
+
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+/// The addresses and prefixes of some objects, as they are written.
+fn nets<'o>(
+    objects: &'o Objects<'_>,
+    endpoints: &'o [u32],
+    networks: &'o [u32],
+) -> impl Iterator<Item = IpNet> + 'o {
+    let addresses = endpoints
+        .iter()
+        .flat_map(|&id| &objects.endpoints[id as usize].addresses)
+        .map(|&address| IpNet::from(address));
+    let nets = networks
+        .iter()
+        .flat_map(|&id| &objects.networks[id as usize].nets);
+    addresses.chain(nets.copied())
 }
 
 impl AddressSet {

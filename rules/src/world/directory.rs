@@ -6,63 +6,81 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 
-use super::{Endpoint, EndpointId, EndpointKind, Network};
+use super::{Endpoint, EndpointId, EndpointKind, Network, Worlds};
 
-/// The endpoints and networks of [`Worlds`](super::Worlds), by what people and packets call them.
-#[derive(Clone, Debug, Default, PartialEq)]
+/// The endpoints and networks of [`Worlds`], by what people and packets call them. A copy costs nothing.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Directory {
-    /// By `name`, and by `namespace/name` where there is a namespace.
-    names: BTreeMap<String, Vec<EndpointId>>,
+    names: Arc<Names>,
     /// Sorted; the endpoints of one address in their own order.
-    addresses: Vec<(IpAddr, EndpointId)>,
+    addresses: Arc<[(IpAddr, EndpointId)]>,
+    prefixes: Arc<Prefixes>,
+}
+
+/// Endpoints by what they are called.
+#[derive(Debug, Default, PartialEq)]
+struct Names {
+    /// By `name`, and by `namespace/name` where there is a namespace.
+    endpoints: BTreeMap<String, Vec<EndpointId>>,
     /// The host endpoints of each node.
     hosts: BTreeMap<String, Vec<EndpointId>>,
+}
+
+/// Networks by their addresses.
+#[derive(Debug, PartialEq)]
+struct Prefixes {
     /// Sorted, each prefix once, with the first network that has it.
-    prefixes: Vec<(IpNet, usize)>,
+    nets: Vec<(IpNet, usize)>,
     /// The lengths of those prefixes, the longest first.
     lengths: Vec<u8>,
 }
 
 impl Directory {
     pub(super) fn new(endpoints: &[Arc<Endpoint>], networks: &[Arc<Network>]) -> Self {
-        let mut directory = Directory::default();
-        for (index, endpoint) in endpoints.iter().enumerate() {
-            let id = EndpointId(index);
-            directory.enter(endpoint.name.clone(), id);
-            if endpoint.namespace.is_some() {
-                directory.enter(endpoint.to_string(), id);
-            }
-            if endpoint.kind == EndpointKind::Host {
-                match directory.hosts.get_mut(&endpoint.node) {
-                    Some(hosts) => hosts.push(id),
-                    None => drop(directory.hosts.insert(endpoint.node.clone(), vec![id])),
-                }
-            }
-            let addresses = endpoint.addresses.iter();
-            directory
-                .addresses
-                .extend(addresses.map(|&address| (address, id)));
+        Directory {
+            names: Arc::new(Names::new(endpoints)),
+            addresses: addresses(endpoints),
+            prefixes: Arc::new(Prefixes::new(networks)),
         }
-        directory.addresses.sort_unstable();
-        directory.addresses.dedup();
-        for (index, network) in networks.iter().enumerate() {
-            let nets = network.nets.iter();
-            directory.prefixes.extend(nets.map(|net| (net.trunc(), index)));
+    }
+
+    /// As [`Directory::new`], where this is the directory of `worlds`.
+    pub(super) fn followed(
+        &self,
+        worlds: &Worlds,
+        endpoints: &Arc<[Arc<Endpoint>]>,
+        networks: &Arc<[Arc<Network>]>,
+    ) -> Self {
+        let called_alike = |(a, b): (&Arc<Endpoint>, &Arc<Endpoint>)| {
+            let is_named_alike = || a.name == b.name && a.namespace == b.namespace;
+            Arc::ptr_eq(a, b) || (is_named_alike() && a.kind == b.kind && a.node == b.node)
+        };
+        let endpoints_stay = Arc::ptr_eq(endpoints, &worlds.endpoints);
+        let names_stay = endpoints_stay
+            || (endpoints.len() == worlds.endpoints.len()
+                && worlds.endpoints.iter().zip(endpoints.iter()).all(called_alike));
+        Directory {
+            names: if names_stay {
+                Arc::clone(&self.names)
+            } else {
+                Arc::new(Names::new(endpoints))
+            },
+            addresses: if endpoints_stay {
+                Arc::clone(&self.addresses)
+            } else {
+                addresses(endpoints)
+            },
+            prefixes: if Arc::ptr_eq(networks, &worlds.networks) {
+                Arc::clone(&self.prefixes)
+            } else {
+                Arc::new(Prefixes::new(networks))
+            },
         }
-        directory.prefixes.sort_unstable();
-        directory.prefixes.dedup_by_key(|(net, _)| *net);
-        let lengths: BTreeSet<u8> = directory
-            .prefixes
-            .iter()
-            .map(|(net, _)| net.prefix_len())
-            .collect();
-        directory.lengths = lengths.into_iter().rev().collect();
-        directory
     }
 
     /// The endpoints of a `name` or a `namespace/name`, in their own order.
     pub fn named(&self, name: &str) -> &[EndpointId] {
-        self.names.get(name).map_or(&[], Vec::as_slice)
+        self.names.endpoints.get(name).map_or(&[], Vec::as_slice)
     }
 
     /// The endpoints that have an address, in their own order.
@@ -76,22 +94,74 @@ impl Directory {
 
     /// The host endpoints of a node, in their own order.
     pub fn hosts(&self, node: &str) -> &[EndpointId] {
-        self.hosts.get(node).map_or(&[], Vec::as_slice)
+        self.names.hosts.get(node).map_or(&[], Vec::as_slice)
     }
 
     /// The network with the longest prefix that holds an address, as an index into
-    /// [`Worlds::networks`](super::Worlds::networks); of two equally long ones the first.
+    /// [`Worlds::networks`]; of two equally long ones the first.
     pub fn network_of(&self, address: IpAddr) -> Option<usize> {
-        self.lengths.iter().find_map(|&length| {
+        self.prefixes.lengths.iter().find_map(|&length| {
             // A length that the family does not have has no prefix.
             let net = IpNet::new(address, length).ok()?.trunc();
-            let index = self.prefixes.binary_search_by_key(&net, |(net, _)| *net).ok()?;
-            Some(self.prefixes[index].1)
+            let nets = &self.prefixes.nets;
+            let index = nets.binary_search_by_key(&net, |(net, _)| *net).ok()?;
+            Some(nets[index].1)
         })
+    }
+}
+
+impl Names {
+    fn new(endpoints: &[Arc<Endpoint>]) -> Self {
+        let mut names = Names::default();
+        for (index, endpoint) in endpoints.iter().enumerate() {
+            let id = EndpointId(index);
+            names.enter(endpoint.name.clone(), id);
+            if endpoint.namespace.is_some() {
+                names.enter(endpoint.to_string(), id);
+            }
+            if endpoint.kind == EndpointKind::Host {
+                match names.hosts.get_mut(&endpoint.node) {
+                    Some(hosts) => hosts.push(id),
+                    None => drop(names.hosts.insert(endpoint.node.clone(), vec![id])),
+                }
+            }
+        }
+        names
     }
 
     fn enter(&mut self, name: String, id: EndpointId) {
-        self.names.entry(name).or_default().push(id);
+        self.endpoints.entry(name).or_default().push(id);
+    }
+}
+
+fn addresses(endpoints: &[Arc<Endpoint>]) -> Arc<[(IpAddr, EndpointId)]> {
+    let mut addresses: Vec<(IpAddr, EndpointId)> = endpoints
+        .iter()
+        .enumerate()
+        .flat_map(|(index, endpoint)| {
+            let addresses = endpoint.addresses.iter();
+            addresses.map(move |&address| (address, EndpointId(index)))
+        })
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses.into()
+}
+
+impl Prefixes {
+    fn new(networks: &[Arc<Network>]) -> Self {
+        let mut nets: Vec<(IpNet, usize)> = networks
+            .iter()
+            .enumerate()
+            .flat_map(|(index, network)| network.nets.iter().map(move |net| (net.trunc(), index)))
+            .collect();
+        nets.sort_unstable();
+        nets.dedup_by_key(|(net, _)| *net);
+        let lengths: BTreeSet<u8> = nets.iter().map(|(net, _)| net.prefix_len()).collect();
+        Prefixes {
+            nets,
+            lengths: lengths.into_iter().rev().collect(),
+        }
     }
 }
 

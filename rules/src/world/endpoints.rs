@@ -1,8 +1,11 @@
 //! Every endpoint, with its labels and addresses, and where those of this host hang.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
+use super::resolve::Previous;
 use super::{Attachment, Cgroup, Endpoint, EndpointKind, Host, labels};
 use crate::resource::{
     DEFAULT_ALLOW_PROFILE, HostEndpoint, InterfaceName, Labels, ServiceEndpoint, ServiceUnit,
@@ -13,8 +16,13 @@ use crate::snapshot::Snapshot;
 /// Where systemd keeps what users start: no unit of the system is there.
 const USER_SLICE: &str = "user.slice/";
 
-/// The endpoints of all hosts, in the order of their names.
-pub(super) fn endpoints(snapshot: &Snapshot, host: &Host) -> Vec<Endpoint> {
+/// The endpoints of all hosts, in the order of their names. Those that are what they were are shared with the ones
+/// before.
+pub(super) fn endpoints(
+    previous: Option<&Previous<'_>>,
+    snapshot: &Snapshot,
+    host: &Host,
+) -> Arc<[Arc<Endpoint>]> {
     let maker = Maker {
         snapshot,
         host,
@@ -25,21 +33,93 @@ pub(super) fn endpoints(snapshot: &Snapshot, host: &Host) -> Vec<Endpoint> {
             .map(|(index, name)| (name.as_str(), index))
             .collect(),
     };
-    let mut endpoints = maker.host_endpoints();
-    endpoints.extend(
-        snapshot
-            .workload_endpoints
-            .values()
-            .map(|written| maker.workload(written)),
-    );
+    let known = Known { previous };
+    let mut endpoints = maker.host_endpoints(&known);
+    endpoints.extend(snapshot.workload_endpoints.values().map(|written| {
+        known
+            .workload(written)
+            .unwrap_or_else(|| Arc::new(maker.workload(written)))
+    }));
     endpoints.extend(
         snapshot
             .service_endpoints
             .values()
-            .map(|written| maker.service(written)),
+            .map(|written| Arc::new(maker.service(written))),
     );
-    endpoints.sort_by(|a, b| (&a.name, &a.namespace, a.kind).cmp(&(&b.name, &b.namespace, b.kind)));
-    endpoints
+    endpoints.sort_by(|a, b| order(a, b));
+    known.shared(endpoints)
+}
+
+fn order(a: &Endpoint, b: &Endpoint) -> Ordering {
+    (&a.name, &a.namespace, a.kind).cmp(&(&b.name, &b.namespace, b.kind))
+}
+
+/// The endpoints before.
+struct Known<'p> {
+    previous: Option<&'p Previous<'p>>,
+}
+
+impl Known<'_> {
+    /// The endpoint that a host endpoint of another host was, if it is as it was.
+    fn host(&self, written: &Arc<HostEndpoint>) -> Option<Arc<Endpoint>> {
+        let previous = self.previous.filter(|previous| previous.profiles_stay)?;
+        let before = previous.snapshot.host_endpoints.get(&written.name)?;
+        let endpoint = self.endpoint(EndpointKind::Host, None, &written.name)?;
+        // One that was made from the host's labels can have the name too.
+        let is_it = Arc::ptr_eq(before, written) && endpoint.position.as_ref() == Some(&written.position);
+        is_it.then_some(endpoint)
+    }
+
+    /// The endpoint that a workload was, if it is as it was.
+    fn workload(&self, written: &Arc<WorkloadEndpoint>) -> Option<Arc<Endpoint>> {
+        let previous = self.previous.filter(|previous| previous.profiles_stay)?;
+        let before = previous.snapshot.workload_endpoints.get(&written.id)?;
+        self.endpoint(
+            EndpointKind::Workload,
+            written.id.namespace.as_ref(),
+            &written.id.name,
+        )
+        .filter(|_| Arc::ptr_eq(before, written))
+    }
+
+    fn endpoint(
+        &self,
+        kind: EndpointKind,
+        namespace: Option<&String>,
+        name: &String,
+    ) -> Option<Arc<Endpoint>> {
+        let endpoints = &self.previous?.worlds.endpoints;
+        let found = endpoints.binary_search_by(|endpoint| {
+            (&endpoint.name, endpoint.namespace.as_ref(), endpoint.kind).cmp(&(name, namespace, kind))
+        });
+        found.ok().map(|index| Arc::clone(&endpoints[index]))
+    }
+
+    /// These endpoints, with the ones before in the place of those that equal them; all of them, if all do.
+    fn shared(&self, mut endpoints: Vec<Arc<Endpoint>>) -> Arc<[Arc<Endpoint>]> {
+        let Some(Previous { worlds, .. }) = self.previous else {
+            return endpoints.into();
+        };
+        let before = &worlds.endpoints;
+        let mut all_stay = before.len() == endpoints.len();
+        let mut place = 0;
+        for (index, endpoint) in endpoints.iter_mut().enumerate() {
+            while place < before.len() && !Arc::ptr_eq(&before[place], endpoint) {
+                match order(&before[place], endpoint) {
+                    Ordering::Less => place += 1,
+                    Ordering::Equal if before[place] == *endpoint => *endpoint = Arc::clone(&before[place]),
+                    Ordering::Equal | Ordering::Greater => break,
+                }
+            }
+            all_stay &= before
+                .get(index)
+                .is_some_and(|before| Arc::ptr_eq(before, endpoint));
+        }
+        if all_stay {
+            return Arc::clone(before);
+        }
+        endpoints.into()
+    }
 }
 
 struct Maker<'a> {
@@ -64,16 +144,21 @@ impl Maker<'_> {
     }
 
     /// The written ones; and where none names this node, the one made from `host.labels`.
-    fn host_endpoints(&self) -> Vec<Endpoint> {
+    fn host_endpoints(&self, known: &Known<'_>) -> Vec<Arc<Endpoint>> {
         let written = self.snapshot.host_endpoints.values();
         let local: Vec<&HostEndpoint> = written
             .clone()
-            .map(|endpoint| &**endpoint)
+            .map(AsRef::as_ref)
             .filter(|endpoint| self.is_local(&endpoint.node))
             .collect();
         let attachments = attachments(&local, self.host);
-        let mut endpoints: Vec<Endpoint> = written
+        let mut endpoints: Vec<Arc<Endpoint>> = written
             .map(|written| {
+                if !self.is_local(&written.node)
+                    && let Some(endpoint) = known.host(written)
+                {
+                    return endpoint;
+                }
                 let attachment = attachments.get(written.name.as_str()).cloned();
                 let addresses = match &attachment {
                     Some(attachment) if written.expected_ips.is_empty() => {
@@ -81,7 +166,7 @@ impl Maker<'_> {
                     }
                     _ => written.expected_ips.clone(),
                 };
-                Endpoint {
+                Arc::new(Endpoint {
                     kind: EndpointKind::Host,
                     namespace: None,
                     name: written.name.clone(),
@@ -93,12 +178,12 @@ impl Maker<'_> {
                     wildcard: written.interface == Some(InterfaceName::Any),
                     attachment,
                     position: Some(written.position.clone()),
-                }
+                })
             })
             .collect();
         if let Some(node) = self.host.node.as_deref().filter(|_| local.is_empty()) {
             let profiles = [DEFAULT_ALLOW_PROFILE.to_owned()];
-            endpoints.push(Endpoint {
+            endpoints.push(Arc::new(Endpoint {
                 kind: EndpointKind::Host,
                 namespace: None,
                 name: format!("{node}-auto-hep"),
@@ -110,7 +195,7 @@ impl Maker<'_> {
                 wildcard: true,
                 attachment: Some(Attachment::Rest),
                 position: None,
-            });
+            }));
         }
         endpoints
     }

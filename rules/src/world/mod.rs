@@ -5,15 +5,22 @@
 //! and no selector that would have to be asked again.
 
 mod address_set;
+mod changes;
 mod directory;
 mod endpoints;
+mod interner;
 mod labels;
+mod merged;
 mod named_ports;
 mod objects;
+mod order;
+mod placing;
 mod policies;
 mod resolve;
+mod resolver;
 mod rule;
 mod rule_text;
+mod selections;
 #[cfg(test)]
 mod tests;
 
@@ -28,8 +35,11 @@ pub use address_set::{AddressSet, AddressSetId, AddressSets};
 pub use directory::Directory;
 pub use named_ports::{NamedPortSet, NamedPortSetId, NamedPortSets};
 pub use policies::{PlacedPolicy, PolicyRef, World, WorldPolicy, WorldTier};
-pub use resolve::{is_safety_net, resolve};
+pub use resolve::{resolve, resolve_from};
+pub use resolver::is_safety_net;
 pub use rule::{WorldEntity, WorldPorts, WorldRule};
+
+use selections::Selections;
 
 use crate::failsafe::Failsafes;
 use crate::net::Direction;
@@ -74,6 +84,10 @@ pub struct Worlds {
     pub enforced: World,
     /// Staged objects applied.
     pub pending: World,
+    /// What the policies' selectors select.
+    selections: Selections,
+    /// How many sets and selectors there were when all of them were in use.
+    in_use: usize,
 }
 
 impl Worlds {
@@ -104,45 +118,44 @@ impl Worlds {
         profiles.map(|&profile| self.profiles[profile].as_ref())
     }
 
+    /// How many sets and selectors are known, in use or not.
+    fn known(&self) -> usize {
+        self.address_sets.len() + self.named_ports.len() + self.selections.len()
+    }
+
     /// Whether any rule of either world looks at source ports: only then do they tell connections apart.
     pub fn looks_at_source_ports(&self) -> bool {
-        let policies = WorldKind::BOTH
-            .into_iter()
-            .flat_map(|kind| &self.world(kind).policies)
-            .flat_map(|policy| Direction::BOTH.map(|direction| policy.rules(direction).unwrap_or_default()));
-        let profiles = self
+        let mut profiles = self
             .profiles
             .iter()
-            .flat_map(|profile| Direction::BOTH.map(|direction| profile.rules(direction)));
-        policies
-            .chain(profiles)
-            .flatten()
-            .any(|rule| rule.source.ports.is_some() || rule.source.not_ports.is_some())
+            .flat_map(|profile| Direction::BOTH.map(|direction| profile.rules(direction)))
+            .flatten();
+        WorldKind::BOTH
+            .into_iter()
+            .any(|kind| self.world(kind).looks_at_source_ports())
+            || profiles.any(WorldRule::looks_at_source_ports)
     }
 
     /// Whether a staged object changes which policies an endpoint has in one direction, at a stage or at one before it:
     /// only there a preview is needed, for elsewhere the worlds are one.
     pub fn differs(&self, endpoint: EndpointId, direction: Direction, stage: Stage) -> bool {
         let at = |stage| {
-            let sources = |world: &World| {
-                world
-                    .governing(endpoint, direction, stage)
+            // What both worlds have stands in the same order in both.
+            let alone = |world: &World| {
+                let alone = world.governing_alone(endpoint, direction, stage);
+                alone
                     .map(|policy| (policy.tier, policy.source))
                     .collect::<Vec<_>>()
             };
-            sources(&self.enforced) != sources(&self.pending)
+            alone(&self.enforced) != alone(&self.pending)
         };
         stage.early(direction).iter().any(|&early| at(early)) || at(stage)
     }
 
     /// Whether either world has a policy for one direction of an endpoint at a stage.
     pub fn has_stage(&self, endpoint: EndpointId, direction: Direction, stage: Stage) -> bool {
-        let is_met = self.endpoint(endpoint).kind.stages().contains(&stage);
-        is_met
-            && WorldKind::BOTH.into_iter().any(|kind| {
-                let mut governing = self.world(kind).governing(endpoint, direction, stage);
-                governing.next().is_some()
-            })
+        let has = |kind| self.world(kind).has_governing(endpoint, direction, stage);
+        self.endpoint(endpoint).kind.stages().contains(&stage) && WorldKind::BOTH.into_iter().any(has)
     }
 }
 

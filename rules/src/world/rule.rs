@@ -89,6 +89,11 @@ impl WorldRule {
             && self.destination == WorldEntity::default()
     }
 
+    /// Whether it looks at source ports.
+    pub fn looks_at_source_ports(&self) -> bool {
+        self.source.ports.is_some() || self.source.not_ports.is_some()
+    }
+
     /// Whether the rule exists for packets of a family: one whose nets, or notNets, hold no entry of it is absent
     /// there.
     pub fn exists_for(&self, family: Family) -> bool {

@@ -294,7 +294,7 @@ mod address_sets {
     #[test]
     fn everything_is_known_as_such() {
         let set = |nets: &[&str]| AddressSet {
-            selector: crate::selector::Selector::all(),
+            selector: crate::selector::Selector::all().into(),
             nets: merge_nets(&nets.iter().map(|net| net.parse().unwrap()).collect::<Vec<_>>()),
         };
         let halves = set(&["0.0.0.0/1", "128.0.0.0/1", "fd00::/8"]);
@@ -322,7 +322,7 @@ mod address_sets {
 
         #[test]
         fn lookup_finds_what_a_walk_finds(nets in prop::collection::vec(net(), 0..12), probes in prop::collection::vec(net(), 1..12)) {
-            let set = AddressSet { selector: crate::selector::Selector::all(), nets: merge_nets(&nets) };
+            let set = AddressSet { selector: crate::selector::Selector::all().into(), nets: merge_nets(&nets) };
             for probe in probes {
                 for address in [probe.network(), probe.broadcast(), probe.addr()] {
                     let walked = nets.iter().any(|net| net.contains(&address));

@@ -24,7 +24,7 @@ impl Blocks {
         // Many rules look at one set.
         let sets = worlds.address_sets.iter();
         sets.flat_map(|set| &set.nets).for_each(|&net| starts.cut(net));
-        let policies = WorldKind::BOTH.map(|kind| &worlds.world(kind).policies);
+        let policies = WorldKind::BOTH.map(|kind| worlds.world(kind).policies.iter());
         let rules = policies.into_iter().flatten().flat_map(rules);
         rules.for_each(|rule| starts.cut_by_nets(rule));
         starts.into()
@@ -70,7 +70,7 @@ pub struct PortBlocks(Vec<u16>);
 impl PortBlocks {
     /// Blocks whose ports are the same to every rule that can decide, in both worlds.
     pub fn of_everything(worlds: &Worlds) -> Self {
-        let policies = WorldKind::BOTH.map(|kind| &worlds.world(kind).policies);
+        let policies = WorldKind::BOTH.map(|kind| worlds.world(kind).policies.iter());
         let profiles = worlds.profiles.iter();
         let profiles = profiles.flat_map(|profile| Direction::BOTH.map(|direction| profile.rules(direction)));
         let named = worlds.named_ports.iter().flat_map(|set| &set.members);
@@ -92,7 +92,7 @@ impl PortBlocks {
     pub(super) fn of(worlds: &[&Worlds]) -> Self {
         let policies = worlds
             .iter()
-            .flat_map(|worlds| WorldKind::BOTH.map(|kind| &worlds.world(kind).policies));
+            .flat_map(|worlds| WorldKind::BOTH.map(|kind| worlds.world(kind).policies.iter()));
         PortBlocks::cut_by(ranges(policies.flatten().flat_map(rules)))
     }
 

@@ -356,7 +356,7 @@ fn effect([before, after]: &[Judgement; 2]) -> Option<(Effect, usize, Step)> {
 fn looks_at_source_ports(worlds: &Worlds) -> bool {
     let mut policies = WorldKind::BOTH
         .into_iter()
-        .flat_map(|kind| &worlds.world(kind).policies);
+        .flat_map(|kind| worlds.world(kind).policies.iter());
     worlds.looks_at_source_ports() || policies.any(|policy| policy.stage == PolicyStage::Untracked)
 }
 

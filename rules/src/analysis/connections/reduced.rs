@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::blocks::{Blocks, rules};
 use crate::analysis::Side;
 use crate::net::{Direction, Protocol};
-use crate::world::{PlacedPolicy, World, WorldPolicy, WorldRule};
+use crate::world::{World, WorldPolicy, WorldRule};
 
 /// What is left of two worlds for the endpoints of this host, one protocol and one block of ports.
 #[derive(Debug)]
@@ -52,15 +52,14 @@ fn reduced(side: Side<'_>, is_left: impl Fn(&WorldRule) -> bool) -> World {
         by_endpoint[id.0] = selecting.map(|policy| places[policy]).collect();
     }
     let policies = selecting.iter().map(|&policy| &world.policies[policy as usize]);
-    let policies = policies.map(|policy| PlacedPolicy {
-        policy: Arc::new(WorldPolicy {
+    let policies = policies.map(|policy| {
+        policy.with(WorldPolicy {
             ingress: left(policy, Direction::Ingress),
             egress: left(policy, Direction::Egress),
             ..WorldPolicy::clone(policy)
-        }),
-        ..policy.clone()
+        })
     });
-    World::new(Arc::clone(&world.tiers), policies.collect(), by_endpoint)
+    World::of_lists(Arc::clone(&world.tiers), policies.collect(), by_endpoint)
 }
 
 /// Whether a rule may match a packet of this protocol to one of these ports; a named port may be any.

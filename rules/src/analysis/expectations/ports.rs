@@ -22,7 +22,7 @@ pub(super) fn boundaries(worlds: &Worlds) -> BTreeSet<u16> {
     for direction in Direction::BOTH {
         let policies = WorldKind::BOTH
             .into_iter()
-            .flat_map(|kind| &worlds.world(kind).policies);
+            .flat_map(|kind| worlds.world(kind).policies.iter());
         let policies = policies.flat_map(|policy| policy.rules(direction).unwrap_or_default());
         let profiles = worlds
             .profiles

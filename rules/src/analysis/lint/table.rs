@@ -93,7 +93,7 @@ impl Entry<'_> {
 pub(super) fn policies(worlds: &Worlds) -> impl Iterator<Item = &PlacedPolicy> {
     let all = WorldKind::BOTH
         .into_iter()
-        .flat_map(|kind| &worlds.world(kind).policies);
+        .flat_map(|kind| worlds.world(kind).policies.iter());
     let by_source: BTreeMap<usize, &PlacedPolicy> = all.map(|policy| (policy.source, policy)).collect();
     by_source.into_values()
 }

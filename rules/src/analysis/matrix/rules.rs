@@ -106,7 +106,7 @@ pub(super) fn nets_named<'w>(worlds: &[&'w Worlds]) -> impl Iterator<Item = IpNe
 pub(super) fn all_rules(worlds: &Worlds) -> impl Iterator<Item = &WorldRule> {
     let policies = WorldKind::BOTH
         .into_iter()
-        .flat_map(|kind| &worlds.world(kind).policies)
+        .flat_map(|kind| worlds.world(kind).policies.iter())
         .flat_map(|policy| Direction::BOTH.map(|direction| policy.rules(direction).unwrap_or_default()));
     let profiles = worlds
         .profiles
