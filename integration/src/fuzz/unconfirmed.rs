@@ -41,10 +41,7 @@ pub(super) fn check<'a>(
         if std::ptr::eq(worlds, previous) {
             lab.end_window()?;
         }
-        let compiled = Compiled {
-            ruleset: ruleset.clone(),
-            counters: compiled.counters.clone(),
-        };
+        let compiled = Compiled::new(ruleset.clone(), compiled.counters.clone());
         let mut in_force = match InForce::new(lab, worlds, &compiled)? {
             Ok(in_force) => in_force,
             Err(what) => return Ok(Err((step, None, what))),

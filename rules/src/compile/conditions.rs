@@ -116,14 +116,10 @@ impl Compiler<'_> {
         ports: &WorldPorts,
         family: Option<Family>,
     ) -> Option<Match> {
-        let set = self.worlds.named_ports.get(ports.named?);
+        let id = ports.named?;
         let family = family?;
-        Some(Match::NamedPortSet(
-            side,
-            op,
-            family,
-            self.sets.named_ports(set, family),
-        ))
+        let name = self.sets.named_ports(self.worlds, id, family);
+        Some(Match::NamedPortSet(side, op, family, name))
     }
 
     fn address_conditions(&mut self, side: Side, entity: &WorldEntity, family: Family) -> Vec<Match> {
@@ -137,10 +133,9 @@ impl Compiler<'_> {
             }
         }
         for (op, set) in [(Op::Is, entity.set), (Op::IsNot, entity.not_set)] {
-            let Some(set) = set else { continue };
-            let set = self.worlds.address_sets.get(set);
-            if !set.is_everything(family) {
-                let name = self.sets.addresses(set, family);
+            let Some(id) = set else { continue };
+            if !self.worlds.address_sets.get(id).is_everything(family) {
+                let name = self.sets.addresses(self.worlds, id, family);
                 matches.push(Match::AddressSet(side, op, family, name));
             }
         }

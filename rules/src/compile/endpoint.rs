@@ -429,7 +429,8 @@ fn flow_prefix(way: &str, generation: u64, place: &str) -> String {
 /// Whether the chain copies packets for flow records.
 pub(super) fn copies_flows(chain: &Chain) -> bool {
     let mut statements = chain.rules.iter().flat_map(|rule| &rule.statements);
-    statements.any(|statement| matches!(statement, Statement::Log(log) if is_of_flows(log)))
+    !policy::is_policys(chain)
+        && statements.any(|statement| matches!(statement, Statement::Log(log) if is_of_flows(log)))
 }
 
 /// Gives the copies for flow records another generation. What Log rules log bears none.

@@ -24,26 +24,29 @@ mod hooks;
 mod index;
 mod names;
 mod order;
+mod parts;
 mod policy;
 mod sets;
 #[cfg(test)]
 mod tests;
 mod tiers;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::net::{Direction, Protocol};
 use crate::resource::{Action, DEFAULT_ALLOW_PROFILE, TierAction};
-use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Ruleset, Statement};
+use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Ruleset, Statement, VerdictMap};
 use crate::shared_map::SharedMap;
 use crate::world::{EndpointKind, PlacedPolicy, Stage, World, WorldKind, Worlds};
 
 use endpoint::EndpointCompiler;
 pub use endpoint::SAMPLED;
 use hooks::{BASES, Base, established};
-use index::Memory;
-pub use index::{Limits, Memo};
+pub use index::Limits;
+use index::{Memo, Memory};
 use names::CounterNames;
+use parts::{Exchange, Kept, Others, Part, Previous, Rivals, Setting, Walk};
 use sets::SetInterner;
 
 /// Set by a preview chain once the pending world has decided about the packet.
@@ -107,12 +110,24 @@ pub struct Compiled {
     pub ruleset: Ruleset,
     /// What each counter counts.
     pub counters: SharedMap<Name, Counted>,
+    /// What the next one may take over.
+    kept: Kept,
 }
 
 impl Compiled {
+    /// A ruleset that was made by other means; nothing can be taken over from it.
+    pub fn new(ruleset: Ruleset, counters: SharedMap<Name, Counted>) -> Self {
+        Compiled {
+            ruleset,
+            counters,
+            kept: Kept::default(),
+        }
+    }
+
     /// The same, for another generation to see the packets: what compiling anew with [`FlowLog::generation`] would make.
     #[must_use]
     pub fn renumbered(mut self, generation: u64) -> Self {
+        let mut renumbered = BTreeMap::new();
         for chain in &mut self.ruleset.chains {
             if endpoint::copies_flows(chain) {
                 let rules = &mut Arc::make_mut(chain).rules;
@@ -121,8 +136,16 @@ impl Compiled {
                         endpoint::renumber(log, generation);
                     }
                 }
+                renumbered.insert(chain.name.clone(), Arc::clone(chain));
             }
         }
+        let others = self.kept.others.iter();
+        let others = others.map(|chain| {
+            renumbered
+                .remove(&chain.name)
+                .unwrap_or_else(|| Arc::clone(chain))
+        });
+        self.kept.others = others.collect();
         self
     }
 }
@@ -190,46 +213,126 @@ pub enum CountedBy {
 
 /// Compiles both worlds into one ruleset.
 pub fn compile(worlds: &Worlds, options: &Options) -> Compiled {
-    compile_remembering(None, worlds, options).0
+    compile_from(None, worlds, options)
 }
 
-/// The same, and what the next generation can go on from; `previous` is what one before has left, with the same options.
-/// Policies that are the same shared ones keep their place in the index, and lists that say the same their chains.
-pub fn compile_remembering(previous: Option<&Memo>, worlds: &Worlds, options: &Options) -> (Compiled, Memo) {
+/// Compiles both worlds into the ruleset that [`compile`] makes of them, which shares with a previous one what is the same
+/// in both: the chain of a policy that is the very same, and all else that is equal. `previous` is what was compiled, and
+/// from which worlds.
+pub fn compile_from(previous: Option<(&Worlds, &Compiled)>, worlds: &Worlds, options: &Options) -> Compiled {
+    let setting = Setting::new(worlds, options);
+    let previous = previous.and_then(|previous| Previous::new(previous, &setting));
+    let compiled = previous.map(|previous| with(Some(previous), worlds, options, setting.clone()));
+    match compiled {
+        // What sets are called then depends on the order in which they are met.
+        Some(compiled) if !compiled.kept.setting.has_clash => compiled,
+        _ => with(None, worlds, options, setting),
+    }
+}
+
+fn with<'a>(
+    mut previous: Option<Previous<'a>>,
+    worlds: &'a Worlds,
+    options: &'a Options,
+    mut setting: Setting,
+) -> Compiled {
+    let earlier = previous
+        .as_ref()
+        .map(|previous| previous.compiled.kept.uses.clone());
     let mut compiler = Compiler {
         worlds,
         options,
         names: CounterNames::new(worlds),
-        sets: SetInterner::default(),
+        nets: worlds
+            .pending
+            .policies
+            .iter()
+            .filter(|policy| policy.safety_net)
+            .collect(),
+        rivals: Rivals::new(worlds),
+        sets: SetInterner::beside(earlier.unwrap_or_default()),
         memory: Memory {
-            previous,
+            previous: previous.as_ref().map(|previous| &previous.compiled.kept.memo),
             next: Memo::default(),
         },
-        compiled: Compiled::default(),
+        counted: BTreeMap::new(),
+        maps: BTreeMap::new(),
     };
-    let base_chains: Vec<Arc<Chain>> = BASES
+    let mut exchange = Exchange::default();
+    let needed = Direction::BOTH.map(|direction| compiler.needed(direction));
+    let parts = WorldKind::BOTH.map(|world| {
+        Direction::BOTH.map(|direction| {
+            let policies = &needed[direction as usize].policies[world as usize];
+            compiler.parts(world, direction, policies, &mut previous, &mut exchange)
+        })
+    });
+    let mut chains: Vec<Slot> = BASES
         .iter()
         .filter_map(|base| compiler.base_chain(base))
-        .map(Arc::new)
+        .map(|chain| Slot::Other(Arc::new(chain)))
         .collect();
-    let mut chains = Vec::new();
     for direction in Direction::BOTH {
-        chains.extend(compiler.chains(direction));
+        chains.extend(compiler.chains(direction).into_iter().map(Slot::Other));
+        for world in [WorldKind::Pending, WorldKind::Enforced] {
+            let parts = &parts[world as usize][direction as usize];
+            chains.extend(
+                parts
+                    .iter()
+                    .filter_map(|part| part.chain.clone())
+                    .map(Slot::Policy),
+            );
+            for &profile in &needed[direction as usize].profiles[world as usize] {
+                let profile = &worlds.profiles[profile];
+                let chain = compiler.profile_chain(world, direction, profile);
+                chains.push(Slot::Other(Arc::new(chain)));
+            }
+        }
     }
-    let rejects = Statement::Goto(Name::new(REJECT_CHAIN));
-    let mut rules = chains.iter().flat_map(|chain| &chain.rules);
-    if rules.any(|rule| rule.statements.contains(&rejects)) {
-        chains.push(Arc::new(reject_chain()));
+    let rejects = parts
+        .iter()
+        .flatten()
+        .flat_map(|parts| parts.iter())
+        .any(|part| part.rejects)
+        || chains
+            .iter()
+            .any(|slot| matches!(slot, Slot::Other(chain) if has_reject(chain)));
+    if rejects {
+        chains.push(Slot::Other(Arc::new(reject_chain())));
     }
-    let Compiler {
-        sets,
-        memory,
-        mut compiled,
-        ..
-    } = compiler;
-    compiled.ruleset.chains = base_chains.into_iter().chain(chains).collect();
-    compiled.ruleset.sets = sets.into_sets();
-    (compiled, memory.next)
+    let mut others = Others::of(previous.as_ref());
+    let mut compiled = Compiled::default();
+    compiled.ruleset.chains = chains
+        .into_iter()
+        .map(|slot| match slot {
+            Slot::Policy(chain) => chain,
+            Slot::Other(chain) => others.share(chain),
+        })
+        .collect();
+    compiled.ruleset.maps = compiler.maps;
+    setting.has_clash = compiler.sets.has_clash;
+    compiled.kept = Kept {
+        setting,
+        parts,
+        others: others.finish(&mut exchange),
+        others_count: Arc::new(compiler.counted),
+        uses: SharedMap::default(),
+        memo: compiler.memory.next,
+    };
+    exchange.apply(worlds, previous.as_ref(), compiler.sets, &mut compiled);
+    compiled
+}
+
+/// A chain in its place.
+enum Slot {
+    Policy(Arc<Chain>),
+    Other(Arc<Chain>),
+}
+
+/// Whether a rule of the chain answers the packets that it denies.
+fn has_reject(chain: &Chain) -> bool {
+    let mut statements = chain.rules.iter().flat_map(|rule| &rule.statements);
+    statements
+        .any(|statement| matches!(statement, Statement::Goto(target) if target.as_str() == REJECT_CHAIN))
 }
 
 /// The safety net alone: what goes into the kernel before any policy is read.
@@ -262,19 +365,100 @@ struct Compiler<'a> {
     worlds: &'a Worlds,
     options: &'a Options,
     names: CounterNames,
+    /// The safety nets of the pending world.
+    nets: Vec<&'a PlacedPolicy>,
+    rivals: Rivals,
     sets: SetInterner,
     /// The indexed tiers of the previous generation and of this one.
     memory: Memory<'a>,
-    compiled: Compiled,
+    counted: BTreeMap<Name, Counted>,
+    maps: BTreeMap<Name, Arc<VerdictMap>>,
+}
+
+/// What the endpoints of this host ask in one direction, by world: indices, sorted.
+#[derive(Default)]
+struct Needed {
+    policies: [Vec<usize>; 2],
+    profiles: [Vec<usize>; 2],
 }
 
 impl Compiler<'_> {
-    /// Every other chain of one direction, in order of evaluation.
+    fn needed(&self, direction: Direction) -> Needed {
+        let mut needed = Needed::default();
+        for stage in Stage::ALL {
+            for (id, endpoint, _) in self.worlds.local() {
+                if !self.is_asked(id, endpoint, direction, stage) {
+                    continue;
+                }
+                for world in WorldKind::BOTH {
+                    if world == WorldKind::Enforced || self.worlds.differs(id, direction, stage) {
+                        let of_world = self.worlds.world(world);
+                        let policies = of_world.selecting(id).iter().map(|&index| index as usize);
+                        needed.policies[world as usize]
+                            .extend(policies.filter(|&index| stage.asks(of_world.policies[index].stage)));
+                        if stage == Stage::Normal {
+                            needed.profiles[world as usize]
+                                .extend(endpoint::reachable_profiles(self.worlds, id));
+                        }
+                    }
+                }
+            }
+        }
+        for indices in needed.policies.iter_mut().chain(&mut needed.profiles) {
+            indices.sort_unstable();
+            indices.dedup();
+        }
+        needed
+    }
+
+    /// The chains of policies of one world and direction: those that are as they were are taken over.
+    fn parts(
+        &mut self,
+        world: WorldKind,
+        direction: Direction,
+        policies: &[usize],
+        previous: &mut Option<Previous<'_>>,
+        exchange: &mut Exchange,
+    ) -> Arc<[Part]> {
+        let worlds = self.worlds;
+        let had = previous.as_ref().map(|previous| {
+            let parts = &previous.compiled.kept.parts[world as usize][direction as usize];
+            Arc::clone(parts)
+        });
+        let mut walk = Walk::new(had.as_deref().unwrap_or_default());
+        let mut gone = Vec::new();
+        let mut parts = Vec::with_capacity(policies.len());
+        for &index in policies {
+            let placed = &worlds.world(world).policies[index];
+            let rival = match world {
+                WorldKind::Enforced => None,
+                WorldKind::Pending => self.rivals.of(worlds, placed.source, &placed.id),
+            };
+            let part = walk.find(&placed.policy, &mut gone);
+            if let (Some(part), Some(previous)) = (part, previous.as_mut())
+                && previous.still_holds(worlds, part, &placed.policy, rival)
+            {
+                parts.push(part.clone());
+                continue;
+            }
+            gone.extend(part);
+            let chain = self.policy_chain(world, direction, index, rival.map(Arc::as_ref));
+            let chain = chain.map(Arc::new);
+            exchange.counted.extend(std::mem::take(&mut self.counted));
+            exchange.come.extend(chain.clone());
+            parts.push(Part::new(&placed.policy, rival, direction, chain));
+        }
+        gone.extend(walk.rest());
+        exchange
+            .gone
+            .extend(gone.into_iter().filter_map(|part| part.chain.clone()));
+        parts.into()
+    }
+
+    /// The chains of endpoints and their failsafes in one direction, in order of evaluation.
     fn chains(&mut self, direction: Direction) -> Vec<Arc<Chain>> {
         let mut chains = Vec::new();
         let mut failsafes = Vec::new();
-        let mut needed = [const { Vec::new() }; 2];
-        let mut profiles = [const { Vec::new() }; 2];
         for stage in Stage::ALL {
             for (id, endpoint, attachment) in self.worlds.local() {
                 if !self.is_asked(id, endpoint, direction, stage) {
@@ -282,17 +466,6 @@ impl Compiler<'_> {
                 }
                 if endpoint.kind == EndpointKind::Host && stage != Stage::Forward {
                     failsafes.push(stage);
-                }
-                for world in WorldKind::BOTH {
-                    if world == WorldKind::Enforced || self.worlds.differs(id, direction, stage) {
-                        let of_world = self.worlds.world(world);
-                        let policies = of_world.selecting(id).iter().map(|&index| index as usize);
-                        needed[world as usize]
-                            .extend(policies.filter(|&index| stage.asks(of_world.policies[index].stage)));
-                        if stage == Stage::Normal {
-                            profiles[world as usize].extend(endpoint::reachable_profiles(self.worlds, id));
-                        }
-                    }
                 }
                 for place in endpoint::places(endpoint, attachment) {
                     chains.extend(
@@ -320,20 +493,6 @@ impl Compiler<'_> {
             .map(Arc::new)
             .collect();
         all.extend(chains);
-        for world in [WorldKind::Pending, WorldKind::Enforced] {
-            let policies = sorted(&mut needed[world as usize]);
-            all.extend(
-                policies
-                    .iter()
-                    .filter_map(|&index| self.policy_chain(world, direction, index))
-                    .map(Arc::new),
-            );
-            let profiles = sorted(&mut profiles[world as usize]);
-            all.extend(profiles.iter().map(|&index| {
-                let profile = &self.worlds.profiles[index];
-                Arc::new(self.profile_chain(world, direction, profile))
-            }));
-        }
         all
     }
 
@@ -341,14 +500,10 @@ impl Compiler<'_> {
     fn count(&mut self, name: Name, counted: Counted) -> Name {
         let shared =
             |other: &Counted| other.world == WorldKind::Pending && counted.world == WorldKind::Enforced;
-        if self.compiled.counters.get(&name).is_some_and(shared) {
+        if self.counted.get(&name).is_some_and(shared) {
             return name;
         }
-        let comments = &mut self.compiled.ruleset.counters;
-        if !comments.contains_key(&name) {
-            comments.insert(name.clone(), Comment::new(&counted.describe()));
-        }
-        self.compiled.counters.insert(name.clone(), counted);
+        self.counted.insert(name.clone(), counted);
         name
     }
 
@@ -363,11 +518,9 @@ impl Compiler<'_> {
     ) -> bool {
         world == WorldKind::Pending
             && self
-                .worlds
-                .pending
-                .policies
+                .nets
                 .iter()
-                .filter(|policy| policy.safety_net && stage.asks(policy.stage))
+                .filter(|policy| stage.asks(policy.stage))
                 .any(|policy| policy.rules(direction).is_some() && before(policy))
     }
 
@@ -383,7 +536,7 @@ impl Compiler<'_> {
 impl Counted {
     /// The counter in words: the comment it has in the kernel. That cannot change as long as the counter lives, so it
     /// says nothing that another place in order, or another default action, would make untrue.
-    fn describe(&self) -> String {
+    fn comment(&self) -> Comment {
         let direction = self.direction;
         let what = match &self.by {
             CountedBy::Invalid => "packets that belong to no connection".to_owned(),
@@ -409,7 +562,7 @@ impl Counted {
         } else {
             ""
         };
-        format!("{direction}{forwarded}: {what}")
+        Comment::new(&format!("{direction}{forwarded}: {what}"))
     }
 }
 
@@ -470,11 +623,4 @@ fn reject_chain() -> Chain {
         comment: Comment::new("denied packets get an answer"),
         rules: vec![tcp, others],
     }
-}
-
-/// Sorted, each once.
-fn sorted(indices: &mut Vec<usize>) -> Vec<usize> {
-    indices.sort_unstable();
-    indices.dedup();
-    std::mem::take(indices)
 }

@@ -12,9 +12,9 @@ use super::short;
 use crate::net::{Direction, PortRange};
 use crate::resource::PolicyKind;
 use crate::ruleset::{Name, fnv1a};
-use crate::world::{EndpointId, PlacedPolicy, Stage, WorldKind, WorldRule, Worlds};
+use crate::world::{EndpointId, Stage, WorldKind, WorldPolicy, WorldRule, Worlds};
 
-/// The names under which the enforced world counts.
+/// The names under which the enforced world counts, but for those of policies' rules.
 pub(super) struct CounterNames {
     enforced: BTreeSet<Name>,
 }
@@ -37,33 +37,32 @@ impl CounterNames {
     /// The name of a counter in one world.
     pub(super) fn in_world(&self, world: WorldKind, name: Name) -> Name {
         if world == WorldKind::Pending && self.enforced.contains(&name) {
-            Name::new(&format!("pending/{name}"))
+            pending(&name)
         } else {
             name
         }
     }
 }
 
-/// What the enforced world counts at one stage of an endpoint.
+/// The name of a counter of the pending world, where the enforced one has it already.
+pub(super) fn pending(name: &Name) -> Name {
+    Name::new(&format!("pending/{name}"))
+}
+
+/// The ends of tiers that the enforced world counts at one stage of an endpoint.
 fn of_stage(worlds: &Worlds, id: EndpointId, direction: Direction, stage: Stage) -> Vec<Name> {
     let world = &worlds.enforced;
-    let policies: Vec<&PlacedPolicy> = world.governing(id, direction, stage).collect();
-    let mut names = Vec::new();
-    for policy in &policies {
-        let is_caught = policies
-            .iter()
-            .any(|other| other.safety_net && other.tier == policy.tier);
-        if !is_caught && !stage.is_early() {
-            names.push(tier_counter(&world.tiers[policy.tier].name, direction, stage));
-        }
-        let rules = rule_names(policy.rules(direction).unwrap_or_default());
-        names.extend(
-            rules
-                .iter()
-                .map(|rule| policy_rule_counter(policy, direction, rule)),
-        );
+    if stage.is_early() {
+        return Vec::new();
     }
-    names
+    let mut is_caught: BTreeMap<usize, bool> = BTreeMap::new();
+    for policy in world.governing(id, direction, stage) {
+        *is_caught.entry(policy.tier).or_default() |= policy.safety_net;
+    }
+    let tiers = is_caught.into_iter().filter(|(_, is_caught)| !is_caught);
+    tiers
+        .map(|(tier, _)| tier_counter(&world.tiers[tier].name, direction, stage))
+        .collect()
 }
 
 fn of_profiles(worlds: &Worlds, id: EndpointId, direction: Direction) -> Vec<Name> {
@@ -117,7 +116,7 @@ pub(super) fn invalid_counter(direction: Direction, stage: Stage) -> Name {
 }
 
 /// The counter of a rule, by the rule's name among its policy's rules.
-pub(super) fn policy_rule_counter(policy: &PlacedPolicy, direction: Direction, rule: &str) -> Name {
+pub(super) fn policy_rule_counter(policy: &WorldPolicy, direction: Direction, rule: &str) -> Name {
     policy_counter(
         short_kind(policy.id.kind),
         policy.id.namespace.as_deref(),

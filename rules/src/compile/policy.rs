@@ -1,5 +1,7 @@
 //! Policies and their rules as chains.
 
+use std::collections::BTreeSet;
+
 use super::endpoint::RULE_PREFIX;
 use super::{
     Compiler, Counted, CountedBy, MARK_ACCEPTED, MARK_PASS, decided_mark, names, order, short, tier_label,
@@ -7,7 +9,7 @@ use super::{
 use crate::net::Direction;
 use crate::resource::{Action, PolicyStage};
 use crate::ruleset::{Chain, Comment, Log, Name, Rule, Statement};
-use crate::world::{PlacedPolicy, Stage, WorldKind, WorldProfile, WorldRule, Worlds};
+use crate::world::{PlacedPolicy, Stage, WorldKind, WorldPolicy, WorldProfile, WorldRule, Worlds};
 
 /// How often one Log rule logs: a flood must not drown what else is read.
 const LOGS_PER_SECOND: u32 = 10;
@@ -39,6 +41,12 @@ pub(super) fn chain_name(
     Name::new(&format!("{world}/{direction}/{tier}/{order}-{object}"))
 }
 
+/// Whether it is the chain of a policy or profile.
+pub(super) fn is_policys(chain: &Chain) -> bool {
+    let name = chain.name.as_str();
+    name.starts_with("enforced/") || name.starts_with("preview/")
+}
+
 /// The name of a profile's chain. No tier's label begins with a letter.
 pub(super) fn profile_chain_name(world: WorldKind, direction: Direction, profile: &str) -> Name {
     let world = match world {
@@ -49,12 +57,14 @@ pub(super) fn profile_chain_name(world: WorldKind, direction: Direction, profile
 }
 
 impl Compiler<'_> {
-    /// The chain of one policy, or `None` if it does not govern the direction.
+    /// The chain of one policy, or `None` if it does not govern the direction. The counters that its `rival` in the
+    /// enforced world has are not its own.
     pub(super) fn policy_chain(
         &mut self,
         world: WorldKind,
         direction: Direction,
         index: usize,
+        rival: Option<&WorldPolicy>,
     ) -> Option<Chain> {
         let worlds = self.worlds;
         let policy = &worlds.world(world).policies[index];
@@ -62,6 +72,8 @@ impl Compiler<'_> {
         let rules = policy.rules(direction)?;
         let staged = if policy.staged { "staged " } else { "" };
         let text = policy.id.to_string();
+        let taken = rival.and_then(|rival| rival.rules(direction)).unwrap_or_default();
+        let taken: BTreeSet<String> = names::rule_names(taken).into_iter().collect();
         let mut chain = Chain {
             name: chain_name(worlds, world, direction, policy),
             hook: None,
@@ -70,7 +82,11 @@ impl Compiler<'_> {
         };
         for (rule, rule_name) in rules.iter().zip(names::rule_names(rules)) {
             let counter = names::policy_rule_counter(policy, direction, &rule_name);
-            let counter = self.names.in_world(world, counter);
+            let counter = if taken.contains(&rule_name) {
+                names::pending(&counter)
+            } else {
+                counter
+            };
             let stage = stage_of(policy);
             let counted = Counted {
                 world,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use palisade_cases::{Case, Journey, case, describe, event, expected, without_staged};
 use palisade_rules::analysis::connections::{Blocks, PortBlocks};
 use palisade_rules::analysis::{Query, explain, name_of};
-use palisade_rules::compile::{Compiled, Counted, DenyAction, MARK_ALL, compile, compile_remembering};
+use palisade_rules::compile::{Compiled, Counted, DenyAction, MARK_ALL, compile, compile_from};
 use palisade_rules::evaluate::{Decision, Packet, Verdict, evaluate, evaluate_forwarded};
 use palisade_rules::net::Direction;
 use palisade_rules::ruleset::Name;
@@ -51,13 +51,13 @@ proptest! {
     #[test]
     fn what_is_remembered_changes_nothing(case in case(1), chosen: u64) {
         let worlds = resolve(&case.snapshot, case.host.clone());
-        let (compiled, memo) = compile_remembering(None, &worlds, &case.options);
-        let (again, memo) = compile_remembering(Some(&memo), &worlds, &case.options);
+        let compiled = compile(&worlds, &case.options);
+        let again = compile_from(Some((&worlds, &compiled)), &worlds, &case.options);
         prop_assert_eq!(&again, &compiled);
         let changed = changed(&worlds, chosen);
-        let (after, memo) = compile_remembering(Some(&memo), &changed, &case.options);
+        let after = compile_from(Some((&worlds, &again)), &changed, &case.options);
         prop_assert_eq!(&after, &compile(&changed, &case.options));
-        prop_assert_eq!(&compile_remembering(Some(&memo), &worlds, &case.options).0, &compiled);
+        prop_assert_eq!(&compile_from(Some((&changed, &after)), &worlds, &case.options), &compiled);
     }
 
     #[test]

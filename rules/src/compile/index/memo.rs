@@ -10,7 +10,7 @@ use crate::world::{PlacedPolicy, WorldPolicy};
 
 /// What is remembered of every indexed tier of a generation, by the name of its chain.
 #[derive(Clone, Debug, Default)]
-pub struct Memo(BTreeMap<Name, Arc<TierMemo>>);
+pub(in crate::compile) struct Memo(BTreeMap<Name, Arc<TierMemo>>);
 
 /// The memories of the previous generation, if there is one, and of the one that is being made.
 #[derive(Debug)]

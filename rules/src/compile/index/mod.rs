@@ -34,6 +34,6 @@ mod tests;
 mod tier;
 mod tree;
 
-pub use memo::Memo;
+pub(super) use memo::Memo;
 pub(super) use memo::Memory;
 pub use tree::Limits;

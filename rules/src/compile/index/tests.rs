@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::Limits;
 use super::region::{Addresses, Region, Services};
 use super::split::{Classes, Dimension, Item, Regions, Split, split};
-use super::{Limits, Memo};
-use crate::compile::{Compiled, Options, compile, compile_remembering};
+use crate::compile::{Compiled, Options, compile, compile_from};
 use crate::net::{Direction, Family, Protocol};
 use crate::ruleset::{Chain, Name, Side, Statement};
 use crate::testing::{network, policy};
@@ -406,9 +406,9 @@ mod trees {
     #[test]
     fn lists_without_a_changed_policy_are_shared_with_the_generation_before() {
         let before = policies(200, port);
-        let (old, memo): (Compiled, Memo) = compile_remembering(None, &before, &options(4));
+        let old = compile(&before, &options(4));
         let after = change(&before, 100);
-        let (new, _) = compile_remembering(Some(&memo), &after, &options(4));
+        let new = compile_from(Some((&before, &old)), &after, &options(4));
         assert_eq!(new, compile(&after, &options(4)));
         let shared = |chain: &Arc<Chain>| old.ruleset.chains.iter().any(|other| Arc::ptr_eq(chain, other));
         let other: BTreeSet<&str> = chains(&new)
@@ -418,7 +418,7 @@ mod trees {
             .collect();
         // The port that policy 100 no longer has leads nowhere; the one that it has now leads to both.
         assert_eq!(other, BTreeSet::from(["tcp-1101"]));
-        let (same, _) = compile_remembering(Some(&memo), &before, &options(4));
+        let same = compile_from(Some((&before, &old)), &before, &options(4));
         let maps = |compiled: &Compiled| compiled.ruleset.maps.values().cloned().collect::<Vec<_>>();
         assert!(
             maps(&same)

@@ -40,7 +40,7 @@ impl EndpointCompiler<'_, '_> {
             .maps
             .iter()
             .map(|(name, map)| (name.clone(), Arc::clone(map)));
-        self.compiler.compiled.ruleset.maps.extend(maps);
+        self.compiler.maps.extend(maps);
         let chains = memo.chains.clone();
         self.compiler.memory.keep(tier.clone(), memo);
         chains
