@@ -66,7 +66,7 @@ fn an_address_that_is_added_is_in_the_sets_and_no_policy_is_rewritten() -> anyho
         .config("host: {labels: {app: backend}}\nsafetyNet: false\n")
         .resource("from-ourselves.yaml", FROM_OURSELVES);
     let backend = Daemon::start(hosts.host("backend"), &setup)?;
-    let policy = "enforced/in/02-default/001-from-ourselves";
+    let policy = "enforced/in/02-default/none-from-ourselves/";
     let before = listed(&backend, "10.42.0.10", true)?;
 
     ip(&backend, &["address", "add", "192.0.2.77/32", "dev", "eth0"])?;
@@ -147,7 +147,7 @@ fn a_foreign_change_between_two_of_the_hosts_is_put_right_with_the_second() -> a
         "chain",
         "inet",
         "palisade",
-        "enforced/in/02-default/001-from-ourselves",
+        "enforced/in/02-default/none-from-ourselves/",
     ])?;
     ip(&backend, &["address", "add", "192.0.2.2/32", "dev", "lo"])?;
     eventually(PATIENCE, || {

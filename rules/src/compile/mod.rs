@@ -6,8 +6,8 @@
 //!
 //! ```text
 //! input ─▶ in/eth0 ─┬▶ failsafe/in
-//!                   ├▶ in/eth0/preview ─▶ in/eth0/preview/02-default ─▶ preview/in/02-default/001-lockdown
-//!                   └▶ in/eth0/02-default ─▶ enforced/in/02-default/001-database
+//!                   ├▶ in/eth0/preview ─▶ in/eth0/preview/02-default ─▶ preview/in/02-default/000100-lockdown/
+//!                   └▶ in/eth0/02-default ─▶ enforced/in/02-default/000200-database/
 //! ```
 //!
 //! The preview is a second, complete evaluation, of the pending world, in chains that only count, mark, jump and
@@ -444,14 +444,17 @@ impl Compiler<'_> {
             gone.extend(part);
             let chain = self.policy_chain(world, direction, index, rival.map(Arc::as_ref));
             let chain = chain.map(Arc::new);
-            exchange.counted.extend(std::mem::take(&mut self.counted));
+            let counted = std::mem::take(&mut self.counted);
+            let counters = counted.keys().cloned().collect();
+            exchange.counted.extend(counted);
             exchange.come.extend(chain.clone());
-            parts.push(Part::new(&placed.policy, rival, direction, chain));
+            parts.push(Part::new(&placed.policy, rival, direction, chain, counters));
         }
         gone.extend(walk.rest());
-        exchange
-            .gone
-            .extend(gone.into_iter().filter_map(|part| part.chain.clone()));
+        for part in gone {
+            exchange.gone.extend(part.chain.clone());
+            exchange.uncounted.extend_from_slice(&part.counters);
+        }
         parts.into()
     }
 

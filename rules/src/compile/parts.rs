@@ -12,7 +12,7 @@ use super::sets::{SetInterner, SetSource, SetUse, shape};
 use super::{Compiled, Counted, Options, has_reject};
 use crate::net::{Direction, Family};
 use crate::resource::{PolicyId, PolicyStage};
-use crate::ruleset::{Chain, Match, Name, Set, Statement};
+use crate::ruleset::{Chain, Match, Name, Set};
 use crate::shared_map::SharedMap;
 use crate::world::{
     AddressSetId, NamedPortSetId, WorldEntity, WorldKind, WorldPolicy, WorldPorts, WorldTier, Worlds,
@@ -82,6 +82,8 @@ pub(super) struct Part {
     pub(super) rival: Option<Arc<WorldPolicy>>,
     /// `None` if the policy does not govern the direction.
     pub(super) chain: Option<Arc<Chain>>,
+    /// What it counts: also for rules that can match nothing, and so are not there.
+    pub(super) counters: Arc<[Name]>,
     /// Whether a rule answers what it denies.
     pub(super) rejects: bool,
     sets: Arc<[AddressSetId]>,
@@ -94,6 +96,7 @@ impl Part {
         rival: Option<&Arc<WorldPolicy>>,
         direction: Direction,
         chain: Option<Arc<Chain>>,
+        counters: Arc<[Name]>,
     ) -> Self {
         let rules = policy.rules(direction).unwrap_or_default();
         let sides = || rules.iter().flat_map(|rule| [&rule.source, &rule.destination]);
@@ -109,6 +112,7 @@ impl Part {
         Part {
             policy: Arc::clone(policy),
             rival: rival.map(Arc::clone),
+            counters,
             rejects: chain.as_deref().is_some_and(has_reject),
             chain,
             sets: sets.into_iter().collect(),
@@ -277,6 +281,8 @@ impl Rivals {
 pub(super) struct Exchange {
     pub(super) come: Vec<Arc<Chain>>,
     pub(super) gone: Vec<Arc<Chain>>,
+    /// What the chains of policies that go counted.
+    pub(super) uncounted: Vec<Name>,
     /// What the chains of policies that come count.
     pub(super) counted: Vec<(Name, Counted)>,
 }
@@ -316,7 +322,7 @@ impl Exchange {
         compiled.ruleset.counters = previous.compiled.ruleset.counters.clone();
         let come: BTreeMap<&Name, &Counted> = entries.collect();
         let had = previous.compiled.kept.others_count.keys();
-        for name in self.gone.iter().flat_map(|chain| counters_of(chain)).chain(had) {
+        for name in self.uncounted.iter().chain(had) {
             if !come.contains_key(name) {
                 compiled.counters.remove(name);
                 compiled.ruleset.counters.remove(name);
@@ -446,12 +452,4 @@ fn sets_of(chain: &Chain) -> impl Iterator<Item = &Name> {
         .iter()
         .flat_map(|rule| &rule.matches)
         .filter_map(Match::set)
-}
-
-fn counters_of(chain: &Chain) -> impl Iterator<Item = &Name> {
-    let statements = chain.rules.iter().flat_map(|rule| &rule.statements);
-    statements.filter_map(|statement| match statement {
-        Statement::Counter(name) => Some(name),
-        _ => None,
-    })
 }

@@ -79,7 +79,7 @@ mod chains {
     }
 
     #[test]
-    fn places_keep_their_order_beyond_the_usual_digits() {
+    fn names_sort_in_order_of_evaluation() {
         let tiers: Vec<String> = (0..120)
             .map(|index| tier(&format!("t{index}"), &format!("order: {index}")))
             .collect();
@@ -94,8 +94,8 @@ mod chains {
             .collect();
         assert_eq!(enforced.len(), 1201);
         assert!(enforced.is_sorted());
-        assert_eq!(enforced[0], "enforced/in/001-t0/0001-first");
-        assert_eq!(enforced[1200], "enforced/in/122-default/1200-p1199");
+        assert_eq!(enforced[0], "enforced/in/001-t0/none-first/");
+        assert_eq!(enforced[1200], "enforced/in/122-default/001199-p1199/");
     }
 
     #[test]
@@ -116,10 +116,10 @@ mod chains {
         );
         let worlds = resolve(&snapshot(&[&endpoint, &policy("p", "")]), host);
         let compiled = compile(&worlds, &Options::default());
-        let jump = ["jump enforced/in/02-default/001-p"];
+        let jump = ["jump enforced/in/02-default/none-p/"];
         assert_eq!(rules(&compiled, "in/eth0/02-default")[..1], jump);
         assert_eq!(rules(&compiled, "in/wlan0/02-default")[..1], jump);
-        let shared = "enforced/in/02-default/001-p";
+        let shared = "enforced/in/02-default/none-p/";
         assert_eq!(names(&compiled).iter().filter(|name| **name == shared).count(), 1);
     }
 
@@ -176,7 +176,7 @@ mod chains {
             };
             let compiled = compile(&worlds, &options);
             for (chain, counter) in [
-                ("enforced/in/02-default/001-p", "gnp/p/in/deny"),
+                ("enforced/in/02-default/none-p/", "gnp/p/in/deny"),
                 ("in/eth0/02-default", "tier/default/in/end"),
                 ("in/eth1", "profile/none/in"),
             ] {
@@ -200,7 +200,7 @@ mod chains {
                 "action: Allow, source: {selector: role == 'nobody'}",
             ],
         )]);
-        let matches: Vec<String> = rules(&compiled, "enforced/in/02-default/001-p")
+        let matches: Vec<String> = rules(&compiled, "enforced/in/02-default/none-p/")
             .iter()
             .map(|rule| rule.split("counter").next().unwrap().trim().to_owned())
             .collect();
@@ -272,7 +272,7 @@ mod flow_log {
     fn without_one_a_log_rule_only_counts() {
         let compiled = compiled(&[policy("p", "ingress: [{action: Log}]")]);
         assert_eq!(
-            rules(&compiled, "enforced/in/02-default/001-p"),
+            rules(&compiled, "enforced/in/02-default/none-p/"),
             ["counter name \"gnp/p/in/log\""]
         );
     }

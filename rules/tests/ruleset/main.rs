@@ -8,6 +8,7 @@ mod diff;
 mod differential;
 mod expectations;
 mod golden;
+mod incremental;
 mod interpreter;
 mod lint;
 mod matrix;

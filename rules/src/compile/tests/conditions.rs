@@ -10,7 +10,7 @@ fn conditions(rule: &str) -> Vec<String> {
         "node: nine, interfaceName: e, expectedIPs: [10.0.9.1], ports: [{name: web, protocol: TCP, port: 80}]",
     );
     let compiled = compiled(&[named, ingress("p", "", &[rule])]);
-    let rules = rules(&compiled, "enforced/in/02-default/001-p");
+    let rules = rules(&compiled, "enforced/in/02-default/none-p/");
     let lines = rules.iter().map(|rule| {
         let condition = rule.split("counter name").next().unwrap().trim();
         let words = condition.split(' ').map(|word| match word.split_once('/') {

@@ -397,14 +397,14 @@ fn what_is_allowed_untracked_is_not_tracked_and_nothing_early_gets_an_answer() {
         without_counter.collect()
     };
     assert_eq!(
-        statements("enforced/in/02-default/001-p"),
+        statements("enforced/in/02-default/none-p/"),
         [
             "meta l4proto udp notrack meta mark set meta mark | 0x40000000 accept",
             "drop"
         ]
     );
     assert_eq!(
-        statements("enforced/in/02-default/002-q"),
+        statements("enforced/in/02-default/none-q/"),
         [
             "meta l4proto udp meta mark set meta mark | 0x40000000 accept",
             "drop"

@@ -1,6 +1,6 @@
 //! Chains of two generations that are the same, whatever they are called.
 //!
-//! A chain is called after its place in order, so that one policy more gives every later one of its tier another name.
+//! A policy's chain is called after its order, and a tier's after its place, so that what only moves has another name.
 //! What counts is what a chain does: its rules, and those of every chain that it leads to, by a map or without.
 
 use std::collections::{BTreeMap, BTreeSet};
