@@ -1,21 +1,20 @@
 //! Things that are known by what they are about, each once, under numbers that stay from one generation to the next.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use imbl::OrdMap;
-
-/// Items by key and by number. A copy costs nothing, and a change of a copy only as much as it changes.
+/// Items by key and by number. A copy costs nothing until it is changed; most changes need no other items.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Interner<K: Ord, T: Clone> {
     items: Arc<Vec<T>>,
-    by_key: OrdMap<Arc<K>, u32>,
+    by_key: Arc<BTreeMap<Arc<K>, u32>>,
 }
 
 impl<K: Ord, T: Clone> Default for Interner<K, T> {
     fn default() -> Self {
         Interner {
             items: Arc::default(),
-            by_key: OrdMap::new(),
+            by_key: Arc::default(),
         }
     }
 }
@@ -31,7 +30,7 @@ impl<K: Ord, T: Clone> Interner<K, T> {
         // There are never so many: each stands in some policy's text.
         let id = u32::try_from(self.items.len()).unwrap_or(u32::MAX);
         Arc::make_mut(&mut self.items).push(item);
-        self.by_key.insert(key, id);
+        Arc::make_mut(&mut self.by_key).insert(key, id);
         id
     }
 

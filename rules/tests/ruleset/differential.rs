@@ -155,7 +155,7 @@ fn changed(worlds: &Worlds, chosen: u64) -> Worlds {
         enforced, pending, ..
     } = &mut worlds;
     for world in [enforced, pending] {
-        for (index, policy) in world.policies.iter_mut().enumerate() {
+        for (index, policy) in Arc::make_mut(&mut world.policies).iter_mut().enumerate() {
             if chosen & (1 << (index % 64)) == 0 {
                 continue;
             }

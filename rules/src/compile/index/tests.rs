@@ -399,7 +399,8 @@ mod trees {
     fn change(worlds: &Worlds, place: usize) -> Worlds {
         let mut worlds = worlds.clone();
         let other = worlds.enforced.policies[place + 1].ingress.clone();
-        Arc::make_mut(&mut worlds.enforced.policies[place].policy).ingress = other;
+        let policies = Arc::make_mut(&mut worlds.enforced.policies);
+        Arc::make_mut(&mut policies[place].policy).ingress = other;
         worlds
     }
 
