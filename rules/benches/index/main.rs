@@ -5,9 +5,10 @@
 //! ```
 
 use std::hint::black_box;
+use std::sync::Arc;
 
 use criterion::Criterion;
-use palisade_rules::compile::{Limits, Options, compile};
+use palisade_rules::compile::{Limits, Options, compile, compile_remembering};
 use palisade_rules::decode::decode;
 use palisade_rules::ruleset::{Chain, Ruleset, Statement};
 use palisade_rules::source::Files;
@@ -59,10 +60,27 @@ fn main() {
             group.bench_function(format!("{name}, {state}"), |bencher| {
                 bencher.iter_with_large_drop(|| compile(black_box(&worlds), &options));
             });
+            let (_, memo) = compile_remembering(None, &worlds, &options);
+            let changed = changed(&worlds);
+            group.bench_function(format!("{name}, {state}, one policy changed"), |bencher| {
+                bencher
+                    .iter_with_large_drop(|| compile_remembering(Some(&memo), black_box(&changed), &options));
+            });
         }
     }
     group.finish();
     criterion.final_summary();
+}
+
+/// The worlds with one policy in the middle that says what its neighbour does.
+fn changed(worlds: &Worlds) -> Worlds {
+    let mut worlds = worlds.clone();
+    let place = worlds.enforced.policies.len() / 2;
+    for world in [&mut worlds.enforced, &mut worlds.pending] {
+        let other = world.policies[place + 1].ingress.clone();
+        Arc::make_mut(&mut world.policies[place].policy).ingress = other;
+    }
+    worlds
 }
 
 /// How large it is, and the longest of the lists that a packet can meet.

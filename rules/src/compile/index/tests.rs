@@ -99,6 +99,14 @@ mod region {
     #[test]
     fn of_icmp_there_is_one_for_each_family() {
         assert_eq!(of("protocol: ICMP, icmp: {type: 8}"), ["icmp, from any, to any"]);
+        let [v4, v6] = Family::BOTH.map(Protocol::icmp_of);
+        assert_eq!(
+            of("notICMP: {type: 8}"),
+            [
+                format!("{v4}, from any, to any"),
+                format!("{v6}, from any, to any")
+            ]
+        );
     }
 
     #[test]

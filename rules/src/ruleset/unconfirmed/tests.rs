@@ -1,5 +1,6 @@
 use super::*;
-use crate::ruleset::{Chain, Hook, HookPoint};
+use crate::net::Protocol;
+use crate::ruleset::{Chain, Hook, HookPoint, LookupKey, VerdictMap, Ways};
 
 const TERMS: Terms = Terms {
     window: Duration::from_mins(1),
@@ -251,6 +252,65 @@ fn a_set_that_differs_makes_its_chains_differ() {
         both.sets[&name("previous/ip4/clients")],
         previous.sets[&name("ip4/clients")]
     );
+}
+
+/// A base chain that looks a service up, and these chains behind it.
+fn looked_up(map: &str, to: &str, rules: Vec<Rule>) -> Ruleset {
+    let lookup = rule(Statement::Lookup(LookupKey::Service, name(map)), Vec::new());
+    let map_to = VerdictMap {
+        ways: Ways::Services(vec![((Protocol::TCP, 443), name(to))]),
+        comment: Comment::default(),
+    };
+    let mut ruleset = ruleset(vec![base("input", vec![lookup]), chain(to, rules)]);
+    ruleset.maps.insert(name(map), Arc::new(map_to));
+    ruleset
+}
+
+fn ways(ruleset: &Ruleset) -> Vec<String> {
+    let each = ruleset.maps.iter();
+    each.map(|(name, map)| {
+        let chains: Vec<&str> = map.ways.chains().map(Name::as_str).collect();
+        format!("{name}: {}", chains.join(", "))
+    })
+    .collect()
+}
+
+#[test]
+fn a_map_leads_to_the_chains_of_its_own_generation() {
+    let candidate = looked_up("by-service", "tcp-443", verdict(Statement::Drop));
+    let previous = looked_up("by-service", "tcp-443", verdict(Statement::Accept));
+    let both = beside(&candidate, &previous, &TERMS, (12, 11));
+    assert_eq!(
+        chains(&both),
+        [
+            format!(
+                "input: meta nfproto != @unconfirmed goto previous/input {BACK}; meta l4proto . th dport vmap @by-service"
+            ),
+            "tcp-443: drop".to_owned(),
+            "previous/input: meta l4proto . th dport vmap @previous/by-service".to_owned(),
+            "previous/tcp-443: accept".to_owned(),
+        ]
+    );
+    assert_eq!(
+        ways(&both),
+        ["by-service: tcp-443", "previous/by-service: previous/tcp-443"]
+    );
+}
+
+#[test]
+fn a_map_that_is_the_same_but_for_names_is_there_once() {
+    let candidate = looked_up("in/2/by-service", "in/2/tcp-443", verdict(Statement::Drop));
+    let previous = looked_up("in/1/by-service", "in/1/tcp-443", verdict(Statement::Drop));
+    let both = beside(&candidate, &previous, &TERMS, (12, 11));
+    assert_eq!(
+        chains(&both),
+        [
+            "input: meta l4proto . th dport vmap @in/1/by-service",
+            "in/1/tcp-443: drop",
+        ]
+    );
+    assert_eq!(ways(&both), ["in/1/by-service: in/1/tcp-443"]);
+    assert_eq!(confirmed(&candidate, &previous).maps, both.maps);
 }
 
 #[test]
