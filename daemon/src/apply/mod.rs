@@ -20,7 +20,7 @@ use std::sync::{Arc, LazyLock};
 
 use palisade_nft::{Ledger, Nft, ReplaceError};
 use palisade_rules::analysis::Side;
-use palisade_rules::compile::{Compiled, FlowLog, Options, compile, safety_net_only};
+use palisade_rules::compile::{Compiled, FlowLog, Memo, Options, compile_remembering, safety_net_only};
 use palisade_rules::resource::{Policy, PolicyKind};
 use palisade_rules::ruleset::{Name, Ruleset};
 use palisade_rules::snapshot::Snapshot;
@@ -89,6 +89,8 @@ pub struct Engine {
     rollout: Rollout,
     reader: Reader,
     decoder: Decoder,
+    /// What compiling has left for the next time, and the options that it is good for.
+    memo: Option<(Options, Memo)>,
 }
 
 /// What a reload did.
@@ -216,6 +218,7 @@ impl Engine {
             rollout: Rollout::default(),
             reader: Reader::default(),
             decoder: Decoder::default(),
+            memo: None,
         };
         let panic = Panic::new(&engine.config.state_dir);
         panic
@@ -492,7 +495,15 @@ impl Engine {
             ..Options::default()
         };
         let compiling = part("compile");
-        let compiled = compile(worlds, &options);
+        // The number of the generation is nowhere but in what is copied for flow records, which is not remembered.
+        let remembered = Options {
+            flow_log: None,
+            ..options.clone()
+        };
+        let memo = self.memo.take().filter(|(of, _)| *of == remembered);
+        let memo = memo.as_ref().map(|(_, memo)| memo);
+        let (compiled, memo) = compile_remembering(memo, worlds, &options);
+        self.memo = Some((remembered, memo));
         drop(compiling);
         let _comparing = part("compare");
         let in_force_since = match like {

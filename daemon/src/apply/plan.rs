@@ -143,12 +143,11 @@ impl Engine {
         let current = current.ok_or(ReloadError::Panic)?;
         let config = Config::load(&self.config_path).map_err(ReloadError::from)?;
         let config = self.fixed_at_start(config);
-        let reading = match &proposal.files {
-            Some(files) => source::decode_files(files),
-            None => {
-                let files = self.reader.read(&config.policy_dir).map_err(ReloadError::from)?;
-                self.decoder.read(&files)
-            }
+        let reading = if let Some(files) = &proposal.files {
+            source::decode_files(files)
+        } else {
+            let files = self.reader.read(&config.policy_dir).map_err(ReloadError::from)?;
+            self.decoder.read(&files)
         };
         let warnings = reading.diagnostics.render(&reading.files, false);
         let Reading {

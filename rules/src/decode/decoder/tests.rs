@@ -54,8 +54,11 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
+/// Files, and the addresses of what they hold.
+type Pointers = Vec<(String, usize)>;
+
 /// Every policy, set and endpoint by its address.
-fn pointers(snapshot: &Snapshot) -> Vec<(String, usize)> {
+fn pointers(snapshot: &Snapshot) -> Pointers {
     let policies = snapshot.policies.iter();
     let policies = policies.map(|it| (it.position.file.to_string(), Arc::as_ptr(it).addr()));
     let sets = snapshot.network_sets.values();
@@ -74,7 +77,7 @@ proptest! {
     fn edits_are_read_as_if_nothing_had_been_read_before(edits in vec(vec(edit(), 1..4), 1..30)) {
         let mut decoder = Decoder::default();
         let mut files: BTreeMap<usize, Arc<File>> = BTreeMap::new();
-        let mut before: Option<(Vec<(String, usize)>, BTreeMap<usize, Arc<File>>)> = None;
+        let mut before: Option<(Pointers, BTreeMap<usize, Arc<File>>)> = None;
         for edits in edits {
             for edit in edits {
                 match edit {
