@@ -65,7 +65,7 @@ fn size(run: &Run, report: &mut Report, shape: Shape, policies: usize) -> anyhow
         grounds.push((STAGED, Ground::of_palisade(&staged)?));
         grounds.push((WITHOUT_LOG, without_log(&grounds[1].1)?));
         grounds.push((CALICO_LOGS, Ground::of_text(&calico(&estate, true))?));
-        grounds.extend(peers::grounds(&estate)?);
+        peers::add(run, report, &estate, &mut grounds);
     }
     let places: &[Place] = if policies == 0 {
         &[Place::Last]

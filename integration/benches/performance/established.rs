@@ -39,7 +39,7 @@ fn size(run: &Run, report: &mut Report, policies: usize) -> anyhow::Result<()> {
         (CALICO, Ground::of_text(&calico(&estate, false))?),
         (LINEAR, Ground::of_text(&linear(&estate))?),
     ];
-    grounds.extend(peers::grounds(&estate)?);
+    peers::add(run, report, &estate, &mut grounds);
     let port = estate.port_of(Place::Last);
     let mut add = |work, unit, measure: fn(&Ground, u16, Duration) -> anyhow::Result<f64>| {
         let samples = interleaved(grounds.len(), run.rounds, |ground| {

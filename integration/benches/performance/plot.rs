@@ -90,6 +90,10 @@ fn bounds(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {
     })
 }
 
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "plotters hands a reference over"
+)]
 fn label(value: &f64) -> String {
     format!("{value}")
 }

@@ -86,7 +86,9 @@ impl Report {
     /// How a figure compares with palisade's of the same work and size.
     pub(crate) fn ratio(&self, row: &Row) -> Option<f64> {
         let own = self.median(&row.work, row.policies, PALISADE)?;
-        (row.subject != PALISADE && own > 0.0).then(|| row.samples.median() / own)
+        let other = row.samples.median();
+        // A cost over a baseline that is none, or lost in the noise, is no multiple of anything.
+        (row.subject != PALISADE && own > 0.0 && other > 0.0).then(|| other / own)
     }
 
     /// Medians of a work by subject and size: what is plotted.

@@ -33,10 +33,9 @@ pub(crate) fn calico(estate: &Estate, flow_logs: bool) -> String {
         .clone()
         .map(|policy| policy_chain(estate, policy, flow_logs, 0))
         .collect();
-    let failsafes: String = FAILSAFES
-        .iter()
-        .map(|(protocol, port)| format!("meta l4proto {protocol} {protocol} dport {port} counter accept\n"))
-        .collect();
+    let failsafes = FAILSAFES
+        .map(|(protocol, port)| format!("meta l4proto {protocol} {protocol} dport {port} counter accept\n"));
+    let failsafes = failsafes.concat();
     let group: String = policies
         .map(|policy| match policy % 5 {
             0 if policy == 0 => format!("counter jump cali-pi-{policy}\n"),

@@ -144,7 +144,7 @@ fn send(ground: &Ground, place: Place, port: u16, time: Duration) -> anyhow::Res
             let before = elapsed;
             elapsed = started.elapsed();
             // As many as go in a fraction of a slice.
-            if elapsed - before < SLICE / 8 {
+            if elapsed.saturating_sub(before) < SLICE / 8 {
                 together = (together * 2).min(TOGETHER);
             }
         }

@@ -15,26 +15,21 @@ use crate::ground::{Ground, measuring_core, pin, pin_off};
 
 /// Connections that a server accepts in a second: one client makes one after the other, and resets it at once.
 pub(crate) fn accepts(ground: &Ground, port: u16, time: Duration) -> anyhow::Result<f64> {
-    serve(
-        ground,
-        port,
-        |stream| drop(stream),
-        |server| {
-            pin(measuring_core())?;
-            let (begun, mut made) = (Instant::now(), 0_u32);
-            while begun.elapsed() < time {
-                let stream = TcpStream::connect(server).context("a connection was denied")?;
-                // Reset instead of closed: nothing of it stays.
-                let at_once = libc::linger {
-                    l_onoff: 1,
-                    l_linger: 0,
-                };
-                setsockopt(&stream, sockopt::Linger, &at_once)?;
-                made += 1;
-            }
-            Ok(f64::from(made) / begun.elapsed().as_secs_f64())
-        },
-    )
+    serve(ground, port, drop, |server| {
+        pin(measuring_core())?;
+        let (begun, mut made) = (Instant::now(), 0_u32);
+        while begun.elapsed() < time {
+            let stream = TcpStream::connect(server).context("a connection was denied")?;
+            // Reset instead of closed: nothing of it stays.
+            let at_once = libc::linger {
+                l_onoff: 1,
+                l_linger: 0,
+            };
+            setsockopt(&stream, sockopt::Linger, &at_once)?;
+            made += 1;
+        }
+        Ok(f64::from(made) / begun.elapsed().as_secs_f64())
+    })
 }
 
 /// What goes through one connection in a second, in Gbit.

@@ -13,8 +13,10 @@ use palisade::lab::Process;
 use palisade_integration::{eventually, nft};
 use tempfile::TempDir;
 
+use crate::Run;
 use crate::estate::{Estate, Place, Shape, Source};
 use crate::ground::Ground;
+use crate::report::Report;
 
 /// Rich rules of a zone, their sources in ipsets.
 pub(crate) const FIREWALLD: &str = "firewalld, rich rules";
@@ -27,7 +29,8 @@ const PRIVATE: &str = include_str!("private.sh");
 
 /// Where the packages are unpacked.
 const DIRECTORY: &str = "BENCH_PEERS";
-const PATIENCE: Duration = Duration::from_mins(2);
+/// How long one may take to load its rules: firewalld with large ipsets takes its time.
+const PATIENCE: Duration = Duration::from_mins(4);
 
 /// A firewall that runs, with its files.
 #[derive(Debug)]
@@ -36,23 +39,35 @@ pub(crate) struct Peer {
     _files: TempDir,
 }
 
-/// Both, where they are unpacked; without policies they have nothing to say.
-pub(crate) fn grounds(estate: &Estate) -> anyhow::Result<Vec<(&'static str, Ground)>> {
+/// Adds both, where they are unpacked; without policies they have nothing to say.
+pub(crate) fn add(
+    run: &Run,
+    report: &mut Report,
+    estate: &Estate,
+    grounds: &mut Vec<(&'static str, Ground)>,
+) {
     let Some(unpacked) = std::env::var_os(DIRECTORY).map(PathBuf::from) else {
-        return Ok(Vec::new());
+        return;
     };
     if !(1..=MOST).contains(&estate.policies) {
-        return Ok(Vec::new());
+        return;
     }
-    let firewalld = start(
-        &unpacked,
-        "firewalld",
-        &firewalld(estate),
-        ["inet", "firewalld"],
-        estate,
-    )?;
-    let ufw = start(&unpacked, "ufw", &ufw(estate), ["ip", "filter"], estate)?;
-    Ok(vec![(FIREWALLD, firewalld), (UFW, ufw)])
+    let policies = estate.policies;
+    report.part(run, &format!("{FIREWALLD}, loads {policies} policies"), |_| {
+        let table = ["inet", "firewalld"];
+        grounds.push((
+            FIREWALLD,
+            start(&unpacked, "firewalld", &firewalld(estate), table, estate)?,
+        ));
+        Ok(())
+    });
+    report.part(run, &format!("{UFW} loads {policies} policies"), |_| {
+        grounds.push((
+            UFW,
+            start(&unpacked, "ufw", &ufw(estate), ["ip", "filter"], estate)?,
+        ));
+        Ok(())
+    });
 }
 
 /// Starts one with these files below `/etc`, and waits until the last of its rules is in its table.
@@ -113,13 +128,9 @@ fn firewalld(estate: &Estate) -> Vec<(String, String)> {
     let mut files = vec![("firewalld/zones/public.xml".to_owned(), zone)];
     for source in estate.sets() {
         let name = source.set().unwrap_or_default();
-        let entries: String = source
-            .members()
-            .iter()
-            .map(|member| format!("<entry>{member}</entry>\n"))
-            .collect();
+        let entries = source.members().join("</entry>\n<entry>");
         let set = format!(
-            "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<ipset type=\"hash:ip\">\n{entries}</ipset>\n"
+            "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<ipset type=\"hash:ip\">\n<entry>{entries}</entry>\n</ipset>\n"
         );
         files.push((format!("firewalld/ipsets/{name}.xml"), set));
     }
