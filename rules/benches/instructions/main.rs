@@ -135,11 +135,10 @@ fn generations(policies: usize) -> (Worlds, Worlds) {
     let (whole, source) = (policy.ingress.take(), after.enforced.policies[changed].source);
     policy.ingress = whole.map(|rules| rules[1..].to_vec().into());
     let policy = Arc::new(policy);
-    for placed in after
-        .enforced
-        .policies
-        .iter_mut()
-        .chain(&mut after.pending.policies)
+    let worlds = [&mut after.enforced, &mut after.pending];
+    for placed in worlds
+        .into_iter()
+        .flat_map(|world| Arc::make_mut(&mut world.policies))
     {
         if placed.source == source {
             placed.policy = Arc::clone(&policy);

@@ -8,7 +8,7 @@ use palisade_rules::resource::{Order, StagedAction};
 use palisade_rules::ruleset::changes::Changes;
 use palisade_rules::ruleset::{Chain, Ruleset};
 use palisade_rules::snapshot::Snapshot;
-use palisade_rules::world::{Worlds, resolve};
+use palisade_rules::world::{resolve, resolve_from};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -62,11 +62,11 @@ proptest! {
         let mut worlds = resolve(&snapshot, host.clone());
         let mut compiled = compile(&worlds, &options);
         for edit in edits {
+            let earlier = snapshot.clone();
             apply(edit, &pool, &mut snapshot, &mut options);
-            let mut next = resolve(&snapshot, host.clone());
-            share_policies(&worlds, &mut next);
+            let next = resolve_from(Some((&earlier, &worlds)), &snapshot, host.clone());
             let from = compile_from(Some((&worlds, &compiled)), &next, &options);
-            let anew = compile(&next, &options);
+            let anew = compile(&resolve(&snapshot, host.clone()), &options);
             prop_assert_eq!(from.ruleset.to_string(), anew.ruleset.to_string(), "{:?}", edit);
             prop_assert!(from == anew, "{:?}", edit);
             let changes = Changes::between(&compiled.ruleset, &from.ruleset);
@@ -161,21 +161,6 @@ fn apply(edit: Edit, pool: &Snapshot, snapshot: &mut Snapshot, options: &mut Opt
         met.push(identity);
         is_first
     });
-}
-
-/// Policies of two generations that are equal are the very same.
-fn share_policies(before: &Worlds, now: &mut Worlds) {
-    let (enforced, pending) = (&before.enforced.policies, &before.pending.policies);
-    let known: Vec<_> = enforced
-        .iter()
-        .chain(pending)
-        .map(|placed| &placed.policy)
-        .collect();
-    for placed in now.enforced.policies.iter_mut().chain(&mut now.pending.policies) {
-        if let Some(same) = known.iter().find(|same| **same == &placed.policy) {
-            placed.policy = Arc::clone(same);
-        }
-    }
 }
 
 /// The same ruleset, which shares nothing.
