@@ -77,8 +77,10 @@ fn changed(worlds: &Worlds) -> Worlds {
     let mut worlds = worlds.clone();
     let place = worlds.enforced.policies.len() / 2;
     for world in [&mut worlds.enforced, &mut worlds.pending] {
-        let other = world.policies[place + 1].ingress.clone();
-        Arc::make_mut(&mut world.policies[place].policy).ingress = other;
+        let mut policies = world.policies.to_vec();
+        let other = policies[place + 1].ingress.clone();
+        Arc::make_mut(&mut policies[place].policy).ingress = other;
+        world.policies = policies.into();
     }
     worlds
 }

@@ -228,8 +228,8 @@ pub(super) struct Rivals {
 
 impl Rivals {
     pub(super) fn new(worlds: &Worlds) -> Self {
-        let enforced = &worlds.enforced.policies;
-        let pending = &worlds.pending.policies;
+        let enforced = &*worlds.enforced.policies;
+        let pending = &*worlds.pending.policies;
         let sources = enforced
             .iter()
             .chain(pending.iter())

@@ -226,7 +226,8 @@ mod splitting {
         let rules = [
             "source: {nets: [10.0.0.1/32]}",
             "source: {nets: [10.0.0.0/24]}",
-            "source: {nets: [10.0.0.128/25, 'fd00::/128', 'fd01::/127']}",
+            "source: {nets: [10.0.0.128/25]}",
+            "source: {nets: ['fd00::/128', 'fd01::/127']}",
             "protocol: TCP",
             "source: {nets: [0.0.0.0/0]}",
         ];
@@ -237,23 +238,26 @@ mod splitting {
                 "10.0.0.1: [0, 1]",
                 "10.0.0.0-10.0.0.127: [1]",
                 "10.0.0.128-10.0.0.255: [1, 2]",
-                "fd00::: [2]",
-                "fd01::-fd01::1: [2]",
-                "rest: [3, 4]"
+                "fd00::: [3]",
+                "fd01::-fd01::1: [3]",
+                "rest: [4, 5]"
             ]
         );
     }
 
     #[test]
     fn the_last_address_of_a_family_has_nothing_behind_it() {
-        let rules = ["source: {nets: [255.255.255.0/24, 'ff00::/8']}"];
+        let rules = [
+            "source: {nets: [255.255.255.0/24]}",
+            "source: {nets: ['ff00::/8']}",
+        ];
         let split = split_of(&rules, Dimension::Addresses(Side::Source), 100).unwrap();
         let last: IpAddr = "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff".parse().unwrap();
         assert_eq!(
             words(&split),
             [
                 "255.255.255.0-255.255.255.255: [0]".to_owned(),
-                format!("ff00::-{last}: [0]"),
+                format!("ff00::-{last}: [1]"),
                 "rest: []".to_owned()
             ]
         );

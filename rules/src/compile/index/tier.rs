@@ -107,29 +107,29 @@ impl EndpointCompiler<'_, '_> {
                 .as_ref()
                 .zip(old)
                 .filter(|(comparison, old)| comparison.is_same_chain(node, name, *old));
-            memo.chains.push(match same {
-                Some((comparison, old)) => Arc::clone(&comparison.old.chains[old]),
-                None => {
-                    let mut rules: Vec<Rule> = found.iter().map(|(rule, ..)| rule.clone()).collect();
-                    let comment = match &node.rest {
-                        Rest::Goto(next) => {
-                            rules.push(onward(names[next.0].clone()));
-                            whose.to_owned()
-                        }
-                        Rest::Walk(steps) => {
-                            rules.extend(self.steps(world, &policies, steps, &names));
-                            rules.extend(memo.end.clone().filter(|_| node.end == End::Tier));
-                            listed(whose, node, steps)
-                        }
-                    };
-                    Arc::new(Chain {
-                        name: name.clone(),
-                        hook: None,
-                        comment: Comment::new(&comment),
-                        rules,
-                    })
-                }
-            });
+            let chain = if let Some((comparison, old)) = same {
+                Arc::clone(&comparison.old.chains[old])
+            } else {
+                let mut rules: Vec<Rule> = found.iter().map(|(rule, ..)| rule.clone()).collect();
+                let comment = match &node.rest {
+                    Rest::Goto(next) => {
+                        rules.push(onward(names[next.0].clone()));
+                        whose.to_owned()
+                    }
+                    Rest::Walk(steps) => {
+                        rules.extend(self.steps(world, &policies, steps, &names));
+                        rules.extend(memo.end.clone().filter(|_| node.end == End::Tier));
+                        listed(whose, node, steps)
+                    }
+                };
+                Arc::new(Chain {
+                    name: name.clone(),
+                    hook: None,
+                    comment: Comment::new(&comment),
+                    rules,
+                })
+            };
+            memo.chains.push(chain);
             for (_, name, ways) in found {
                 let map = VerdictMap {
                     ways,

@@ -140,10 +140,30 @@ impl<'r> Builder<'r> {
             let always = split.below_ports.values().chain([&split.rest]);
             let always = always.map(|items| self.count(items));
             let rest = always.max().unwrap_or_default();
-            let tied = split.lookups.iter().flat_map(Classes::items);
-            let longest = tied.map(|items| self.count(items)).max().unwrap_or_default();
-            // What is tied to nothing is merged in where it is little, and otherwise has lookups of its own.
-            let left = longest + if rest <= walked { rest } else { walked + rest / 4 };
+            // Little is walked, much has lookups of its own.
+            let reckoned = |count: usize| {
+                if count <= walked {
+                    count
+                } else {
+                    walked + count / 4
+                }
+            };
+            let longest = split.lookups.iter().filter_map(|classes| match classes {
+                // Ranges of ports are told apart behind it.
+                Classes::Protocols(classes) => {
+                    let each = classes.iter().map(|(protocol, items)| {
+                        let count = self.count(items);
+                        if protocol.has_ports() {
+                            reckoned(count)
+                        } else {
+                            count
+                        }
+                    });
+                    each.max()
+                }
+                other => other.items().into_iter().map(|items| self.count(items)).max(),
+            });
+            let left = longest.max().unwrap_or_default() + reckoned(rest);
             let is_better = best.as_ref().is_none_or(|(other, ..)| left * 2 < *other);
             // A lookup that leaves four fifths of the walk where they were is not worth its cost.
             if is_better && left * 5 <= policies.len() * 4 && rest * 5 <= policies.len() * 4 {
