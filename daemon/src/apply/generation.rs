@@ -126,6 +126,11 @@ impl Generation {
         generation
     }
 
+    /// What the next generation can be resolved from.
+    pub fn resolved(&self) -> (&Snapshot, &Worlds) {
+        (&self.snapshot, &self.worlds)
+    }
+
     /// The local endpoint at a place: an interface, `*` for all the others, or the name of a service.
     pub fn endpoint_at(&self, way: Way, place: &str) -> Option<Arc<EndpointKey>> {
         self.places[way as usize].get(place).cloned()

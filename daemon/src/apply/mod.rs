@@ -24,7 +24,7 @@ use palisade_rules::compile::{Compiled, FlowLog, Memo, Options, compile_remember
 use palisade_rules::resource::{Policy, PolicyKind};
 use palisade_rules::ruleset::{Name, Ruleset};
 use palisade_rules::snapshot::Snapshot;
-use palisade_rules::world::{Host, WorldKind, Worlds, resolve};
+use palisade_rules::world::{Host, WorldKind, Worlds, resolve_from};
 use time::OffsetDateTime;
 use tracing::{info, warn};
 
@@ -445,10 +445,10 @@ impl Engine {
 
     /// What these resources make of a host, and the number of its generation.
     fn made(&mut self, config: &Config, snapshot: Arc<Snapshot>, host: Host, now: OffsetDateTime) -> Made {
-        let resolving = part("resolve");
-        let worlds = resolve(&snapshot, host);
-        drop(resolving);
         let current = self.current().cloned();
+        let resolving = part("resolve");
+        let worlds = resolve_from(current.as_deref().map(Generation::resolved), &snapshot, host);
+        drop(resolving);
         let (number, compiled, in_force_since) = self.compiled(config, &worlds, current.as_deref(), now);
         Made {
             now,

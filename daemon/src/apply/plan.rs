@@ -7,7 +7,7 @@ use palisade_rules::resource::{Policy, PolicyId};
 use palisade_rules::rewrite::RewriteError;
 use palisade_rules::ruleset::changes::Changes;
 use palisade_rules::snapshot::Snapshot;
-use palisade_rules::world::{Worlds, resolve};
+use palisade_rules::world::{Worlds, resolve_from};
 use time::OffsetDateTime;
 
 use super::{Engine, Generation, ReloadError, add_safety_net, is_staged};
@@ -162,7 +162,7 @@ impl Engine {
         let host = self.host(&config, &[&snapshot]);
         // The services that were looked for may not be those in force.
         self.cgroups.look_again();
-        let worlds = resolve(&snapshot, host?);
+        let worlds = resolve_from(Some(current.resolved()), &snapshot, host?);
         let (number, compiled, _) =
             self.compiled(&config, &worlds, Some(&current), OffsetDateTime::now_utc());
         let table = self

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use palisade_nft::Nft;
 use palisade_rules::ruleset::unconfirmed::{self, Percent, beside};
 use palisade_rules::ruleset::{MIN_TIMEOUT, Name, Ruleset};
+use palisade_rules::world::{Host, resolve_from};
 use time::OffsetDateTime;
 use tracing::warn;
 
@@ -324,10 +325,10 @@ impl Engine {
         &mut self,
         config: &Config,
         like: &Generation,
-        host: palisade_rules::world::Host,
+        host: Host,
         now: OffsetDateTime,
     ) -> Arc<Generation> {
-        let worlds = palisade_rules::world::resolve(&like.snapshot, host);
+        let worlds = resolve_from(Some(like.resolved()), &like.snapshot, host);
         let (number, compiled, in_force_since) = self.compiled(config, &worlds, Some(like), now);
         self.state.use_up(number);
         let made = Made {
