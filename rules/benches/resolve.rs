@@ -58,7 +58,7 @@ const CHANGES: [(&str, Change); 8] = [
     }),
     ("a policy added", |snapshot| {
         let mut policy = Policy::clone(&snapshot.policies[snapshot.policies.len() / 2]);
-        policy.id.name = "added".to_owned();
+        "added".clone_into(&mut policy.id.name);
         snapshot
             .policies
             .insert(snapshot.policies.len() / 3, Arc::new(policy));

@@ -91,7 +91,7 @@ mod tests {
         let names = |snapshot: &Snapshot, pending: bool| {
             let worlds = resolve(snapshot, host("one"));
             let world = if pending { worlds.pending } else { worlds.enforced };
-            let policies = world.policies.into_iter();
+            let policies = world.policies.iter();
             policies
                 .map(|policy| (policy.id.to_string(), policy.order))
                 .collect::<Vec<_>>()

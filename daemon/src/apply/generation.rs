@@ -127,8 +127,13 @@ impl Generation {
     }
 
     /// What the next generation can be resolved from.
-    pub fn resolved(&self) -> (&Snapshot, &Worlds) {
+    pub fn was_resolved(&self) -> (&Snapshot, &Worlds) {
         (&self.snapshot, &self.worlds)
+    }
+
+    /// What the next generation can be compiled from.
+    pub fn was_compiled(&self) -> (&Worlds, &Compiled) {
+        (&self.worlds, &self.compiled)
     }
 
     /// The local endpoint at a place: an interface, `*` for all the others, or the name of a service.

@@ -20,7 +20,7 @@ use std::sync::{Arc, LazyLock};
 
 use palisade_nft::{Ledger, Nft, ReplaceError};
 use palisade_rules::analysis::Side;
-use palisade_rules::compile::{Compiled, FlowLog, Memo, Options, compile_remembering, safety_net_only};
+use palisade_rules::compile::{Compiled, FlowLog, Options, compile_from, safety_net_only};
 use palisade_rules::resource::{Policy, PolicyKind};
 use palisade_rules::ruleset::{Name, Ruleset};
 use palisade_rules::snapshot::Snapshot;
@@ -89,8 +89,6 @@ pub struct Engine {
     rollout: Rollout,
     reader: Reader,
     decoder: Decoder,
-    /// What compiling has left for the next time, and the options that it is good for.
-    memo: Option<(Options, Memo)>,
 }
 
 /// What a reload did.
@@ -218,7 +216,6 @@ impl Engine {
             rollout: Rollout::default(),
             reader: Reader::default(),
             decoder: Decoder::default(),
-            memo: None,
         };
         let panic = Panic::new(&engine.config.state_dir);
         panic
@@ -447,7 +444,7 @@ impl Engine {
     fn made(&mut self, config: &Config, snapshot: Arc<Snapshot>, host: Host, now: OffsetDateTime) -> Made {
         let current = self.current().cloned();
         let resolving = part("resolve");
-        let worlds = resolve_from(current.as_deref().map(Generation::resolved), &snapshot, host);
+        let worlds = resolve_from(current.as_deref().map(Generation::was_resolved), &snapshot, host);
         drop(resolving);
         let (number, compiled, in_force_since) = self.compiled(config, &worlds, current.as_deref(), now);
         Made {
@@ -495,15 +492,9 @@ impl Engine {
             ..Options::default()
         };
         let compiling = part("compile");
-        // The number of the generation is nowhere but in what is copied for flow records, which is not remembered.
-        let remembered = Options {
-            flow_log: None,
-            ..options.clone()
-        };
-        let memo = self.memo.take().filter(|(of, _)| *of == remembered);
-        let memo = memo.as_ref().map(|(_, memo)| memo);
-        let (compiled, memo) = compile_remembering(memo, worlds, &options);
-        self.memo = Some((remembered, memo));
+        let previous = self.current().cloned();
+        let previous = previous.as_deref().map(Generation::was_compiled);
+        let compiled = compile_from(previous, worlds, &options);
         drop(compiling);
         let _comparing = part("compare");
         let in_force_since = match like {

@@ -162,7 +162,7 @@ impl Engine {
         let host = self.host(&config, &[&snapshot]);
         // The services that were looked for may not be those in force.
         self.cgroups.look_again();
-        let worlds = resolve_from(Some(current.resolved()), &snapshot, host?);
+        let worlds = resolve_from(Some(current.was_resolved()), &snapshot, host?);
         let (number, compiled, _) =
             self.compiled(&config, &worlds, Some(&current), OffsetDateTime::now_utc());
         let table = self

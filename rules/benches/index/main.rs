@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use criterion::Criterion;
-use palisade_rules::compile::{Limits, Options, compile, compile_remembering};
+use palisade_rules::compile::{Limits, Options, compile, compile_from};
 use palisade_rules::decode::decode;
 use palisade_rules::ruleset::{Chain, Ruleset, Statement};
 use palisade_rules::source::Files;
@@ -60,11 +60,12 @@ fn main() {
             group.bench_function(format!("{name}, {state}"), |bencher| {
                 bencher.iter_with_large_drop(|| compile(black_box(&worlds), &options));
             });
-            let (_, memo) = compile_remembering(None, &worlds, &options);
+            let compiled = compile(&worlds, &options);
             let changed = changed(&worlds);
             group.bench_function(format!("{name}, {state}, one policy changed"), |bencher| {
-                bencher
-                    .iter_with_large_drop(|| compile_remembering(Some(&memo), black_box(&changed), &options));
+                bencher.iter_with_large_drop(|| {
+                    compile_from(Some((&worlds, &compiled)), black_box(&changed), &options)
+                });
             });
         }
     }

@@ -232,7 +232,7 @@ impl Rivals {
         let pending = &*worlds.pending.policies;
         let sources = enforced
             .iter()
-            .chain(pending.iter())
+            .chain(pending)
             .map(|policy| policy.source + 1)
             .max();
         let mut by_source = vec![None; sources.unwrap_or_default()];
@@ -250,7 +250,7 @@ impl Rivals {
             }
         }
         let mut is_pending = vec![false; by_source.len()];
-        for policy in pending.iter() {
+        for policy in pending {
             is_pending[policy.source] = true;
         }
         let replaced = by_source

@@ -328,7 +328,7 @@ impl Engine {
         host: Host,
         now: OffsetDateTime,
     ) -> Arc<Generation> {
-        let worlds = resolve_from(Some(like.resolved()), &like.snapshot, host);
+        let worlds = resolve_from(Some(like.was_resolved()), &like.snapshot, host);
         let (number, compiled, in_force_since) = self.compiled(config, &worlds, Some(like), now);
         self.state.use_up(number);
         let made = Made {

@@ -95,7 +95,7 @@ fn the_same_bytes_are_the_same_file() {
 fn what_was_changed_a_moment_ago_is_read_again() {
     let mut case = Case::new(&[("a.yaml", "one"), ("b.yaml", "two")]);
     let old = File::options().write(true).open(case.path("b.yaml")).unwrap();
-    old.set_modified(SystemTime::now() - Duration::from_secs(3600))
+    old.set_modified(SystemTime::now() - Duration::from_hours(1))
         .unwrap();
     case.read();
     // Its time of change is of this moment, whatever its time of modification is made to say.
