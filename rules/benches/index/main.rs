@@ -48,7 +48,7 @@ fn main() {
         ("some untied", Shape::SomeUntied),
     ] {
         let worlds = worlds(policies, shape);
-        for (state, index) in [("linear", Limits::default()), ("indexed", Limits::on())] {
+        for (state, index) in [("linear", Limits::off()), ("indexed", Limits::default())] {
             let options = Options {
                 index,
                 ..Options::default()

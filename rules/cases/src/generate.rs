@@ -143,8 +143,8 @@ fn options() -> impl Strategy<Value = Options> {
     };
     // Off, as it is, and with hardly anything walked, with much room and with hardly any.
     let index = select(vec![
-        limits(usize::MAX, 0),
-        Limits::on(),
+        Limits::off(),
+        Limits::default(),
         limits(0, 1_000),
         limits(1, 4),
     ]);

@@ -22,7 +22,8 @@
 //! - A tier has at most about E x R such entries, and a chain for at most each of them. What would be beyond is walked.
 //! - A woven list has, for each policy of its own, at most 2 x log(P / W) blocks, base 4/3; about 2 x log2(P / W) as a
 //!   rule. All blocks of one list together have each region log(P / W) times.
-//! - What no dimension shortens by a fifth is walked: P policies without conditions are P jumps.
+//! - What no dimension shortens by a fifth is walked: P policies without conditions are P jumps, and so are P ranges each
+//!   within the other.
 //! - A tier adds at most ten levels of chains to those of its endpoint, of the 16 that the kernel allows.
 
 mod chains;

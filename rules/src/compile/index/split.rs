@@ -133,7 +133,8 @@ fn services(regions: Regions<'_>, items: &[Item], most: usize) -> Option<Split> 
         let end = exact.partition_point(|((of, _), _)| of <= protocol);
         let all = spans.iter().map(|(.., item)| *item);
         of_protocol.entry(*protocol).or_default().extend(all.clone());
-        if !cover(&mut exact[begin..end], spans, most, |(_, port)| (*port).into()) {
+        let named = &mut exact[begin..end];
+        if !named.is_empty() && !cover(named, spans, most, |(_, port)| (*port).into()) {
             // Too many of them: then they count everywhere, whether they have the port or not.
             below_ports.entry(*protocol).or_default().extend(all);
         }
