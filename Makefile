@@ -2,9 +2,10 @@
 # make test       every check and every test in the repository; the kernel's need root
 # make test-kernels  the short suite on Debian's stock kernel, in an emulated machine
 # make test-large    100,000 rules under the unit as it is shipped: times and memory (LARGE_RULES=100000)
-# make bench      what palisade costs, against Calico's layout, firewalld, ufw and nft; writes docs/performance.md; half an hour,
+# make bench      what palisade costs, against Calico's layout, firewalld, ufw and nft; writes docs/performance.md; a quarter of an hour,
 #                 needs root (BENCH=quick: a few minutes, writes nothing)
 # make bench-rules       what a large estate costs to read and resolve, its matrix, and queries a second, on one core
+# make bench-instructions  what a policy that did not change costs to compile and compare, in instructions; fails beyond a bound
 # make bench-flows       what flow records cost under 100,000 new connections a second; needs root
 # make bench-conntrack   what it costs to look at 100,000 live connections; needs root
 # make fuzz       ten minutes of hostile input for each parser (FUZZ_SECONDS=600)
@@ -116,7 +117,15 @@ bench: need-root run-deps $(TOOLS)/peers/unpacked
 # On one core: what a large estate costs to read and resolve, who reaches whom in it, and queries a second.
 .PHONY: bench-rules
 bench-rules: build-deps
-	taskset -c 0 cargo bench --locked --package palisade-rules
+	for bench in limits matrix queries resolve index; do \
+	    taskset -c 0 cargo bench --locked --package palisade-rules --bench $$bench; \
+	done
+
+# Fails where a policy that did not change takes more instructions to compile or to compare than it may; Valgrind counts them.
+.PHONY: bench-instructions
+bench-instructions: build-deps
+	$(call packages,valgrind)
+	cargo bench --locked --package palisade-rules --bench instructions
 
 .PHONY: bench-flows
 bench-flows: need-root build-deps

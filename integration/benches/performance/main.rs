@@ -71,19 +71,19 @@ impl Run {
             },
             (true, false) => Run {
                 sizes: &[0, 1, 10, 100, 1000, 10_000],
-                rounds: 9,
-                time: Duration::from_millis(300),
+                rounds: 5,
+                time: Duration::from_millis(200),
                 counters: &[1000, 10_000, 100_000],
                 idle: Duration::from_secs(30),
                 begun,
-                estimate: "about half an hour",
+                estimate: "about a quarter of an hour",
             },
         }
     }
 
     /// How often what takes seconds has its turn.
     fn slow_rounds(&self) -> usize {
-        self.rounds.min(5)
+        self.rounds.min(3)
     }
 
     /// Says on standard error how far it has come.

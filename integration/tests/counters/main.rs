@@ -3,9 +3,11 @@
 
 mod outlived;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -54,6 +56,8 @@ fn watched(hosts: &ThreeHosts) -> anyhow::Result<Daemon> {
 struct Sender {
     sockets: Vec<UdpSocket>,
     to: SocketAddr,
+    /// Whose ports it uses up.
+    hosts: usize,
 }
 
 impl Sender {
@@ -85,13 +89,19 @@ impl Sender {
         Sender {
             sockets: Vec::new(),
             to: (hosts.host("backend").ipv4(), port).into(),
+            hosts: std::ptr::from_ref(hosts).addr(),
         }
     }
 
     fn one(&mut self) -> anyhow::Result<()> {
-        static PORT: AtomicU16 = AtomicU16::new(10_000);
-        let port = PORT.fetch_add(1, Ordering::Relaxed);
-        ensure!(port >= 10_000, "all ports are used up");
+        static NEXT: Mutex<BTreeMap<usize, u16>> = Mutex::new(BTreeMap::new());
+        let port = {
+            let mut next = NEXT.lock().expect("nobody panics with it");
+            let next = next.entry(self.hosts).or_insert(10_000);
+            let port = *next;
+            *next = port.checked_add(1).context("all ports are used up")?;
+            port
+        };
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, port))?;
         socket.send_to(b"one", self.to)?;
         // A port that is free again may be asked on by the answer, which nobody should refuse.
