@@ -148,22 +148,7 @@ impl<'r> Builder<'r> {
                     walked + count / 4
                 }
             };
-            let longest = split.lookups.iter().filter_map(|classes| match classes {
-                // Ranges of ports are told apart behind it.
-                Classes::Protocols(classes) => {
-                    let each = classes.iter().map(|(protocol, items)| {
-                        let count = self.count(items);
-                        if protocol.has_ports() {
-                            reckoned(count)
-                        } else {
-                            count
-                        }
-                    });
-                    each.max()
-                }
-                other => other.items().into_iter().map(|items| self.count(items)).max(),
-            });
-            let left = longest.max().unwrap_or_default() + reckoned(rest);
+            let left = self.left_behind(&split, reckoned) + reckoned(rest);
             let is_better = best.as_ref().is_none_or(|(other, ..)| left * 2 < *other);
             // A lookup that leaves four fifths of the walk where they were is not worth its cost.
             if is_better && left * 5 <= policies.len() * 4 && rest * 5 <= policies.len() * 4 {
@@ -182,6 +167,31 @@ impl<'r> Builder<'r> {
             None if is_too_long => Best::TooLong,
             None => Best::Nothing,
         }
+    }
+
+    /// How many policies a packet meets behind a split's lookups. A service that many policies speak of says nothing about
+    /// the others, and its own are told apart behind it: there it is the mean of all. Of addresses it is the most.
+    fn left_behind(&self, split: &Split, reckoned: impl Fn(usize) -> usize) -> usize {
+        let (mut services, mut others) = (Vec::new(), Vec::new());
+        for classes in &split.lookups {
+            match classes {
+                Classes::Services(classes) => {
+                    services.extend(classes.iter().map(|(_, items)| self.count(items)));
+                }
+                // Ranges of ports are told apart behind it.
+                Classes::Protocols(classes) => others.extend(classes.iter().map(|(protocol, items)| {
+                    let count = self.count(items);
+                    if protocol.has_ports() {
+                        reckoned(count)
+                    } else {
+                        count
+                    }
+                })),
+                classes => others.extend(classes.items().into_iter().map(|items| self.count(items))),
+            }
+        }
+        let mean = services.iter().sum::<usize>().div_ceil(services.len().max(1));
+        others.into_iter().max().unwrap_or_default().max(mean)
     }
 
     fn spend(&mut self, entries: usize) {
