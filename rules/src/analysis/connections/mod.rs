@@ -24,7 +24,7 @@ use super::{Side, StepReport};
 use crate::evaluate::{Packet, Step};
 use crate::net::Protocol;
 use crate::resource::PolicyStage;
-use crate::world::{EndpointId, WorldKind, Worlds};
+use crate::world::{EndpointId, World, WorldKind, Worlds};
 
 /// A connection that the kernel tracks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,45 +122,110 @@ impl Sweep {
     }
 }
 
+/// So many connections that differ are asked about one by one: to tell apart what is alike in all worlds would take longer.
+const FEW: usize = 256;
+
 /// What the step from one world to another does to live connections. Each question is answered once, however many
 /// connections ask it.
 pub fn sweep(before: Side<'_>, after: Side<'_>, connections: &[Tracked]) -> Sweep {
-    let mut sweeper = Sweeper {
-        blocks: Blocks::of(&[before.worlds, after.worlds]),
-        ports: PortBlocks::of(&[before.worlds, after.worlds]),
-        reduced: None,
-        source_ports: looks_at_source_ports(before.worlds) || looks_at_source_ports(after.worlds),
-        judges: [Judge::new(before), Judge::new(after)],
-        sides: [before, after],
-        answers: BTreeMap::new(),
+    let sides = [before, after];
+    let source_ports = sides.iter().any(|side| looks_at_source_ports(side.worlds));
+    let mut verdicts = Verdicts {
+        judges: sides.map(Judge::new),
+        sides,
         groups: BTreeMap::new(),
         affected: Vec::new(),
+    };
+    let answers = match few(connections, source_ports) {
+        Some(few) => answer_few(&mut verdicts, connections, few),
+        None => answer_many(&mut verdicts, connections, source_ports),
     };
     let mut sweep = Sweep {
         connections: connections.len(),
         ..Sweep::default()
     };
-    // Those of one class together, so that what is left of the worlds for it is made once, and not kept.
-    let mut order: Vec<usize> = (0..connections.len()).collect();
-    order.sort_by_cached_key(|&index| sweeper.class(&connections[index]));
-    for index in order {
-        let connection = &connections[index];
-        match sweeper.answer(connection) {
+    for (index, answer) in answers {
+        match answer {
             Answer::Exempt => sweep.exempt += 1,
             Answer::Unaffected => sweep.unaffected += 1,
             Answer::Affected(group) => {
-                let group = &mut sweeper.affected[group];
+                let group = &mut verdicts.affected[group];
                 group.connections += 1;
-                group.unanswered += usize::from(!connection.answered);
+                group.unanswered += usize::from(!connections[index].answered);
                 group.members.push(index);
             }
         }
     }
-    sweep.affected = sweeper.affected;
+    sweep.affected = verdicts.affected;
     sweep
         .affected
         .sort_by(|a, b| (a.effect, b.connections).cmp(&(b.effect, a.connections)));
     sweep
+}
+
+/// All that policies may see of a connection.
+type Exact = ([Packet; 2], bool, [Option<Arc<str>>; 2]);
+
+/// The connections that differ, with all that are like each, if they are few.
+fn few(connections: &[Tracked], source_ports: bool) -> Option<BTreeMap<Exact, Vec<usize>>> {
+    let mut few: BTreeMap<Exact, Vec<usize>> = BTreeMap::new();
+    for (index, connection) in connections.iter().enumerate() {
+        let mut packets = [connection.arriving, connection.packet];
+        if !source_ports && connection.packet.protocol.has_ports() {
+            packets = packets.map(|packet| Packet {
+                source_port: 0,
+                ..packet
+            });
+        }
+        let cgroups = [connection.from_cgroup.clone(), connection.to_cgroup.clone()];
+        let alike = few.entry((packets, connection.expected, cgroups)).or_default();
+        alike.push(index);
+        if few.len() > FEW {
+            return None;
+        }
+    }
+    Some(few)
+}
+
+fn answer_few(
+    verdicts: &mut Verdicts<'_>,
+    connections: &[Tracked],
+    few: BTreeMap<Exact, Vec<usize>>,
+) -> Vec<(usize, Answer)> {
+    let left = reduced::for_few(verdicts.sides, connections);
+    let mut few: Vec<Vec<usize>> = few.into_values().collect();
+    // By the first of each.
+    few.sort_unstable();
+    let mut answers = Vec::with_capacity(connections.len());
+    for alike in few {
+        let answer = verdicts.answer(&left, &connections[alike[0]]);
+        answers.extend(alike.into_iter().map(|index| (index, answer)));
+    }
+    answers.sort_unstable_by_key(|(index, _)| *index);
+    answers
+}
+
+fn answer_many(
+    verdicts: &mut Verdicts<'_>,
+    connections: &[Tracked],
+    source_ports: bool,
+) -> Vec<(usize, Answer)> {
+    let worlds = verdicts.sides.map(|side| side.worlds);
+    let mut sweeper = Sweeper {
+        blocks: Blocks::of(&worlds),
+        ports: PortBlocks::of(&worlds),
+        reduced: None,
+        source_ports,
+        verdicts,
+        answers: BTreeMap::new(),
+    };
+    // Those of one class together, so that what is left of the worlds for it is made once, and not kept.
+    let mut order: Vec<usize> = (0..connections.len()).collect();
+    order.sort_by_cached_key(|&index| sweeper.class(&connections[index]));
+    let answers = order.into_iter();
+    answers
+        .map(|index| (index, sweeper.answer(&connections[index])))
+        .collect()
 }
 
 /// The local endpoints at the ends of a connection.
@@ -212,27 +277,33 @@ enum Answer {
 /// What connections are put together by: what is done to them, names, protocol, port, and the step in words.
 type GroupKey = (Effect, String, String, Protocol, u16, String);
 
-struct Sweeper<'w> {
+/// What both sides say, and whom it affects.
+struct Verdicts<'w> {
+    judges: [Judge<'w>; 2],
+    sides: [Side<'w>; 2],
+    groups: BTreeMap<GroupKey, usize>,
+    affected: Vec<Affected>,
+}
+
+/// Tells many connections apart.
+struct Sweeper<'v, 'w> {
     blocks: Blocks,
     ports: PortBlocks,
     /// The worlds that are left for one class of connections.
     reduced: Option<(Class, Reduced)>,
     source_ports: bool,
-    judges: [Judge<'w>; 2],
-    sides: [Side<'w>; 2],
+    verdicts: &'v mut Verdicts<'w>,
     answers: BTreeMap<Question, Answer>,
-    groups: BTreeMap<GroupKey, usize>,
-    affected: Vec<Affected>,
 }
 
-impl Sweeper<'_> {
+impl Sweeper<'_, '_> {
     fn answer(&mut self, connection: &Tracked) -> Answer {
         let class = self.class(connection);
         let reduced = match self.reduced.take() {
             Some((same, reduced)) if same == class => reduced,
             _ => {
                 let ports = [&connection.arriving, &connection.packet].map(|packet| packet.destination_port);
-                Reduced::new(self.sides, connection.packet.protocol, ports)
+                Reduced::new(self.verdicts.sides, connection.packet.protocol, ports)
             }
         };
         let answer = self.answer_in(&reduced, connection);
@@ -245,19 +316,7 @@ impl Sweeper<'_> {
         if let Some(&answer) = self.answers.get(&question) {
             return answer;
         }
-        let [before, after] = &self.judges;
-        let judgements = [
-            before.judge(&reduced.worlds[0], connection),
-            after.judge(&reduced.worlds[1], connection),
-        ];
-        let answer = match effect(&judgements) {
-            _ if judgements.iter().all(|judgement| judgement.exempt) => Answer::Exempt,
-            None => Answer::Unaffected,
-            Some((effect, side, step)) => {
-                let step = StepReport::new(self.sides[side].worlds, &step);
-                Answer::Affected(self.group(connection, effect, step, &judgements))
-            }
-        };
+        let answer = self.verdicts.answer(&reduced.worlds, connection);
         self.answers.insert(question, answer);
         answer
     }
@@ -288,6 +347,25 @@ impl Sweeper<'_> {
             icmp: [packet.icmp_type, packet.icmp_code],
             expected: connection.expected,
             cgroups: [connection.from_cgroup.clone(), connection.to_cgroup.clone()],
+        }
+    }
+}
+
+impl Verdicts<'_> {
+    /// What the change does to a connection, in what is left of both worlds for it.
+    fn answer(&mut self, worlds: &[World; 2], connection: &Tracked) -> Answer {
+        let [before, after] = &self.judges;
+        let judgements = [
+            before.judge(&worlds[0], connection),
+            after.judge(&worlds[1], connection),
+        ];
+        match effect(&judgements) {
+            _ if judgements.iter().all(|judgement| judgement.exempt) => Answer::Exempt,
+            None => Answer::Unaffected,
+            Some((effect, side, step)) => {
+                let step = StepReport::new(self.sides[side].worlds, &step);
+                Answer::Affected(self.group(connection, effect, step, &judgements))
+            }
         }
     }
 
