@@ -127,25 +127,16 @@ impl Compiled {
     /// The same, for another generation to see the packets: what compiling anew with [`FlowLog::generation`] would make.
     #[must_use]
     pub fn renumbered(mut self, generation: u64) -> Self {
-        let mut renumbered = BTreeMap::new();
-        for chain in &mut self.ruleset.chains {
-            if endpoint::copies_flows(chain) {
-                let rules = &mut Arc::make_mut(chain).rules;
-                for statement in rules.iter_mut().flat_map(|rule| &mut rule.statements) {
-                    if let Statement::Log(log) = statement {
-                        endpoint::renumber(log, generation);
-                    }
+        for &[place, among_others] in self.kept.flows.iter() {
+            let chain = &mut self.ruleset.chains[place];
+            let rules = &mut Arc::make_mut(chain).rules;
+            for statement in rules.iter_mut().flat_map(|rule| &mut rule.statements) {
+                if let Statement::Log(log) = statement {
+                    endpoint::renumber(log, generation);
                 }
-                renumbered.insert(chain.name.clone(), Arc::clone(chain));
             }
+            Arc::make_mut(&mut self.kept.others)[among_others] = Arc::clone(chain);
         }
-        let others = self.kept.others.iter();
-        let others = others.map(|chain| {
-            renumbered
-                .remove(&chain.name)
-                .unwrap_or_else(|| Arc::clone(chain))
-        });
-        self.kept.others = others.collect();
         self
     }
 }
@@ -288,24 +279,34 @@ fn with<'a>(
             }
         }
     }
-    let rejects = parts
-        .iter()
-        .flatten()
-        .flat_map(|parts| parts.iter())
-        .any(|part| part.rejects)
-        || chains
+    let rejects = options.deny == DenyAction::Reject
+        && (parts
             .iter()
-            .any(|slot| matches!(slot, Slot::Other(chain) if has_reject(chain)));
+            .flatten()
+            .flat_map(|parts| parts.iter())
+            .any(|part| part.rejects)
+            || chains
+                .iter()
+                .any(|slot| matches!(slot, Slot::Other(chain) if has_reject(chain))));
     if rejects {
         chains.push(Slot::Other(Arc::new(reject_chain())));
     }
     let mut others = Others::of(previous.as_ref());
     let mut compiled = Compiled::default();
+    let mut flows = Vec::new();
     compiled.ruleset.chains = chains
         .into_iter()
-        .map(|slot| match slot {
+        .enumerate()
+        .map(|(place, slot)| match slot {
             Slot::Policy(chain) => chain,
-            Slot::Other(chain) => others.share(chain),
+            Slot::Other(chain) if others.keep(&chain) => chain,
+            Slot::Other(chain) => {
+                // Such a chain is made each time.
+                if endpoint::copies_flows(&chain) {
+                    flows.push([place, others.place()]);
+                }
+                others.share(chain)
+            }
         })
         .collect();
     compiled.ruleset.maps = compiler.maps;
@@ -314,6 +315,7 @@ fn with<'a>(
         setting,
         parts,
         others: others.finish(&mut exchange),
+        flows: flows.into(),
         others_count: Arc::new(compiler.counted),
         uses: SharedMap::default(),
         memo: compiler.memory.next,
@@ -419,7 +421,7 @@ impl Compiler<'_> {
         policies: &[usize],
         previous: &mut Option<Previous<'_>>,
         exchange: &mut Exchange,
-    ) -> Arc<[Part]> {
+    ) -> Arc<[Arc<Part>]> {
         let worlds = self.worlds;
         let had = previous.as_ref().map(|previous| {
             let parts = &previous.compiled.kept.parts[world as usize][direction as usize];
@@ -438,7 +440,7 @@ impl Compiler<'_> {
             if let (Some(part), Some(previous)) = (part, previous.as_mut())
                 && previous.still_holds(worlds, part, &placed.policy, rival)
             {
-                parts.push(part.clone());
+                parts.push(Arc::clone(part));
                 continue;
             }
             gone.extend(part);
@@ -448,7 +450,8 @@ impl Compiler<'_> {
             let counters = counted.keys().cloned().collect();
             exchange.counted.extend(counted);
             exchange.come.extend(chain.clone());
-            parts.push(Part::new(&placed.policy, rival, direction, chain, counters));
+            let part = Part::new(&placed.policy, rival, direction, chain, counters);
+            parts.push(Arc::new(part));
         }
         gone.extend(walk.rest());
         for part in gone {

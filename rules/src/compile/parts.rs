@@ -23,9 +23,11 @@ use crate::world::{
 pub(super) struct Kept {
     pub(super) setting: Setting,
     /// Of each world and direction, in order of evaluation.
-    pub(super) parts: [[Arc<[Part]>; 2]; 2],
+    pub(super) parts: [[Arc<[Arc<Part>]>; 2]; 2],
     /// All chains but those of policies.
     pub(super) others: Arc<[Arc<Chain>]>,
+    /// Which chains copy packets for flow records: by their place among all, and among these.
+    pub(super) flows: Arc<[[usize; 2]]>,
     /// What those count.
     pub(super) others_count: Arc<BTreeMap<Name, Counted>>,
     /// The sets, by how many conditions look into them.
@@ -194,16 +196,20 @@ const FAR: usize = 64;
 
 /// Goes through the parts of one world and direction in step with its policies.
 pub(super) struct Walk<'p> {
-    left: &'p [Part],
+    left: &'p [Arc<Part>],
 }
 
 impl<'p> Walk<'p> {
-    pub(super) fn new(parts: &'p [Part]) -> Self {
+    pub(super) fn new(parts: &'p [Arc<Part>]) -> Self {
         Walk { left: parts }
     }
 
     /// The part of this very policy, if it is not far ahead; those before it are `gone`.
-    pub(super) fn find(&mut self, policy: &Arc<WorldPolicy>, gone: &mut Vec<&'p Part>) -> Option<&'p Part> {
+    pub(super) fn find(
+        &mut self,
+        policy: &Arc<WorldPolicy>,
+        gone: &mut Vec<&'p Arc<Part>>,
+    ) -> Option<&'p Arc<Part>> {
         let mut ahead = self.left.iter().take(FAR);
         let place = ahead.position(|part| Arc::ptr_eq(&part.policy, policy))?;
         gone.extend(&self.left[..place]);
@@ -213,7 +219,7 @@ impl<'p> Walk<'p> {
     }
 
     /// What nobody asked for.
-    pub(super) fn rest(self) -> &'p [Part] {
+    pub(super) fn rest(self) -> &'p [Arc<Part>] {
         self.left
     }
 }
@@ -409,39 +415,72 @@ impl Exchange {
 
 /// The chains that are no policy's; one that is as it was is the very same.
 pub(super) struct Others<'a> {
-    had: BTreeMap<&'a Name, &'a Arc<Chain>>,
+    /// Those of before that have not been met, in order.
+    left: &'a [Arc<Chain>],
+    /// Those that were passed over.
+    passed: BTreeMap<&'a Name, &'a Arc<Chain>>,
     has: Vec<Arc<Chain>>,
     come: Vec<Arc<Chain>>,
 }
 
 impl<'a> Others<'a> {
     pub(super) fn of(previous: Option<&Previous<'a>>) -> Self {
-        let had = previous.map_or(&[][..], |previous| &previous.compiled.kept.others);
         Others {
-            had: had.iter().map(|chain| (&chain.name, chain)).collect(),
+            left: previous.map_or(&[][..], |previous| &previous.compiled.kept.others),
+            passed: BTreeMap::new(),
             has: Vec::new(),
             come: Vec::new(),
         }
     }
 
+    /// The place that the next chain has among the others.
+    pub(super) fn place(&self) -> usize {
+        self.has.len()
+    }
+
+    /// Whether the chain is the very one that was there.
+    pub(super) fn keep(&mut self, chain: &Arc<Chain>) -> bool {
+        let mut ahead = self.left.iter().take(FAR);
+        let Some(place) = ahead.position(|had| Arc::ptr_eq(had, chain)) else {
+            return false;
+        };
+        self.pass(place);
+        self.has.push(Arc::clone(chain));
+        true
+    }
+
     /// The chain as it was, or as it is now.
     pub(super) fn share(&mut self, chain: Arc<Chain>) -> Arc<Chain> {
-        let had = self.had.get(&chain.name).copied().filter(|had| **had == chain);
-        let chain = if let Some(had) = had {
-            self.had.remove(&had.name);
-            Arc::clone(had)
-        } else {
-            self.come.push(Arc::clone(&chain));
-            chain
+        let mut ahead = self.left.iter().take(FAR);
+        let had = match ahead.position(|had| had.name == chain.name) {
+            Some(place) => Some(self.pass(place)),
+            None => self.passed.remove(&chain.name),
+        };
+        let chain = match had {
+            Some(had) if *had == chain => Arc::clone(had),
+            had => {
+                self.passed.extend(had.map(|had| (&had.name, had)));
+                self.come.push(Arc::clone(&chain));
+                chain
+            }
         };
         self.has.push(Arc::clone(&chain));
         chain
     }
 
+    /// Goes on behind a chain that comes, and gives it.
+    fn pass(&mut self, place: usize) -> &'a Arc<Chain> {
+        let (passed, left) = self.left.split_at(place);
+        self.passed.extend(passed.iter().map(|had| (&had.name, had)));
+        self.left = &left[1..];
+        &left[0]
+    }
+
     /// All of them. What has come and what has gone is noted.
     pub(super) fn finish(self, exchange: &mut Exchange) -> Arc<[Arc<Chain>]> {
         exchange.come.extend(self.come);
-        exchange.gone.extend(self.had.into_values().cloned());
+        exchange.gone.extend(self.passed.into_values().cloned());
+        exchange.gone.extend_from_slice(self.left);
         self.has.into()
     }
 }

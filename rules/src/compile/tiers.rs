@@ -58,7 +58,7 @@ impl<'w> EndpointCompiler<'_, 'w> {
     /// Whether packets leave the tier by a mark that a policy gives them.
     pub(super) fn leaves_by_mark(&self, world: WorldKind, policy: &WorldPolicy) -> bool {
         match world {
-            WorldKind::Enforced => has_pass(policy, self.direction),
+            WorldKind::Enforced => policy.has_pass(self.direction),
             WorldKind::Pending => decides(policy, self.direction),
         }
     }
@@ -168,7 +168,7 @@ impl<'w> EndpointCompiler<'_, 'w> {
     pub(super) fn tier_passes(&self, world: WorldKind, tier: usize) -> bool {
         self.policies(world, tier)
             .iter()
-            .any(|policy| has_pass(policy, self.direction))
+            .any(|policy| policy.passes(self.direction))
     }
 
     pub(super) fn passes(&self, world: WorldKind) -> bool {
@@ -176,7 +176,7 @@ impl<'w> EndpointCompiler<'_, 'w> {
             .worlds
             .world(world)
             .governing(self.id, self.direction, self.stage)
-            .any(|policy| has_pass(policy, self.direction))
+            .any(|policy| policy.passes(self.direction))
     }
 
     pub(super) fn tier_name(&self, world: WorldKind, index: usize) -> Name {
@@ -187,15 +187,6 @@ impl<'w> EndpointCompiler<'_, 'w> {
         let label = tier_label(self.compiler.worlds.world(world), index);
         Name::new(&format!("{parent}/{label}"))
     }
-}
-
-/// Whether a rule of the policy passes.
-fn has_pass(policy: &WorldPolicy, direction: Direction) -> bool {
-    policy
-        .rules(direction)
-        .unwrap_or_default()
-        .iter()
-        .any(|rule| rule.action == Action::Pass)
 }
 
 /// Whether the policy can decide or pass in the preview.

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use super::selections::{Classes, Group};
 use super::{EndpointId, Stage, WorldRule};
 use crate::net::Direction;
-use crate::resource::{Order, PolicyId, PolicyStage, TierAction};
+use crate::resource::{Action, Order, PolicyId, PolicyStage, TierAction};
 use crate::source::Position;
 
 /// One world: tiers and policies in order of evaluation. A copy costs nothing.
@@ -258,6 +258,8 @@ pub struct PlacedPolicy {
     is_alone: bool,
     /// Whether a rule of it looks at source ports.
     looks_at_source_ports: bool,
+    /// Whether a rule of it passes, of ingress and of egress.
+    passes: [bool; 2],
 }
 
 impl PlacedPolicy {
@@ -282,6 +284,7 @@ impl PlacedPolicy {
             ways,
             is_alone: false,
             looks_at_source_ports,
+            passes: Direction::BOTH.map(|direction| policy.has_pass(direction)),
             policy,
         }
     }
@@ -317,6 +320,11 @@ impl PlacedPolicy {
             policy: Arc::new(policy),
             ..self.clone()
         }
+    }
+
+    /// Whether a rule of a direction passes.
+    pub(crate) fn passes(&self, direction: Direction) -> bool {
+        self.passes[direction as usize]
     }
 
     fn governs(&self, direction: Direction, stage: Stage) -> bool {
@@ -381,6 +389,12 @@ pub struct WorldPolicy {
 }
 
 impl WorldPolicy {
+    /// Whether a rule of a direction passes.
+    pub(crate) fn has_pass(&self, direction: Direction) -> bool {
+        let rules = self.rules(direction).unwrap_or_default();
+        rules.iter().any(|rule| rule.action == Action::Pass)
+    }
+
     /// The rules of one direction, or `None` if the policy does not govern it.
     pub fn rules(&self, direction: Direction) -> Option<&[WorldRule]> {
         match direction {

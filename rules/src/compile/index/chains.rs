@@ -8,14 +8,14 @@ use crate::ruleset::{Comment, LookupKey, Match, Name, Op, Rule, Side, Statement,
 
 /// The name of a node's chain, under that of its tier: what leads there, `in/eth0/02-default/tcp-443`. Where several keys
 /// do, it is the first. A block is called after a policy in it, `in/eth0/02-default/other/around-000300-monitoring`;
-/// `policies` are the last parts of the names of the tier's policies.
-pub(super) fn chain_name(tier: &Name, node: &Node, policies: &[&str]) -> Name {
+/// `policies` gives the last parts of the names of the tier's policies.
+pub(super) fn chain_name<'p>(tier: &Name, node: &Node, policies: impl Fn(usize) -> &'p str) -> Name {
     let words = node.by.iter().map(|key| match *key {
         Key::Other => "other".to_owned(),
         Key::Service(protocol, port) => format!("{protocol}-{port}"),
         Key::Protocol(protocol) => protocol.to_string(),
         Key::AnyPort(protocol) => format!("{protocol}-any"),
-        Key::Around(policy) => format!("around-{}", policies[policy]),
+        Key::Around(policy) => format!("around-{}", policies(policy)),
         Key::Ports(range) => format!("ports-{range}"),
         Key::Address(side, address) => format!("{}-{address}", side_word(side)),
         Key::Range(side, first, last) => format!("{}-{first}-{last}", side_word(side)),

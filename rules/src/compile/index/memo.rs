@@ -109,9 +109,9 @@ pub(super) struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Whether a node's chain would say the same.
-    pub(super) fn is_same_chain(&self, node: &Node, name: &Name, old: usize) -> bool {
-        let (chain, old) = (&self.old.chains[old], &self.old.tree.nodes[old]);
+    /// Whether a node's chain, which is called like that of its old one, would say the same.
+    pub(super) fn is_same_chain(&self, node: &Node, old: usize) -> bool {
+        let old = &self.old.tree.nodes[old];
         let lookups = || {
             let mut lookups = node.lookups.iter().zip(&old.lookups);
             node.lookups.len() == old.lookups.len() && lookups.all(|(new, old)| is_by_the_same(new, old))
@@ -124,7 +124,7 @@ impl Comparison<'_> {
             (Rest::Goto(new), Rest::Goto(old)) => self.names[new.0] == self.old.chains[old.0].name,
             _ => false,
         };
-        chain.name == *name && node.end == old.end && lookups() && rest()
+        node.end == old.end && lookups() && rest()
     }
 
     fn is_same_step(&self, new: Step, old: Step) -> bool {

@@ -72,13 +72,13 @@ pub(super) enum Classes {
 
 impl Classes {
     /// The regions of each class.
-    pub(super) fn items(&self) -> Vec<&Vec<Item>> {
+    pub(super) fn items(&self) -> Box<dyn Iterator<Item = &Vec<Item>> + '_> {
         match self {
-            Classes::Services(classes) => classes.iter().map(|(_, items)| items).collect(),
-            Classes::Protocols(classes) => classes.iter().map(|(_, items)| items).collect(),
-            Classes::Ports(_, classes) => classes.iter().map(|(_, items)| items).collect(),
-            Classes::Addresses(_, _, classes) => classes.iter().map(|(_, items)| items).collect(),
-            Classes::Ranges(_, _, classes) => classes.iter().map(|(_, items)| items).collect(),
+            Classes::Services(classes) => Box::new(classes.iter().map(|(_, items)| items)),
+            Classes::Protocols(classes) => Box::new(classes.iter().map(|(_, items)| items)),
+            Classes::Ports(_, classes) => Box::new(classes.iter().map(|(_, items)| items)),
+            Classes::Addresses(_, _, classes) => Box::new(classes.iter().map(|(_, items)| items)),
+            Classes::Ranges(_, _, classes) => Box::new(classes.iter().map(|(_, items)| items)),
         }
     }
 }
@@ -98,7 +98,7 @@ pub(super) fn split(
         Dimension::Ports(protocol) => ports(regions, items, protocol, most),
         Dimension::Addresses(side) => addresses(regions, items, side, most),
     }?;
-    split.lookups.retain(|classes| !classes.items().is_empty());
+    split.lookups.retain(|classes| classes.items().next().is_some());
     Some(split)
 }
 

@@ -69,7 +69,6 @@ impl EndpointCompiler<'_, '_> {
             sets: &self.compiler.worlds.address_sets,
         };
         let tree = Tree::of(regions, &weights, self.compiler.options.index);
-        let short: Vec<&str> = policies.iter().map(|policy| last_part(&policy.chain)).collect();
         let like = previous
             .map(|(old, kept)| old.nodes_like(&tree, kept))
             .unwrap_or_default();
@@ -81,7 +80,7 @@ impl EndpointCompiler<'_, '_> {
         let names: Vec<Name> = nodes
             .map(|(place, node)| match old_chain(place) {
                 Some(old) => old.name.clone(),
-                None => chain_name(tier, node, &short),
+                None => chain_name(tier, node, |policy| last_part(&policies[policy].chain)),
             })
             .collect();
         let comparison = previous
@@ -106,7 +105,7 @@ impl EndpointCompiler<'_, '_> {
             let same = comparison
                 .as_ref()
                 .zip(old)
-                .filter(|(comparison, old)| comparison.is_same_chain(node, name, *old));
+                .filter(|(comparison, old)| comparison.is_same_chain(node, *old));
             let chain = if let Some((comparison, old)) = same {
                 Arc::clone(&comparison.old.chains[old])
             } else {

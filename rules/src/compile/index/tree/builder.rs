@@ -17,8 +17,10 @@ pub(super) struct Builder<'r> {
     pub(super) left: usize,
     nodes: Vec<Node>,
     known: BTreeMap<(End, Vec<Item>, Vec<Dimension>), NodeId>,
-    /// Nodes without lookups, by a number that is the same for equal lists.
-    lists: Vec<Vec<NodeId>>,
+    /// The latest node without lookups by a number that is the same for equal lists.
+    lists: Vec<Option<NodeId>>,
+    /// For each node the one before it that has the same number.
+    before: Vec<Option<NodeId>>,
     looks_into_sets: bool,
 }
 
@@ -39,7 +41,8 @@ impl<'r> Builder<'r> {
             left: limits.entries_per_region.saturating_mul(regions.all.len()),
             nodes: Vec::new(),
             known: BTreeMap::new(),
-            lists: vec![Vec::new(); regions.all.len().max(1)],
+            lists: vec![None; regions.all.len().max(1)],
+            before: Vec::new(),
             looks_into_sets: false,
         }
     }
@@ -66,10 +69,13 @@ impl<'r> Builder<'r> {
         by: &[Key],
         end: End,
     ) -> NodeId {
-        let policies = self.policies(&items);
-        if policies.len() <= self.limits.walked {
-            return self.list(policies.into_iter().map(Step::Policy).collect(), by, end);
+        let count = self.count(&items);
+        if count <= self.limits.walked {
+            let mut steps = Vec::with_capacity(count);
+            steps.extend(self.places(&items).map(Step::Policy));
+            return self.list(steps, by, end);
         }
+        let policies = self.policies(&items);
         let known = (end, items, dimensions.to_vec());
         if let Some(&id) = self.known.get(&known) {
             return id;
@@ -101,16 +107,16 @@ impl<'r> Builder<'r> {
         });
         let number = number % self.lists.len();
         let rest = Rest::Walk(steps);
-        let is_same = |id: &&NodeId| {
+        let mut alike = std::iter::successors(self.lists[number], |id| self.before[id.0]);
+        let same = alike.find(|id| {
             let node = &self.nodes[id.0];
             node.lookups.is_empty() && node.end == end && node.rest == rest
-        };
-        if let Some(&id) = self.lists[number].iter().find(is_same) {
-            return id;
-        }
-        let id = self.add(by, end, rest);
-        self.lists[number].push(id);
-        id
+        });
+        same.unwrap_or_else(|| {
+            let id = self.add(by, end, rest);
+            self.before[id.0] = self.lists[number].replace(id);
+            id
+        })
     }
 
     fn add(&mut self, by: &[Key], end: End, rest: Rest) -> NodeId {
@@ -120,6 +126,7 @@ impl<'r> Builder<'r> {
             lookups: Vec::new(),
             rest,
         });
+        self.before.push(None);
         NodeId(self.nodes.len() - 1)
     }
 
@@ -187,7 +194,7 @@ impl<'r> Builder<'r> {
                         count
                     }
                 })),
-                classes => others.extend(classes.items().into_iter().map(|items| self.count(items))),
+                classes => others.extend(classes.items().map(|items| self.count(items))),
             }
         }
         let mean = services.iter().sum::<usize>().div_ceil(services.len().max(1));
@@ -200,19 +207,20 @@ impl<'r> Builder<'r> {
 
     fn grow(&mut self, split: Split, dimensions: &[Dimension], by: &[Key], end: End) -> NodeId {
         let id = self.add(by, end, Rest::Walk(Vec::new()));
-        let deeper = |key: Key| {
-            let mut way = by.to_vec();
-            way.push(key);
-            way
-        };
-        let mut rest = self.base(split.rest, dimensions, deeper(Key::Other));
+        let mut way = by.to_vec();
+        way.push(Key::Other);
+        let mut rest = self.base(split.rest, dimensions, way.clone());
         let with_ports = |protocol: Protocol| {
             let ports = Some(Dimension::Ports(protocol)).filter(|_| protocol.has_ports());
             dimensions.iter().copied().chain(ports).collect::<Vec<_>>()
         };
         let mut below: BTreeMap<Protocol, Base> = BTreeMap::new();
         for (protocol, items) in split.below_ports {
-            let base = self.base(items, &with_ports(protocol), deeper(Key::AnyPort(protocol)));
+            let base = self.base(
+                items,
+                &with_ports(protocol),
+                by_key(&mut way, Key::AnyPort(protocol)).to_vec(),
+            );
             below.insert(protocol, base);
         }
         let mut lookups = Vec::new();
@@ -221,44 +229,35 @@ impl<'r> Builder<'r> {
                 Classes::Services(classes) => Lookup::Services(each(classes, |service, items| {
                     let (protocol, port) = *service;
                     let base = below.get_mut(&protocol).unwrap_or(&mut rest);
-                    self.class(
-                        items,
-                        base,
-                        dimensions,
-                        &deeper(Key::Service(protocol, port)),
-                        end,
-                    )
+                    let way = by_key(&mut way, Key::Service(protocol, port));
+                    self.class(items, base, dimensions, way, end)
                 })),
                 Classes::Protocols(classes) => Lookup::Protocols(each(classes, |&protocol, items| {
                     let dimensions = with_ports(protocol);
-                    self.class(
-                        items,
-                        &mut rest,
-                        &dimensions,
-                        &deeper(Key::Protocol(protocol)),
-                        end,
-                    )
+                    let way = by_key(&mut way, Key::Protocol(protocol));
+                    self.class(items, &mut rest, &dimensions, way, end)
                 })),
                 Classes::Ports(protocol, classes) => Lookup::Ports(
                     protocol,
                     each(classes, |&range, items| {
-                        self.class(items, &mut rest, dimensions, &deeper(Key::Ports(range)), end)
+                        let way = by_key(&mut way, Key::Ports(range));
+                        self.class(items, &mut rest, dimensions, way, end)
                     }),
                 ),
                 Classes::Addresses(side, family, classes) => Lookup::Addresses(
                     side,
                     family,
                     each(classes, |&address, items| {
-                        let way = deeper(Key::Address(side, address));
-                        self.class(items, &mut rest, dimensions, &way, end)
+                        let way = by_key(&mut way, Key::Address(side, address));
+                        self.class(items, &mut rest, dimensions, way, end)
                     }),
                 ),
                 Classes::Ranges(side, family, classes) => Lookup::Ranges(
                     side,
                     family,
                     each(classes, |&(first, last), items| {
-                        let way = deeper(Key::Range(side, first, last));
-                        self.class(items, &mut rest, dimensions, &way, end)
+                        let way = by_key(&mut way, Key::Range(side, first, last));
+                        self.class(items, &mut rest, dimensions, way, end)
                     }),
                 ),
             });
@@ -287,16 +286,18 @@ impl<'r> Builder<'r> {
         end: End,
     ) -> NodeId {
         let is_little = base.policies.len() <= self.limits.walked;
-        let policies = self.policies(&tied);
-        let is_affordable = tied.len() + base.items.len() <= self.left;
-        if is_little || policies.len() > self.limits.walked && is_affordable {
+        let is_affordable = || tied.len() + base.items.len() <= self.left;
+        if is_little || self.count(&tied) > self.limits.walked && is_affordable() {
             if !is_little {
                 self.spend(tied.len() + base.items.len());
             }
-            tied.extend(&base.items);
-            tidy(&mut tied);
+            if !base.items.is_empty() {
+                tied.extend(&base.items);
+                tidy(&mut tied);
+            }
             return self.node(tied, dimensions, by, end);
         }
+        let policies = self.policies(&tied);
         let steps = self.weave(base, &policies);
         self.spend(steps.len());
         self.list(steps, by, end)
@@ -310,10 +311,24 @@ impl<'r> Builder<'r> {
 
     /// The policies of these regions, in order.
     fn policies(&self, items: &[Item]) -> Vec<usize> {
-        let mut policies: Vec<usize> = items.iter().map(|&item| self.regions.policy(item)).collect();
-        policies.dedup();
-        policies
+        self.places(items).collect()
     }
+
+    fn places(&self, items: &[Item]) -> impl Iterator<Item = usize> {
+        let of_one = |item: &Item, next: &Item| self.regions.policy(*item) == self.regions.policy(*next);
+        let groups = items.chunk_by(of_one);
+        groups
+            .filter_map(|group| group.first())
+            .map(|&item| self.regions.policy(item))
+    }
+}
+
+/// The way that ends with this key instead.
+fn by_key(way: &mut [Key], key: Key) -> &[Key] {
+    if let Some(last) = way.last_mut() {
+        *last = key;
+    }
+    way
 }
 
 /// The node of each class.
