@@ -96,7 +96,7 @@ pub struct Refusal {
     pub detail: Option<String>,
 }
 
-/// Why [`Nft::verify`] does not say yes.
+/// Why [`Nft::verify`](crate::Nft::verify) does not say yes.
 #[derive(Debug, thiserror::Error)]
 pub enum VerifyError {
     /// The kernel's state could not be read.
@@ -107,7 +107,7 @@ pub enum VerifyError {
     Mismatch(#[from] Mismatch),
 }
 
-/// Why [`Nft::replace`] failed.
+/// Why [`Nft::replace`](crate::Nft::replace) failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplaceError {
     /// The kernel's state could not be read.
