@@ -2,8 +2,8 @@
 # make test       every check and every test in the repository; the kernel's need root
 # make test-kernels  the short suite on Debian's stock kernel, in an emulated machine
 # make test-large    100,000 rules under the unit as it is shipped: times and memory (LARGE_RULES=100000)
-# make bench      what palisade costs, against Calico's layout, firewalld, ufw and nft; writes docs/performance.md; a quarter of an hour,
-#                 needs root (BENCH=quick: a few minutes, writes nothing)
+# make bench      what palisade costs, against Calico's layout, firewalld, ufw and nft; writes docs/performance.md, and says how far it
+#                 has come; needs root (BENCH=quick: smaller estates, leaves the page as it is)
 # make bench-rules       what a large estate costs to read and resolve, its matrix, and queries a second, on one core
 # make bench-instructions  what a policy that did not change costs to compile and compare, in instructions; fails beyond a bound
 # make bench-flows       what flow records cost under 100,000 new connections a second; needs root

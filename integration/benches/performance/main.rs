@@ -1,7 +1,7 @@
 //! What palisade costs, and what others cost for the same policy, in one table. Needs root.
 //!
-//! Everything is measured in network namespaces, in turns, and each figure is a median of its rounds. `quick` takes a few
-//! minutes and smaller estates. Under `cargo test` the smallest are measured once, to see that it works.
+//! Everything is measured in network namespaces, in turns, and each figure is a median of its rounds. `quick` takes
+//! smaller estates. Under `cargo test --benches` the smallest are measured once, to see that it works.
 
 mod change;
 mod connections;
@@ -41,8 +41,8 @@ pub(crate) struct Run {
     /// How long a daemon is watched that has nothing to do.
     idle: Duration,
     begun: Instant,
-    /// How long it takes, about.
-    estimate: &'static str,
+    /// How much that is, in words.
+    extent: &'static str,
 }
 
 impl Run {
@@ -58,7 +58,7 @@ impl Run {
                 counters: &[1000],
                 idle: Duration::from_secs(1),
                 begun,
-                estimate: "a look at whether it works",
+                extent: "a look at whether it works",
             },
             (true, true) => Run {
                 sizes: &[0, 1, 10, 100, 1000],
@@ -67,7 +67,7 @@ impl Run {
                 counters: &[10_000],
                 idle: Duration::from_secs(5),
                 begun,
-                estimate: "about five minutes",
+                extent: "up to 1,000 policies, three rounds",
             },
             (true, false) => Run {
                 sizes: &[0, 1, 10, 100, 1000, 10_000],
@@ -76,7 +76,7 @@ impl Run {
                 counters: &[1000, 10_000, 100_000],
                 idle: Duration::from_secs(30),
                 begun,
-                estimate: "about a quarter of an hour",
+                extent: "up to 10,000 policies, five rounds",
             },
         }
     }
@@ -97,7 +97,7 @@ const DIRECTORY: &str = "BENCH_DIRECTORY";
 
 fn main() -> anyhow::Result<()> {
     let run = Run::new();
-    run.say(run.estimate);
+    run.say(run.extent);
     let mut report = Report::default();
     connections::measure(&run, &mut report);
     established::measure(&run, &mut report);
