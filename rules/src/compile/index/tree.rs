@@ -103,7 +103,7 @@ pub(in crate::compile) enum Key {
     Around(usize),
 }
 
-/// What an index is worth, by measurement: one lookup costs what a few policies cost that match nothing.
+/// One lookup costs about what a few policies cost that match nothing (`make bench` shows it).
 impl Default for Limits {
     fn default() -> Self {
         Limits {
