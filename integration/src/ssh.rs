@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -59,9 +60,17 @@ pub struct SshSession {
 impl Drop for SshServer {
     /// Ends what it has started, too: a session outlives its server, and what runs in it outlives the session.
     fn drop(&mut self) {
-        let mounts = |pid: &str| std::fs::read_link(format!("/proc/{pid}/ns/mnt")).ok();
-        let own = mounts(&self.process.id().to_string());
+        let mounts = |pid: &str| {
+            std::fs::metadata(format!("/proc/{pid}/ns/mnt"))
+                .map(|namespace| namespace.ino())
+                .ok()
+        };
+        // Held open to the end: a number that nobody holds is given to the next namespace, which may be another server's.
+        let Ok(held) = std::fs::File::open(format!("/proc/{}/ns/mnt", self.process.id())) else {
+            return;
+        };
         // Until it has a namespace of its own, it is in ours.
+        let own = held.metadata().map(|namespace| namespace.ino()).ok();
         let Some(own) = own.filter(|own| mounts("self").is_some_and(|ours| ours != *own)) else {
             return;
         };
