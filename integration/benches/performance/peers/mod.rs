@@ -98,7 +98,7 @@ fn start(
         let said = process.stderr();
         ensure!(ended.is_none(), "{name} has ended with {ended:?}: {said}");
         let [family, table] = table;
-        let listing = nft(ground.server(), &["list", "table", family, table], "")?;
+        let listing = nft(ground.server(), &["--terse", "list", "table", family, table], "")?;
         ensure!(listing.contains(&last), "{name} has not loaded its rules: {said}");
         Ok(())
     })?;
