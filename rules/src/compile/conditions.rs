@@ -4,8 +4,14 @@ use ipnet::IpNet;
 
 use super::Compiler;
 use crate::net::{Family, PortRange, Protocol, merge_nets, merge_ports};
+use crate::resource::Action;
 use crate::ruleset::{Match, Op, Side};
 use crate::world::{WorldEntity, WorldPorts, WorldRule, Worlds};
+
+/// The most rules of the kernel that a rule becomes for the sake of its lists of ports, in each family. A longer list is a
+/// named set: the kernel compares the name of each with all others of the table when it is made, so that thousands of short
+/// lists as sets take long to load.
+const MOST_BY_PORTS: usize = 4;
 
 impl Compiler<'_> {
     /// The conditions of a rule, as the ways in which it can hold, none of which overlap, so that a packet is counted
@@ -45,10 +51,13 @@ impl Compiler<'_> {
             (Side::Source, &rule.source),
             (Side::Destination, &rule.destination),
         ];
+        let spread = spread_ports(rule);
         let mut conditions = Vec::new();
         for way in ways {
-            let [source, destination] =
-                sides.map(|(side, entity)| self.port_ways(side, entity, family, way.has_named_ports));
+            let [source, destination] = sides.map(|(side, entity)| {
+                let spread = spread[side as usize];
+                self.port_ways(side, entity, family, way.has_named_ports, spread)
+            });
             for source in &source {
                 for destination in &destination {
                     let mut matches: Vec<Match> = family.map(Match::Family).into_iter().collect();
@@ -67,17 +76,19 @@ impl Compiler<'_> {
         conditions
     }
 
-    /// What a rule says of the ports of one side, as ways that do not overlap: by number, or else by name.
+    /// What a rule says of the ports of one side, as ways that do not overlap: by number, each range by itself if they are
+    /// `spread`, or else by name.
     fn port_ways(
         &mut self,
         side: Side,
         entity: &WorldEntity,
         family: Option<Family>,
         has_named_ports: bool,
+        spread: bool,
     ) -> Vec<Vec<Match>> {
         let mut excluded = Vec::new();
         if let Some(ports) = &entity.not_ports {
-            excluded.extend(self.port_ranges(side, Op::IsNot, &ports.ranges));
+            excluded.extend(self.other_ports(side, &ports.ranges));
             if has_named_ports {
                 excluded.extend(self.named_ports(side, Op::IsNot, ports, family));
             }
@@ -85,28 +96,35 @@ impl Compiler<'_> {
         let Some(ports) = &entity.ports else {
             return vec![excluded];
         };
-        let with = |more: [Option<Match>; 2]| {
-            let all = excluded.iter().cloned();
-            all.chain(more.into_iter().flatten()).collect()
+        let by_number = match merge_ports(&ports.ranges).as_slice() {
+            ranges @ [_, _, ..] if !spread => vec![Match::PortSet(side, Op::Is, self.sets.ports(ranges))],
+            ranges => ranges
+                .iter()
+                .map(|&range| Match::Port(side, Op::Is, range))
+                .collect(),
         };
-        let by_number = self.port_ranges(side, Op::Is, &ports.ranges);
-        let by_name = self.named_ports(side, Op::Is, ports, family);
-        match (by_number, by_name) {
-            (by_number, None) => vec![with([by_number, None])],
-            (None, by_name) => vec![with([None, by_name])],
-            (by_number, by_name) => {
-                let other_number = self.port_ranges(side, Op::IsNot, &ports.ranges);
-                vec![with([by_number, None]), with([other_number, by_name])]
-            }
+        let mut ways: Vec<Vec<Match>> = by_number.into_iter().map(|port| vec![port]).collect();
+        if let Some(by_name) = self.named_ports(side, Op::Is, ports, family) {
+            let mut other_number = self.other_ports(side, &ports.ranges);
+            other_number.push(by_name);
+            ways.push(other_number);
+        } else if ways.is_empty() {
+            ways.push(Vec::new());
         }
+        for way in &mut ways {
+            way.splice(0..0, excluded.iter().cloned());
+        }
+        ways
     }
 
-    fn port_ranges(&mut self, side: Side, op: Op, ranges: &[PortRange]) -> Option<Match> {
-        match merge_ports(ranges).as_slice() {
-            [] => None,
-            [range] => Some(Match::Port(side, op, *range)),
-            ranges => Some(Match::PortSet(side, op, self.sets.ports(ranges))),
+    /// All ports but these.
+    fn other_ports(&mut self, side: Side, ranges: &[PortRange]) -> Vec<Match> {
+        let ranges = merge_ports(ranges);
+        if ranges.len() > MOST_BY_PORTS {
+            return vec![Match::PortSet(side, Op::IsNot, self.sets.ports(&ranges))];
         }
+        let each = ranges.into_iter();
+        each.map(|range| Match::Port(side, Op::IsNot, range)).collect()
     }
 
     fn named_ports(
@@ -140,6 +158,25 @@ impl Compiler<'_> {
             }
         }
         matches
+    }
+}
+
+/// Whether the ranges of ports of the source, and of the destination, become a rule each; if not, they are a set. What a Log
+/// rule logs is limited for each rule of the kernel, so that it is not more of them than it must be.
+fn spread_ports(rule: &WorldRule) -> [bool; 2] {
+    let ways = |entity: &WorldEntity| {
+        let Some(ports) = &entity.ports else { return 1 };
+        merge_ports(&ports.ranges).len() + usize::from(ports.named.is_some())
+    };
+    let [source, destination] = [ways(&rule.source), ways(&rule.destination)];
+    if rule.action == Action::Log {
+        [false, false]
+    } else if source * destination <= MOST_BY_PORTS {
+        [true, true]
+    } else if source < destination {
+        [source <= MOST_BY_PORTS, false]
+    } else {
+        [false, destination <= MOST_BY_PORTS]
     }
 }
 

@@ -36,6 +36,59 @@ fn a_port_by_number_and_by_name_is_counted_once() {
 }
 
 #[test]
+fn a_short_list_of_ports_is_a_rule_for_each_range_and_a_long_one_a_set() {
+    assert_eq!(
+        conditions("action: Allow, protocol: TCP, destination: {ports: [443, 80, 81, '8000:8010']}"),
+        ["tcp dport 80-81", "tcp dport 443", "tcp dport 8000-8010"]
+    );
+    assert_eq!(
+        conditions("action: Deny, protocol: UDP, source: {ports: [1, 3]}, destination: {ports: [5, 7]}"),
+        [
+            "udp sport 1 udp dport 5",
+            "udp sport 1 udp dport 7",
+            "udp sport 3 udp dport 5",
+            "udp sport 3 udp dport 7",
+        ]
+    );
+    assert_eq!(
+        conditions("action: Deny, protocol: UDP, source: {ports: [1, 3, 5]}, destination: {ports: [5, 7]}"),
+        ["udp dport 5 udp sport @ports", "udp dport 7 udp sport @ports"]
+    );
+    assert_eq!(
+        conditions("action: Allow, protocol: TCP, destination: {ports: [1, 3, 5, 7, 9]}"),
+        ["tcp dport @ports"]
+    );
+}
+
+#[test]
+fn what_a_log_rule_logs_is_not_limited_for_each_range_of_ports() {
+    assert_eq!(
+        conditions("action: Log, protocol: TCP, destination: {ports: [80, 443]}"),
+        ["tcp dport @ports"]
+    );
+}
+
+#[test]
+fn a_short_list_of_excluded_ports_is_no_set() {
+    assert_eq!(
+        conditions("action: Allow, protocol: TCP, destination: {notPorts: [80, 443, '8000:8010']}"),
+        ["tcp dport != 80 tcp dport != 443 tcp dport != 8000-8010"]
+    );
+    assert_eq!(
+        conditions("action: Allow, protocol: TCP, destination: {notPorts: [1, 3, 5, 7, 9]}"),
+        ["tcp dport != @ports"]
+    );
+    assert_eq!(
+        conditions("action: Allow, ipVersion: 4, protocol: TCP, destination: {ports: [80, 443, web]}"),
+        [
+            "meta nfproto ipv4 tcp dport 80",
+            "meta nfproto ipv4 tcp dport 443",
+            "tcp dport != 80 tcp dport != 443 ip daddr . meta l4proto . tcp dport @named4",
+        ]
+    );
+}
+
+#[test]
 fn excluded_ports_are_excluded_by_number_and_by_name() {
     assert_eq!(
         conditions("action: Allow, ipVersion: 4, protocol: TCP, source: {notPorts: [443, web]}"),
