@@ -3,6 +3,7 @@
 use ipnet::IpNet;
 
 use super::Compiler;
+use super::sets::is_nothing;
 use crate::net::{Family, PortRange, Protocol, merge_nets, merge_ports};
 use crate::resource::Action;
 use crate::ruleset::{Match, Op, Side};
@@ -27,7 +28,10 @@ impl Compiler<'_> {
         let worlds = self.worlds;
         let mut conditions = Vec::new();
         for family in Family::BOTH {
-            if !rule.exists_for(family) || excludes_everything(worlds, rule, family) {
+            let can_match = rule.exists_for(family)
+                && !excludes_everything(worlds, rule, family)
+                && !asks_for_nothing(worlds, rule, family);
+            if !can_match {
                 continue;
             }
             let ways = if has_icmp {
@@ -285,6 +289,14 @@ fn is_lookup(condition: &Match) -> bool {
 fn merged(nets: &[IpNet], family: Family) -> Vec<IpNet> {
     let own = nets.iter().copied().filter(|net| Family::of_net(*net) == family);
     merge_nets(&own.collect::<Vec<_>>())
+}
+
+/// Whether the rule can match no packet of a family, for an address must be one of a set that has none.
+fn asks_for_nothing(worlds: &Worlds, rule: &WorldRule, family: Family) -> bool {
+    let mut sets = [&rule.source, &rule.destination]
+        .into_iter()
+        .filter_map(|entity| entity.set);
+    sets.any(|set| is_nothing(worlds.address_sets.get(set), family))
 }
 
 /// Whether the rule can match no packet of a family, for it excludes every address.

@@ -212,7 +212,6 @@ mod chains {
                 "ip saddr 10.0.0.0/8",
                 "meta nfproto ipv4",
                 "ip saddr @ip4/role-nobody-cf781b1e",
-                "ip6 saddr @ip6/role-nobody-93dcfc00",
             ]
         );
         // The rule that can match nothing still has its counter.

@@ -149,14 +149,23 @@ impl AddressSet {
 
     /// Whether every address of one family is in the set.
     pub fn is_everything(&self, family: Family) -> bool {
-        self.of_family(family).any(|net| net.prefix_len() == 0)
+        // It would be the only one of its family.
+        self.of_family(family)
+            .next()
+            .is_some_and(|net| net.prefix_len() == 0)
     }
 
     /// The prefixes of one family.
     pub fn of_family(&self, family: Family) -> impl Iterator<Item = IpNet> {
-        self.nets
-            .iter()
-            .copied()
-            .filter(move |net| Family::of_net(*net) == family)
+        // Sorted: IPv4 comes first.
+        let six = self
+            .nets
+            .partition_point(|net| Family::of_net(*net) == Family::V4);
+        let (four, six) = self.nets.split_at(six);
+        let own = match family {
+            Family::V4 => four,
+            Family::V6 => six,
+        };
+        own.iter().copied()
     }
 }
