@@ -14,7 +14,7 @@
 //! with libmnl; what the kernel answers is read in place. No `nft` process is started, and no other
 //! table is touched, but for the one that a [`Tracer`] makes and that goes with it, and the one that is a note: [`NOTE_TABLE`].
 //!
-//! This is the only crate of palisade with `unsafe` in it, all of it in `handle`, `expression` and `socket`.
+//! This is the only crate of palisade with `unsafe` in it, all of it in `handle`, `expression`, `socket` and `memory`.
 
 #![deny(unsafe_op_in_unsafe_fn)]
 
@@ -33,6 +33,7 @@ mod handle;
 mod image;
 mod kind;
 mod lower;
+pub mod memory;
 mod message;
 mod mismatch;
 mod nflog;

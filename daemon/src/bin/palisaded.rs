@@ -20,6 +20,7 @@ struct Args {
 }
 
 fn main() -> std::process::ExitCode {
+    palisade_nft::memory::share_heaps();
     let args = Args::parse();
     telemetry::start();
     if args.boot {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use palisade_nft::memory;
 use tracing::{error, warn};
 
 use super::{Daemon, lock};
@@ -11,7 +12,12 @@ use crate::apply::keep_for_boot;
 pub(super) async fn keep_each_generation(daemon: Arc<Daemon>) {
     loop {
         let keeping = Arc::clone(&daemon);
-        let kept = tokio::task::spawn_blocking(move || keeping.keep_for_boot());
+        let kept = tokio::task::spawn_blocking(move || {
+            keeping.keep_for_boot();
+            // What a change has left to do is done once its engine is free: a change needs much memory for a short time.
+            drop(lock(&keeping.engine));
+            memory::give_back();
+        });
         if let Err(panic) = kept.await {
             error!("keeping the generation for the next boot ended in a bug: {panic}");
         }
