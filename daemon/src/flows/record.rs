@@ -315,18 +315,15 @@ impl CounterRow {
                 row.name.clone_from(text);
             }
             CountedBy::Rule {
-                kind,
-                tier,
-                namespace,
-                name,
+                policy,
                 rule_index,
                 rule_name,
                 ..
             } => {
-                (*kind).clone_into(&mut row.kind);
-                row.tier.clone_from(tier);
-                row.namespace.clone_from(namespace);
-                row.name.clone_from(name);
+                policy.kind.clone_into(&mut row.kind);
+                row.tier.clone_from(&policy.tier);
+                row.namespace.clone_from(&policy.namespace);
+                row.name.clone_from(&policy.name);
                 row.rule_index = i64::try_from(*rule_index).unwrap_or(i64::MAX);
                 row.rule_name.clone_from(rule_name);
             }

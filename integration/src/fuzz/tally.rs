@@ -83,7 +83,7 @@ impl Tally {
                 CountedBy::Invalid => "invalid",
                 CountedBy::Failsafe(_) => "failsafe",
                 CountedBy::Rule { safety_net: true, .. } => "safety net",
-                CountedBy::Rule { kind, .. } => kind,
+                CountedBy::Rule { policy, .. } => policy.kind,
                 CountedBy::EndOfTier(_) => "end of tier",
                 CountedBy::Profile { .. } => "profile",
                 CountedBy::NoProfile => "no profile",

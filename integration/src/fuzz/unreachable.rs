@@ -55,11 +55,7 @@ impl Unreachable {
     pub(super) fn hit<'c>(&self, counted: &'c [Counted]) -> Option<&'c Counted> {
         counted.iter().find(|counted| {
             let CountedBy::Rule {
-                kind,
-                namespace,
-                name,
-                rule_index,
-                ..
+                policy, rule_index, ..
             } = &counted.by
             else {
                 return false;
@@ -67,9 +63,9 @@ impl Unreachable {
             let rule = (
                 counted.world,
                 counted.direction,
-                *kind,
-                namespace.clone(),
-                name.clone(),
+                policy.kind,
+                policy.namespace.clone(),
+                policy.name.clone(),
                 *rule_index,
             );
             self.0.contains(&rule)

@@ -13,21 +13,11 @@ pub fn event(counted: &Counted) -> String {
         CountedBy::Invalid => format!("{}invalid", forwarded(counted.stage)),
         CountedBy::Failsafe(text) => format!("failsafe {text}"),
         CountedBy::Rule {
-            kind,
-            tier,
-            namespace,
-            name,
+            policy,
             rule_index,
             rule_name,
             ..
-        } => rule(
-            kind,
-            tier,
-            namespace.as_ref(),
-            name,
-            *rule_index,
-            rule_name.as_ref(),
-        ),
+        } => rule_of(policy, *rule_index, rule_name.as_ref()),
         CountedBy::EndOfTier(tier) => format!("{}end of {tier}", forwarded(counted.stage)),
         CountedBy::Profile {
             name,
@@ -50,22 +40,7 @@ pub(crate) fn step_event(step: &Step) -> String {
             rule_index,
             rule_name,
             ..
-        } => {
-            let PolicyRef {
-                kind,
-                tier,
-                namespace,
-                name,
-            } = &**policy;
-            rule(
-                kind,
-                tier,
-                namespace.as_ref(),
-                name,
-                *rule_index,
-                rule_name.as_ref(),
-            )
-        }
+        } => rule_of(policy, *rule_index, rule_name.as_ref()),
         StepBy::EndOfTier { tier, .. } => format!("{}end of {tier}", forwarded(step.stage)),
         StepBy::Profile {
             name,
@@ -107,6 +82,18 @@ pub fn describe(outcome: &Outcome) -> String {
         }
     }
     text.replace("Staged", "")
+}
+
+fn rule_of(policy: &PolicyRef, index: usize, rule_name: Option<&String>) -> String {
+    let namespace = policy.namespace.as_ref();
+    rule(
+        policy.kind,
+        &policy.tier,
+        namespace,
+        &policy.name,
+        index,
+        rule_name,
+    )
 }
 
 fn rule(

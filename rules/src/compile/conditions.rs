@@ -73,6 +73,7 @@ impl Compiler<'_> {
                     }
                     // Cheapest first: a packet that does not match should be done with soon.
                     matches.sort_by_key(is_lookup);
+                    matches.shrink_to_fit();
                     conditions.push(matches);
                 }
             }

@@ -388,7 +388,7 @@ impl<'w> EndpointCompiler<'_, 'w> {
                 name: name.to_owned(),
                 rule_index: 0,
                 rule_name: None,
-                text: "allow".to_owned(),
+                text: "allow".into(),
             },
             None => CountedBy::NoProfile,
         };

@@ -38,7 +38,7 @@ use crate::net::{Direction, Protocol};
 use crate::resource::{Action, DEFAULT_ALLOW_PROFILE, TierAction};
 use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Ruleset, Statement, VerdictMap};
 use crate::shared_map::SharedMap;
-use crate::world::{EndpointKind, PlacedPolicy, Stage, World, WorldKind, Worlds};
+use crate::world::{EndpointKind, PlacedPolicy, PolicyRef, Stage, World, WorldKind, Worlds};
 
 use endpoint::EndpointCompiler;
 pub use endpoint::SAMPLED;
@@ -168,20 +168,14 @@ pub enum CountedBy {
     Failsafe(String),
     /// A rule.
     Rule {
-        /// The kind of the policy, as written.
-        kind: &'static str,
-        /// Its tier.
-        tier: String,
-        /// Its namespace, if its kind has one.
-        namespace: Option<String>,
-        /// Its name.
-        name: String,
+        /// Its policy.
+        policy: Arc<PolicyRef>,
         /// The index of the rule as written.
         rule_index: usize,
         /// The rule's name.
         rule_name: Option<String>,
         /// What the rule says, in one line.
-        text: String,
+        text: Arc<str>,
         /// Whether the policy is a safety net.
         safety_net: bool,
     },
@@ -196,7 +190,7 @@ pub enum CountedBy {
         /// The rule's name.
         rule_name: Option<String>,
         /// What the rule says, in one line.
-        text: String,
+        text: Arc<str>,
     },
     /// No rule anywhere.
     NoProfile,
@@ -548,11 +542,11 @@ impl Counted {
             CountedBy::Invalid => "packets that belong to no connection".to_owned(),
             CountedBy::Failsafe(text) => format!("failsafe {text}"),
             CountedBy::Rule {
-                name,
+                policy,
                 rule_name: Some(rule_name),
                 ..
-            } => format!("{name}, rule {rule_name}"),
-            CountedBy::Rule { name, text, .. } => format!("{name}, {text}"),
+            } => format!("{}, rule {rule_name}", policy.name),
+            CountedBy::Rule { policy, text, .. } => format!("{}, {text}", policy.name),
             CountedBy::EndOfTier(tier) => format!("end of tier {tier}"),
             CountedBy::Profile { name, .. } if name == DEFAULT_ALLOW_PROFILE => format!("profile {name}"),
             CountedBy::Profile {

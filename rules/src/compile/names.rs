@@ -177,7 +177,7 @@ fn content_name(rule: &WorldRule) -> String {
     if let Some(ports) = &rule.destination.ports {
         words.extend(ports.ranges.iter().take(3).map(PortRange::to_string));
     }
-    if rule.text != words[0] {
+    if *rule.text != *words[0] {
         words.push(format!("{:08x}", fnv1a(&rule.text) >> 32));
     }
     words.join("-")

@@ -1,6 +1,7 @@
 //! Policies and their rules as chains.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use super::endpoint::RULE_PREFIX;
 use super::{
@@ -68,7 +69,6 @@ impl Compiler<'_> {
     ) -> Option<Chain> {
         let worlds = self.worlds;
         let policy = &worlds.world(world).policies[index];
-        let tier = &worlds.world(world).tiers[policy.tier].name;
         let rules = policy.rules(direction)?;
         let staged = if policy.staged { "staged " } else { "" };
         let text = policy.id.to_string();
@@ -93,13 +93,10 @@ impl Compiler<'_> {
                 direction,
                 stage,
                 by: CountedBy::Rule {
-                    kind: policy.written_kind,
-                    tier: tier.clone(),
-                    namespace: policy.id.namespace.clone(),
-                    name: policy.id.name.clone(),
+                    policy: Arc::clone(&policy.named),
                     rule_index: rule.index,
                     rule_name: rule.name.clone(),
-                    text: rule.text.clone(),
+                    text: Arc::clone(&rule.text),
                     safety_net: policy.safety_net,
                 },
                 action: rule.action,
@@ -117,6 +114,7 @@ impl Compiler<'_> {
                 &rule_comment(world, direction, &text, policy.safety_net, rule),
             );
         }
+        chain.rules.shrink_to_fit();
         Some(chain)
     }
 
@@ -145,7 +143,7 @@ impl Compiler<'_> {
                     name: profile.name.clone(),
                     rule_index: rule.index,
                     rule_name: rule.name.clone(),
-                    text: rule.text.clone(),
+                    text: Arc::clone(&rule.text),
                 },
                 action: rule.action,
                 without_safety_net: self.may_be_caught(world, direction, Stage::Normal, |_| true),

@@ -37,7 +37,9 @@ pub(super) fn rules(
         let rule = rule(context, node, namespace, &mut names, found)?;
         Some(Rule { index, ..rule })
     });
-    rules.collect()
+    let mut rules: Vec<Rule> = rules.collect();
+    rules.shrink_to_fit();
+    rules
 }
 
 /// The items of a list of rules that is not too long.

@@ -23,12 +23,12 @@ pub enum Condition<'s> {
 impl Selector {
     /// `has(label)`.
     pub fn has(label: &str) -> Self {
-        Selector(Node::Has(label.to_owned()))
+        Selector::of(Node::Has(label.to_owned()))
     }
 
     /// `label == "value"`.
     pub fn equals(label: &str, value: &str) -> Self {
-        Selector(Node::Compare {
+        Selector::of(Node::Compare {
             label: label.to_owned(),
             comparison: Comparison::Is,
             value: value.to_owned(),
@@ -37,7 +37,7 @@ impl Selector {
 
     /// `label in {values}`.
     pub fn one_of(label: &str, values: impl IntoIterator<Item = String>) -> Self {
-        Selector(Node::In {
+        Selector::of(Node::In {
             label: label.to_owned(),
             values: values.into_iter().collect::<BTreeSet<_>>(),
         })
@@ -45,7 +45,7 @@ impl Selector {
 
     /// `label not in {values}`.
     pub fn none_of(label: &str, values: impl IntoIterator<Item = String>) -> Self {
-        Selector(Node::NotIn {
+        Selector::of(Node::NotIn {
             label: label.to_owned(),
             values: values.into_iter().collect::<BTreeSet<_>>(),
         })
@@ -54,7 +54,7 @@ impl Selector {
     /// `!self`.
     #[must_use]
     pub fn negated(&self) -> Self {
-        Selector(self.0.clone().negated())
+        Selector::of(Node::clone(&self.0).negated())
     }
 
     /// `self && other`, in one group. What `self` demands already is not said twice, so adding a condition a second
@@ -74,7 +74,7 @@ impl Selector {
         if nodes.len() == before {
             return self.clone();
         }
-        Selector(Node::And(nodes.into_iter().cloned().collect()))
+        Selector::of(Node::And(nodes.into_iter().cloned().collect()))
     }
 
     /// The same selector asked of the namespace or service account that an object is in: what is in one has its labels
@@ -82,22 +82,22 @@ impl Selector {
     /// depth, becomes `has(member)` (reference 2.4).
     #[must_use]
     pub fn of_group(&self, prefix: &str, member: &str) -> Self {
-        Selector(of_group(&self.0, prefix, member))
+        Selector::of(of_group(&self.0, prefix, member))
     }
 
     /// The selector of which [`Selector::of_group`] makes this one, if there is such a selector.
     pub fn within_group(&self, prefix: &str, member: &str) -> Option<Self> {
-        within_group(&self.0, prefix, member).map(Selector)
+        within_group(&self.0, prefix, member).map(Selector::of)
     }
 
     /// The conditions that must all hold, each as a selector of its own.
     pub fn conjuncts(&self) -> impl Iterator<Item = Selector> {
-        conjuncts(&self.0).into_iter().cloned().map(Selector)
+        conjuncts(&self.0).into_iter().cloned().map(Selector::of)
     }
 
     /// What it demands, if that is about one label as a whole: the conditions that selectors of Kubernetes have too.
     pub fn as_condition(&self) -> Option<Condition<'_>> {
-        match &self.0 {
+        match &*self.0 {
             Node::Compare {
                 label,
                 comparison: Comparison::Is,

@@ -24,6 +24,7 @@ mod tests;
 
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 
 pub use compose::Condition;
 pub use index::LabelIndex;
@@ -43,7 +44,7 @@ pub const MAX_LABEL: usize = 512;
 /// Two selectors are equal when their canonical texts are. That is about the text, not the meaning: `a == "b"` and
 /// `a in {"b"}` differ.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Selector(Node);
+pub struct Selector(Arc<Node>);
 
 impl Selector {
     /// Parses a selector; an empty or blank text is `all()`.
@@ -54,23 +55,24 @@ impl Selector {
     /// # Errors
     /// What is wrong with the first offending token, and what to write instead.
     pub fn parse(text: &str) -> Result<Self, SyntaxError> {
-        parse::parse(text).map(Selector)
+        parse::parse(text).map(Selector::of)
     }
 
     /// The selector that every object matches.
     pub fn all() -> Self {
-        Selector(Node::All)
+        Selector::of(Node::All)
     }
 
     /// Whether it is `all()`. A selector that is merely true of everything, such as `!has(a) || has(a)`, is not.
     pub fn is_all(&self) -> bool {
-        self.0 == Node::All
+        *self.0 == Node::All
     }
 
     /// `self && !other`: Calico's meaning of `selector` together with `notSelector`.
     #[must_use]
     pub fn and_not(&self, other: &Selector) -> Self {
-        Selector(Node::And(vec![self.0.clone(), other.0.clone().negated()]))
+        let negated = Node::clone(&other.0).negated();
+        Selector::of(Node::And(vec![Node::clone(&self.0), negated]))
     }
 
     /// Whether an object with these labels is selected. Does not allocate.
@@ -84,6 +86,10 @@ impl Selector {
     /// The label keys that it mentions, as often as it does, in order.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.0.labels()
+    }
+
+    fn of(node: Node) -> Self {
+        Selector(Arc::new(node))
     }
 }
 

@@ -93,7 +93,7 @@ impl Resolver<'_> {
             not_icmp: rule.not_icmp,
             source: self.entity(&rule.source, protocol),
             destination: self.entity(&rule.destination, protocol),
-            text: rule_text::rule_text(rule),
+            text: rule_text::rule_text(rule).into(),
             position: rule.position.clone(),
         }
     }

@@ -1,5 +1,7 @@
 //! Rules without labels.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 
 use super::{AddressSetId, NamedPortSetId};
@@ -33,7 +35,7 @@ pub struct WorldRule {
     /// The destination.
     pub destination: WorldEntity,
     /// What it says, in one canonical line: equal rules say the same.
-    pub text: String,
+    pub text: Arc<str>,
     /// Where it was written.
     pub position: Position,
 }

@@ -434,7 +434,7 @@ mod rules {
         let rules: Vec<String> = rules.iter().map(|rule| format!("{{{rule}}}")).collect();
         let worlds = network(&[policy("p", &format!("ingress: [{}]", rules.join(", ")))]);
         let rules = worlds.enforced.policies[0].ingress.as_ref().unwrap();
-        rules.iter().map(|rule| rule.text.clone()).collect()
+        rules.iter().map(|rule| rule.text.to_string()).collect()
     }
 
     #[test]

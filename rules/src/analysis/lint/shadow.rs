@@ -26,7 +26,7 @@ pub(super) fn covered(input: &Input<'_>) -> Vec<Finding> {
             let ids = input.table.ids(policy, direction);
             let entries: Vec<&Entry<'_>> = ids.map(|id| input.table.get(id)).collect();
             for rule in entries.chunk_by(|a, b| a.rule.index == b.rule.index) {
-                let text = rule.iter().map(|entry| entry.rule.text.as_str()).collect();
+                let text = rule.iter().map(|entry| &*entry.rule.text).collect();
                 match said.entry(text) {
                     Occupied(first) => findings.push(duplicate(rule[0], first.get())),
                     Vacant(vacant) => {

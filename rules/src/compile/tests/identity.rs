@@ -5,7 +5,7 @@ use super::*;
 /// The counter of the rule of policy `p` that says this.
 fn counter(resources: &[String], text: &str) -> String {
     let compiled = compiled(resources);
-    let says = |counted: &Counted| matches!(&counted.by, CountedBy::Rule { name, text: said, .. } if name == "p" && said == text);
+    let says = |counted: &Counted| matches!(&counted.by, CountedBy::Rule { policy, text: said, .. } if policy.name == "p" && **said == *text);
     let mut found = compiled.counters.iter().filter(|(_, counted)| says(counted));
     let (name, _) = found.next().unwrap();
     assert_eq!(found.next(), None, "{text} has one counter");

@@ -333,11 +333,12 @@ fn by_key(way: &mut [Key], key: Key) -> &[Key] {
 
 /// The node of each class.
 fn each<K>(classes: Vec<(K, Vec<Item>)>, mut node: impl FnMut(&K, Vec<Item>) -> NodeId) -> Vec<(K, NodeId)> {
-    let classes = classes.into_iter();
-    classes
-        .map(|(key, items)| {
-            let node = node(&key, items);
-            (key, node)
-        })
-        .collect()
+    let nodes = classes.into_iter().map(|(key, items)| {
+        let node = node(&key, items);
+        (key, node)
+    });
+    // They are collected where the classes stood, which are larger.
+    let mut nodes: Vec<(K, NodeId)> = nodes.collect();
+    nodes.shrink_to_fit();
+    nodes
 }
