@@ -2,14 +2,18 @@
 
 use std::net::IpAddr;
 
-use super::tree::{Key, Lookup, Node, NodeId};
+use super::tree::{Key, Lookup, Node, To};
 use crate::net::Family;
 use crate::ruleset::{Comment, LookupKey, Match, Name, Op, Rule, Side, Statement, Ways};
 
-/// The name of a node's chain, under that of its tier: what leads there, `in/eth0/02-default/tcp-443`. Where several keys
-/// do, it is the first. A block is called after a policy in it, `in/eth0/02-default/other/around-000300-monitoring`;
-/// `policies` gives the last parts of the names of the tier's policies.
+/// The name of a node's chain, under that of its tier: what leads there, `in/eth0/02-default/tcp-443`, or `index` for the
+/// first one. Where several keys do, it is the first. A block is called after a policy in it,
+/// `in/eth0/02-default/other/around-000300-monitoring`; `policies` gives the last parts of the names of the tier's
+/// policies.
 pub(super) fn chain_name<'p>(tier: &Name, node: &Node, policies: impl Fn(usize) -> &'p str) -> Name {
+    if node.by.is_empty() {
+        return Name::new(&format!("{tier}/index"));
+    }
     let words = node.by.iter().map(|key| match *key {
         Key::Other => "other".to_owned(),
         Key::Service(protocol, port) => format!("{protocol}-{port}"),
@@ -33,11 +37,10 @@ pub(super) fn onward(next: Name) -> Rule {
     }
 }
 
-/// The lookups of a node, whose chain is `parent`, and their maps; `names` are those of all nodes' chains.
-pub(super) fn lookups(node: &Node, parent: &Name, names: &[Name]) -> Vec<(Rule, Name, Ways)> {
-    let chain = |id: &NodeId| names[id.0].clone();
+/// The lookups of a node, whose chain is `parent`, and their maps; `chain` gives the name of where they lead.
+pub(super) fn lookups(node: &Node, parent: &Name, chain: impl Fn(&To) -> Name) -> Vec<(Rule, Name, Ways)> {
     let each = node.lookups.iter().map(|lookup| {
-        let (key, matches, what, ways) = said(lookup, chain);
+        let (key, matches, what, ways) = said(lookup, &chain);
         let map = Name::new(&format!("{parent}/by-{what}"));
         let rule = Rule {
             matches,
@@ -50,7 +53,7 @@ pub(super) fn lookups(node: &Node, parent: &Name, names: &[Name]) -> Vec<(Rule, 
 }
 
 /// A lookup in nftables' words: by what, under which conditions, its name, and the elements.
-fn said(lookup: &Lookup, chain: impl Fn(&NodeId) -> Name) -> (LookupKey, Vec<Match>, String, Ways) {
+fn said(lookup: &Lookup, chain: impl Fn(&To) -> Name) -> (LookupKey, Vec<Match>, String, Ways) {
     match lookup {
         Lookup::Services(ways) => {
             let ways = ways.iter().map(|(service, to)| (*service, chain(to)));

@@ -38,6 +38,8 @@ pub(super) struct TierMemo {
     /// What stands at the end of its lists.
     pub(super) end: Option<Rule>,
     pub(super) tree: Tree,
+    /// The tier's own chain.
+    pub(super) front: Arc<Chain>,
     /// The chain of each node.
     pub(super) chains: Vec<Arc<Chain>>,
     pub(super) maps: BTreeMap<Name, Arc<VerdictMap>>,
@@ -117,14 +119,17 @@ impl Comparison<'_> {
             node.lookups.len() == old.lookups.len() && lookups.all(|(new, old)| is_by_the_same(new, old))
         };
         let rest = || match (&node.rest, &old.rest) {
-            (Rest::Walk(new), Rest::Walk(old)) => {
-                let mut steps = new.iter().zip(old);
-                new.len() == old.len() && steps.all(|(new, old)| self.is_same_step(*new, *old))
-            }
+            (Rest::Walk(new), Rest::Walk(old)) => self.are_same_steps(new, old),
             (Rest::Goto(new), Rest::Goto(old)) => self.names[new.0] == self.old.chains[old.0].name,
             _ => false,
         };
-        node.end == old.end && lookups() && rest()
+        lookups() && rest()
+    }
+
+    /// Whether a list would say the same as one did.
+    pub(super) fn are_same_steps(&self, new: &[Step], old: &[Step]) -> bool {
+        let mut steps = new.iter().zip(old);
+        new.len() == old.len() && steps.all(|(new, old)| self.is_same_step(*new, *old))
     }
 
     fn is_same_step(&self, new: Step, old: Step) -> bool {

@@ -1,9 +1,22 @@
 //! The index: which policies of a tier can say anything about a packet.
 //!
 //! A tier of many policies is not walked from end to end. A tree of verdict maps takes a packet, by its protocol and port
-//! and by its addresses, to a chain that lists, in order, the policies that may match it; the others are left out. It is
-//! conservative by construction: a policy is listed wherever one of its rules might match, the rule itself decides in the
-//! policy's own chain, and a packet that no map knows meets everything that is not tied to one.
+//! and by its addresses, to the policies that may match it; the others are left out. It is conservative by construction: a
+//! policy is there wherever one of its rules might match, the rule itself decides in the policy's own chain, and a packet
+//! that no map knows meets everything that is not tied to one.
+//!
+//! ```text
+//! in/eth0/02-default ─┬▶ in/eth0/02-default/index ─┬▶ enforced/in/02-default/000100-web/
+//!                     │                            └▶ in/eth0/02-default/tcp-443 ─▶ enforced/in/02-default/000200-api/ ...
+//!                     ├▶ enforced/in/02-default/safety-net-100000-zzz-final-allow-everything/
+//!                     └─ end of tier
+//! ```
+//!
+//! The tier's own chain jumps to the index, and from there on a map element is a `goto`: what a policy does not decide is
+//! back in the tier's chain at once, whose end is there once. So where a single policy may match, the element leads to its
+//! chain, and only where there are several to a chain that lists them, in order. Policies with a rule that may match every
+//! packet (the safety net, a last deny) are asked wherever the packet belongs, so those at either end of the tier stand in
+//! the tier's chain and in no list.
 //!
 //! Services come first. Addresses are looked up only where lists are still long, for a map element that leads to a chain
 //! costs the kernel more, with each change of the table, than a member of a plain set, which the rules look into anyway.

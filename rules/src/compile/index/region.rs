@@ -71,6 +71,13 @@ impl Region {
         ports.is_none_or(|ports| ports.named.is_none())
     }
 
+    /// Whether it has every packet.
+    pub(super) fn is_everything(&self) -> bool {
+        self.family.is_none()
+            && self.services == Services::Any
+            && [&self.source, &self.destination].map(|side| matches!(side, Addresses::Any)) == [true; 2]
+    }
+
     /// Whether it has packets of a family.
     pub(super) fn has(&self, family: Family) -> bool {
         self.family.is_none_or(|only| only == family)

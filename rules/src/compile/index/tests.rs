@@ -330,24 +330,52 @@ mod trees {
         elements.sum::<usize>() + rules.sum::<usize>()
     }
 
+    /// The last parts of the names of the policies' chains that a chain jumps to.
+    fn walked<'c>(chain: &'c Chain) -> Vec<&'c str> {
+        let last = |name: &'c str| name.trim_end_matches('/').rsplit(['/', '-']).next();
+        jumps(chain).into_iter().filter_map(last).collect()
+    }
+
     #[test]
     fn a_service_leads_to_its_policies_alone() {
         let compiled = compile(&policies(20, |place| port(place % 10)), &options(2));
-        let tier = chains(&compiled)[0].1;
+        let [tier, index, port] = [0, 1, 2].map(|place| chains(&compiled)[place]);
+        assert_eq!(walked(tier.1), ["index"]);
         assert_eq!(
-            jumps(tier),
-            Vec::<&str>::new(),
+            (index.0, walked(index.1)),
+            ("02-default/index", vec![]),
             "what no rule is for meets the end of the tier"
         );
-        let port = chains(&compiled)[1];
-        assert!(port.0.ends_with("/tcp-1000"), "{}", port.0);
-        let listed: Vec<bool> = jumps(port.1)
-            .iter()
-            .zip(["p0", "p10"])
-            .map(|(jump, name)| jump.trim_end_matches('/').ends_with(&format!("-{name}")))
-            .collect();
-        assert_eq!(listed, [true, true]);
+        assert_eq!(
+            (port.0, walked(port.1)),
+            ("02-default/tcp-1000", vec!["p0", "p10"])
+        );
         assert_eq!(compiled.ruleset.maps.len(), 1);
+    }
+
+    #[test]
+    fn a_service_of_one_policy_leads_to_its_chain() {
+        let compiled = compile(&policies(20, port), &options(2));
+        let names: Vec<&str> = chains(&compiled).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["02-default", "02-default/index"]);
+        let map = compiled.ruleset.maps.values().next().unwrap();
+        assert!(
+            map.ways
+                .chains()
+                .all(|chain| chain.as_str().starts_with("enforced/in/02-default/"))
+        );
+    }
+
+    #[test]
+    fn what_matches_every_packet_first_or_last_is_in_no_list() {
+        let ends = |place: usize| match place {
+            0 | 19 => "notProtocol: UDP".to_owned(),
+            _ => port(place),
+        };
+        let compiled = compile(&policies(20, ends), &options(2));
+        let names: Vec<&str> = chains(&compiled).into_iter().map(|(name, _)| name).collect();
+        assert_eq!(names, ["02-default", "02-default/index"]);
+        assert_eq!(walked(chains(&compiled)[0].1), ["p0", "index", "p19"]);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! A tier of many policies as chains and maps.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::chains::{chain_name, lookups, onward};
 use super::memo::{Comparison, Remembered, TierMemo};
 use super::region::Region;
 use super::split::Regions;
-use super::tree::{End, Node, Rest, Step, Tree};
+use super::tree::{Rest, Step, To, Tree};
 use crate::compile::endpoint::{EndpointCompiler, jump};
 use crate::compile::policy;
 use crate::ruleset::{Chain, Comment, Name, Rule, VerdictMap, fnv1a};
@@ -41,7 +42,8 @@ impl EndpointCompiler<'_, '_> {
             .iter()
             .map(|(name, map)| (name.clone(), Arc::clone(map)));
         self.compiler.maps.extend(maps);
-        let chains = memo.chains.clone();
+        let chains = [&memo.front].into_iter().chain(&memo.chains);
+        let chains = chains.map(Arc::clone).collect();
         self.compiler.memory.keep(tier.clone(), memo);
         chains
     }
@@ -83,24 +85,37 @@ impl EndpointCompiler<'_, '_> {
                 None => chain_name(tier, node, |policy| last_part(&policies[policy].chain)),
             })
             .collect();
-        let comparison = previous
-            .filter(|(old, _)| old.end == end)
-            .map(|(old, kept)| Comparison {
-                old,
-                policies: &policies,
-                kept,
-                names: &names,
-            });
-        let mut memo = TierMemo {
-            chains: Vec::with_capacity(tree.nodes.len()),
-            maps: [].into(),
-            end,
-            policies: Vec::new(),
-            tree: Tree::default(),
+        let comparison = previous.map(|(old, kept)| Comparison {
+            old,
+            policies: &policies,
+            kept,
+            names: &names,
+        });
+        let same_front = comparison.as_ref().filter(|comparison| {
+            comparison.old.end == end && comparison.are_same_steps(&tree.front, &comparison.old.tree.front)
+        });
+        let front = same_front.map_or_else(
+            || {
+                let steps = self.steps(world, &policies, &tree.front, &names);
+                Arc::new(Chain {
+                    name: tier.clone(),
+                    hook: None,
+                    comment: Comment::new(whose),
+                    rules: steps.into_iter().chain(end.clone()).collect(),
+                })
+            },
+            |comparison| Arc::clone(&comparison.old.front),
+        );
+        let mut chains = Vec::with_capacity(tree.nodes.len());
+        let mut maps = BTreeMap::new();
+        let chain_of = |to: &To| match *to {
+            To::Policy(place) => policies[place].chain.clone(),
+            To::Node(node) => names[node.0].clone(),
         };
         for (place, node) in tree.nodes.iter().enumerate() {
             let name = &names[place];
-            let found = lookups(node, name, &names);
+            let parent = if node.by.is_empty() { tier } else { name };
+            let found = lookups(node, parent, chain_of);
             let old = like.get(place).copied().flatten();
             let same = comparison
                 .as_ref()
@@ -117,8 +132,7 @@ impl EndpointCompiler<'_, '_> {
                     }
                     Rest::Walk(steps) => {
                         rules.extend(self.steps(world, &policies, steps, &names));
-                        rules.extend(memo.end.clone().filter(|_| node.end == End::Tier));
-                        listed(whose, node, steps)
+                        listed(whose, steps)
                     }
                 };
                 Arc::new(Chain {
@@ -128,7 +142,7 @@ impl EndpointCompiler<'_, '_> {
                     rules,
                 })
             };
-            memo.chains.push(chain);
+            chains.push(chain);
             for (_, name, ways) in found {
                 let map = VerdictMap {
                     ways,
@@ -138,12 +152,17 @@ impl EndpointCompiler<'_, '_> {
                     .and_then(|(old, _)| old.maps.get(&name))
                     .filter(|old| ***old == map);
                 let map = old.map_or_else(|| Arc::new(map), Arc::clone);
-                memo.maps.insert(name, map);
+                maps.insert(name, map);
             }
         }
-        memo.policies = policies;
-        memo.tree = tree;
-        memo
+        TierMemo {
+            policies,
+            end,
+            tree,
+            front,
+            chains,
+            maps,
+        }
     }
 
     fn remembered(
@@ -206,21 +225,19 @@ fn is_as_it_was(old: &TierMemo, kept: &[Option<usize>], policies: usize, end: Op
 }
 
 /// The comment of a chain that lists policies.
-fn listed(whose: &str, node: &Node, steps: &[Step]) -> String {
+fn listed(whose: &str, steps: &[Step]) -> String {
     let policies = steps
         .iter()
         .filter(|step| matches!(step, Step::Policy(_)))
         .count();
     let blocks = steps.len() - policies;
     let what = match (policies, blocks) {
+        (0, 0) => return whose.to_owned(),
         (1, 0) => "1 policy".to_owned(),
         (policies, 0) => format!("{policies} policies"),
         (policies, blocks) => format!("{policies} policies and {blocks} blocks of others"),
     };
-    match node.end {
-        End::Tier => format!("{whose}: {what}"),
-        End::Caller => format!("{whose}, a block: {what}"),
-    }
+    format!("{whose}: {what}")
 }
 
 /// A policy's chain without what all of its tier have in front: `000100-lockdown`.

@@ -19,11 +19,13 @@ pub struct Limits {
     pub entries_per_region: usize,
 }
 
-/// The lookups of one tier; the first node is where packets begin.
+/// The lookups of one tier.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(in crate::compile) struct Tree {
     /// Whether it would be another one if an address set had other members.
     pub(in crate::compile) looks_into_sets: bool,
+    /// What every packet meets.
+    pub(in crate::compile) front: Vec<Step>,
     pub(in crate::compile) nodes: Vec<Node>,
 }
 
@@ -31,26 +33,15 @@ pub(in crate::compile) struct Tree {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::compile) struct NodeId(pub(in crate::compile) usize);
 
-/// One chain of the index.
+/// One chain of the index. A packet that it does not decide goes on behind the step that it came by.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::compile) struct Node {
     /// How packets get here from the node before, by the first key that leads here; none for the root.
     pub(in crate::compile) by: Vec<Key>,
-    /// What comes behind it.
-    pub(in crate::compile) end: End,
     /// The lookups, one after the other; a packet that one finds goes there for good.
     pub(in crate::compile) lookups: Vec<Lookup>,
     /// What becomes of packets that no lookup finds.
     pub(in crate::compile) rest: Rest,
-}
-
-/// What a packet meets that no policy of a node decides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(in crate::compile) enum End {
-    /// The end of the tier.
-    Tier,
-    /// The rest of the chain that has jumped here.
-    Caller,
 }
 
 /// Where packets go that no lookup of a node finds.
@@ -72,19 +63,27 @@ pub(in crate::compile) enum Step {
     Block(NodeId, usize, usize),
 }
 
+/// Where a key leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::compile) enum To {
+    /// To the only policy that may match, by its place in the tier.
+    Policy(usize),
+    Node(NodeId),
+}
+
 /// A lookup in a verdict map.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::compile) enum Lookup {
     /// `meta l4proto . th dport`.
-    Services(Vec<((Protocol, u16), NodeId)>),
+    Services(Vec<((Protocol, u16), To)>),
     /// `meta l4proto`.
-    Protocols(Vec<(Protocol, NodeId)>),
+    Protocols(Vec<(Protocol, To)>),
     /// `th dport`, of a protocol.
-    Ports(Protocol, Vec<(PortRange, NodeId)>),
+    Ports(Protocol, Vec<(PortRange, To)>),
     /// `ip saddr` and the like: single addresses.
-    Addresses(Side, Family, Vec<(IpAddr, NodeId)>),
+    Addresses(Side, Family, Vec<(IpAddr, To)>),
     /// `ip saddr` and the like: ranges.
-    Ranges(Side, Family, Vec<((IpAddr, IpAddr), NodeId)>),
+    Ranges(Side, Family, Vec<((IpAddr, IpAddr), To)>),
 }
 
 /// What a packet was found by.
@@ -127,6 +126,8 @@ impl Tree {
     /// The tree of the regions of a tier's policies, which are sorted by policy. `weights` has a number for each policy
     /// that does not depend on the others, such as a hash of its name: long lists are cut where it is greatest, so that
     /// one policy more or less leaves the other cuts where they are. Equal sub-trees are one.
+    ///
+    /// Policies at either end that may match every packet are in no lookup: each packet meets them.
     pub(in crate::compile) fn of(regions: Regions<'_>, weights: &[u64], limits: Limits) -> Self {
         Builder::new(regions, weights, limits).built()
     }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::weave::Base;
-use super::{End, Key, Limits, Lookup, Node, NodeId, Rest, Step, Tree};
+use super::{Key, Limits, Lookup, Node, NodeId, Rest, Step, To, Tree};
 use crate::compile::index::split::{Classes, Dimension, Item, Regions, Split, split, tidy};
 use crate::net::Protocol;
 use crate::ruleset::Side;
@@ -16,7 +16,7 @@ pub(super) struct Builder<'r> {
     /// Entries that may still be made.
     pub(super) left: usize,
     nodes: Vec<Node>,
-    known: BTreeMap<(End, Vec<Item>, Vec<Dimension>), NodeId>,
+    known: BTreeMap<(Vec<Item>, Vec<Dimension>), NodeId>,
     /// The latest node without lookups by a number that is the same for equal lists.
     lists: Vec<Option<NodeId>>,
     /// For each node the one before it that has the same number.
@@ -49,58 +49,95 @@ impl<'r> Builder<'r> {
 
     /// The tree of all regions.
     pub(super) fn built(mut self) -> Tree {
-        let all = (0..self.regions.all.len()).filter_map(|index| Item::try_from(index).ok());
         let dimensions = [
             Dimension::Services,
             Dimension::Addresses(Side::Source),
             Dimension::Addresses(Side::Destination),
         ];
-        self.node(all.collect(), &dimensions, &[], End::Tier);
+        let (head, tail) = self.ends();
+        let all = (0..self.regions.all.len()).filter_map(|index| Item::try_from(index).ok());
+        let items: Vec<Item> = all
+            .filter(|item| (head..tail).contains(&self.regions.policy(*item)))
+            .collect();
+        let middle = self.front(items, &dimensions);
+        let walked = |places: std::ops::Range<usize>| places.map(Step::Policy);
+        let front = walked(0..head)
+            .chain(middle)
+            .chain(walked(tail..self.weights.len()));
         Tree {
             looks_into_sets: self.looks_into_sets,
+            front: front.collect(),
             nodes: self.nodes,
         }
     }
 
-    pub(super) fn node(
-        &mut self,
-        items: Vec<Item>,
-        dimensions: &[Dimension],
-        by: &[Key],
-        end: End,
-    ) -> NodeId {
+    /// Between which places the policies are that do not match every packet.
+    fn ends(&self) -> (usize, usize) {
+        let mut matches_all = vec![false; self.weights.len()];
+        for (policy, region) in self.regions.all {
+            matches_all[*policy] |= region.is_everything();
+        }
+        let head = matches_all.iter().take_while(|all| **all).count();
+        let behind = matches_all[head..].iter().rev();
+        (head, matches_all.len() - behind.take_while(|all| **all).count())
+    }
+
+    /// What every packet meets of the policies of these regions.
+    fn front(&mut self, items: Vec<Item>, dimensions: &[Dimension]) -> Vec<Step> {
+        let policies = self.policies(&items);
+        let (Some(&first), Some(&last)) = (policies.first(), policies.last()) else {
+            return Vec::new();
+        };
+        if policies.len() > self.limits.walked {
+            match self.best(&items, &policies, dimensions) {
+                Best::Split(dimension, split) => {
+                    let others = dimensions.iter().copied().filter(|other| *other != dimension);
+                    let node = self.grow(split, &others.collect::<Vec<_>>(), &[]);
+                    return vec![Step::Block(node, first, last)];
+                }
+                Best::TooLong => {
+                    let base = Base::new(items, policies, dimensions.to_vec(), Vec::new());
+                    return self.stretches(&base);
+                }
+                Best::Nothing => {}
+            }
+        }
+        policies.into_iter().map(Step::Policy).collect()
+    }
+
+    pub(super) fn node(&mut self, items: Vec<Item>, dimensions: &[Dimension], by: &[Key]) -> NodeId {
         let count = self.count(&items);
         if count <= self.limits.walked {
             let mut steps = Vec::with_capacity(count);
             steps.extend(self.places(&items).map(Step::Policy));
-            return self.list(steps, by, end);
+            return self.list(steps, by);
         }
         let policies = self.policies(&items);
-        let known = (end, items, dimensions.to_vec());
+        let known = (items, dimensions.to_vec());
         if let Some(&id) = self.known.get(&known) {
             return id;
         }
-        let (_, items, _) = &known;
+        let (items, _) = &known;
         let id = match self.best(items, &policies, dimensions) {
             Best::Split(dimension, split) => {
                 let others = dimensions.iter().copied().filter(|other| *other != dimension);
-                self.grow(split, &others.collect::<Vec<_>>(), by, end)
+                self.grow(split, &others.collect::<Vec<_>>(), by)
             }
             Best::TooLong => {
-                let id = self.add(by, end, Rest::Walk(Vec::new()));
+                let id = self.add(by, Rest::Walk(Vec::new()));
                 let base = Base::new(items.clone(), policies, dimensions.to_vec(), by.to_vec());
                 let steps = self.stretches(&base);
                 self.nodes[id.0].rest = Rest::Walk(steps);
                 id
             }
-            Best::Nothing => self.list(policies.into_iter().map(Step::Policy).collect(), by, end),
+            Best::Nothing => self.list(policies.into_iter().map(Step::Policy).collect(), by),
         };
         self.known.insert(known, id);
         id
     }
 
     /// A node without lookups.
-    fn list(&mut self, steps: Vec<Step>, by: &[Key], end: End) -> NodeId {
+    fn list(&mut self, steps: Vec<Step>, by: &[Key]) -> NodeId {
         let number = steps.iter().fold(0usize, |number, step| {
             let (Step::Policy(place) | Step::Block(_, place, _)) = *step;
             number.wrapping_mul(31).wrapping_add(place)
@@ -110,19 +147,18 @@ impl<'r> Builder<'r> {
         let mut alike = std::iter::successors(self.lists[number], |id| self.before[id.0]);
         let same = alike.find(|id| {
             let node = &self.nodes[id.0];
-            node.lookups.is_empty() && node.end == end && node.rest == rest
+            node.lookups.is_empty() && node.rest == rest
         });
         same.unwrap_or_else(|| {
-            let id = self.add(by, end, rest);
+            let id = self.add(by, rest);
             self.before[id.0] = self.lists[number].replace(id);
             id
         })
     }
 
-    fn add(&mut self, by: &[Key], end: End, rest: Rest) -> NodeId {
+    fn add(&mut self, by: &[Key], rest: Rest) -> NodeId {
         self.nodes.push(Node {
             by: by.to_vec(),
-            end,
             lookups: Vec::new(),
             rest,
         });
@@ -205,8 +241,8 @@ impl<'r> Builder<'r> {
         self.left = self.left.saturating_sub(entries);
     }
 
-    fn grow(&mut self, split: Split, dimensions: &[Dimension], by: &[Key], end: End) -> NodeId {
-        let id = self.add(by, end, Rest::Walk(Vec::new()));
+    fn grow(&mut self, split: Split, dimensions: &[Dimension], by: &[Key]) -> NodeId {
+        let id = self.add(by, Rest::Walk(Vec::new()));
         let mut way = by.to_vec();
         way.push(Key::Other);
         let mut rest = self.base(split.rest, dimensions, way.clone());
@@ -230,18 +266,18 @@ impl<'r> Builder<'r> {
                     let (protocol, port) = *service;
                     let base = below.get_mut(&protocol).unwrap_or(&mut rest);
                     let way = by_key(&mut way, Key::Service(protocol, port));
-                    self.class(items, base, dimensions, way, end)
+                    self.class(items, base, dimensions, way)
                 })),
                 Classes::Protocols(classes) => Lookup::Protocols(each(classes, |&protocol, items| {
                     let dimensions = with_ports(protocol);
                     let way = by_key(&mut way, Key::Protocol(protocol));
-                    self.class(items, &mut rest, &dimensions, way, end)
+                    self.class(items, &mut rest, &dimensions, way)
                 })),
                 Classes::Ports(protocol, classes) => Lookup::Ports(
                     protocol,
                     each(classes, |&range, items| {
                         let way = by_key(&mut way, Key::Ports(range));
-                        self.class(items, &mut rest, dimensions, way, end)
+                        self.class(items, &mut rest, dimensions, way)
                     }),
                 ),
                 Classes::Addresses(side, family, classes) => Lookup::Addresses(
@@ -249,7 +285,7 @@ impl<'r> Builder<'r> {
                     family,
                     each(classes, |&address, items| {
                         let way = by_key(&mut way, Key::Address(side, address));
-                        self.class(items, &mut rest, dimensions, way, end)
+                        self.class(items, &mut rest, dimensions, way)
                     }),
                 ),
                 Classes::Ranges(side, family, classes) => Lookup::Ranges(
@@ -257,7 +293,7 @@ impl<'r> Builder<'r> {
                     family,
                     each(classes, |&(first, last), items| {
                         let way = by_key(&mut way, Key::Range(side, first, last));
-                        self.class(items, &mut rest, dimensions, way, end)
+                        self.class(items, &mut rest, dimensions, way)
                     }),
                 ),
             });
@@ -266,7 +302,7 @@ impl<'r> Builder<'r> {
         self.nodes[id.0].rest = if rest.policies.len() <= self.limits.walked || dimensions.is_empty() {
             Rest::Walk(rest.policies.into_iter().map(Step::Policy).collect())
         } else {
-            Rest::Goto(self.node(rest.items, dimensions, &rest.by, end))
+            Rest::Goto(self.node(rest.items, dimensions, &rest.by))
         };
         id
     }
@@ -276,15 +312,11 @@ impl<'r> Builder<'r> {
         Base::new(items, policies, dimensions.to_vec(), by)
     }
 
-    /// The node of packets that may be in regions which are tied to their key, and in those of every key.
-    fn class(
-        &mut self,
-        mut tied: Vec<Item>,
-        base: &mut Base,
-        dimensions: &[Dimension],
-        by: &[Key],
-        end: End,
-    ) -> NodeId {
+    /// Where packets go that may be in regions which are tied to their key, and in those of every key.
+    fn class(&mut self, mut tied: Vec<Item>, base: &mut Base, dimensions: &[Dimension], by: &[Key]) -> To {
+        if base.items.is_empty() && self.count(&tied) == 1 {
+            return To::Policy(self.regions.policy(tied[0]));
+        }
         let is_little = base.policies.len() <= self.limits.walked;
         let is_affordable = || tied.len() + base.items.len() <= self.left;
         if is_little || self.count(&tied) > self.limits.walked && is_affordable() {
@@ -295,12 +327,15 @@ impl<'r> Builder<'r> {
                 tied.extend(&base.items);
                 tidy(&mut tied);
             }
-            return self.node(tied, dimensions, by, end);
+            if self.count(&tied) == 1 {
+                return To::Policy(self.regions.policy(tied[0]));
+            }
+            return To::Node(self.node(tied, dimensions, by));
         }
         let policies = self.policies(&tied);
         let steps = self.weave(base, &policies);
         self.spend(steps.len());
-        self.list(steps, by, end)
+        To::Node(self.list(steps, by))
     }
 
     /// How many policies these regions are of.
@@ -331,14 +366,14 @@ fn by_key(way: &mut [Key], key: Key) -> &[Key] {
     way
 }
 
-/// The node of each class.
-fn each<K>(classes: Vec<(K, Vec<Item>)>, mut node: impl FnMut(&K, Vec<Item>) -> NodeId) -> Vec<(K, NodeId)> {
-    let nodes = classes.into_iter().map(|(key, items)| {
-        let node = node(&key, items);
-        (key, node)
+/// Where each class leads.
+fn each<K>(classes: Vec<(K, Vec<Item>)>, mut to: impl FnMut(&K, Vec<Item>) -> To) -> Vec<(K, To)> {
+    let ways = classes.into_iter().map(|(key, items)| {
+        let to = to(&key, items);
+        (key, to)
     });
     // They are collected where the classes stood, which are larger.
-    let mut nodes: Vec<(K, NodeId)> = nodes.collect();
-    nodes.shrink_to_fit();
-    nodes
+    let mut ways: Vec<(K, To)> = ways.collect();
+    ways.shrink_to_fit();
+    ways
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use super::builder::{Best, Builder};
-use super::{End, Key, NodeId, Step};
+use super::{Key, NodeId, Step};
 use crate::compile::index::split::{Dimension, Item};
 
 /// A list of regions that many lists have in common.
@@ -101,7 +101,7 @@ impl Builder<'_> {
         match best {
             Best::Split(..) => {
                 let by = self.by(base, within);
-                let node = self.node(items.to_vec(), &base.dimensions, &by, End::Caller);
+                let node = self.node(items.to_vec(), &base.dimensions, &by);
                 steps.push(Step::Block(node, policies[0], policies[policies.len() - 1]));
             }
             Best::TooLong => {
@@ -120,7 +120,7 @@ impl Builder<'_> {
         }
         let by = self.by(base, within);
         let items = self.items(base, within).to_vec();
-        let node = self.node(items, &base.dimensions, &by, End::Caller);
+        let node = self.node(items, &base.dimensions, &by);
         base.blocks.insert(within, node);
         node
     }
