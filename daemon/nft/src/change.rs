@@ -239,7 +239,7 @@ impl Nft {
             }
         }
         for (name, map) in &touched.maps {
-            if map.ways.chains().count() > READ_BACK {
+            if map.ways.len() > READ_BACK {
                 continue;
             }
             let held = dump::map_ways(socket, name.as_str(), MapKind::of(&map.ways))?;

@@ -5,6 +5,7 @@
 
 use palisade_rules::net::Protocol;
 use palisade_rules::ruleset::{Name, Ways};
+use palisade_rules::shared_map::SharedMap;
 
 use crate::abi::{elem, expr, verdict};
 use crate::attribute::Attribute;
@@ -27,8 +28,8 @@ pub struct Way {
 impl Way {
     /// The elements of a map, in order.
     pub(crate) fn all(ways: &Ways) -> Vec<Way> {
-        fn each<K: Copy>(ways: &[(K, Name)], keys: impl Fn(K) -> (u128, u128)) -> Vec<Way> {
-            let way = |(key, chain): &(K, Name)| {
+        fn each<K: Copy>(ways: &SharedMap<K, Name>, keys: impl Fn(K) -> (u128, u128)) -> Vec<Way> {
+            let way = |(key, chain): (&K, &Name)| {
                 let (first, last) = keys(*key);
                 Way {
                     first,
@@ -223,40 +224,43 @@ mod tests {
         let range = |first, last| PortRange { first, last };
         let to = |chain: &str| Name::new(chain);
         for ways in [
-            Ways::Services(vec![
-                ((Protocol::TCP, 22), to("a")),
-                ((Protocol::TCP, 443), to("b")),
-                ((Protocol::UDP, u16::MAX), to("a")),
-                ((Protocol(255), 0), to("c")),
-            ]),
-            Ways::Protocols(vec![(Protocol(0), to("a")), (Protocol(255), to("b"))]),
-            Ways::Ports(vec![
-                (range(0, 0), to("a")),
-                (range(1, 22), to("b")),
-                (range(24, u16::MAX), to("a")),
-            ]),
-            Ways::Ports(vec![(range(7, 7), to("a"))]),
-            Ways::Ports(vec![]),
-            Ways::Ipv4Addresses(vec![
-                (Ipv4Addr::UNSPECIFIED, to("a")),
-                (Ipv4Addr::BROADCAST, to("b")),
-            ]),
+            Ways::Services(
+                [
+                    ((Protocol::TCP, 22), to("a")),
+                    ((Protocol::TCP, 443), to("b")),
+                    ((Protocol::UDP, u16::MAX), to("a")),
+                    ((Protocol(255), 0), to("c")),
+                ]
+                .into(),
+            ),
+            Ways::Protocols([(Protocol(0), to("a")), (Protocol(255), to("b"))].into()),
+            Ways::Ports(
+                [
+                    (range(0, 0), to("a")),
+                    (range(1, 22), to("b")),
+                    (range(24, u16::MAX), to("a")),
+                ]
+                .into(),
+            ),
+            Ways::Ports([(range(7, 7), to("a"))].into()),
+            Ways::Ports([].into()),
+            Ways::Ipv4Addresses([(Ipv4Addr::UNSPECIFIED, to("a")), (Ipv4Addr::BROADCAST, to("b"))].into()),
             Ways::Ipv6Addresses(
                 (0..5_000u128)
                     .map(|n| (Ipv6Addr::from_bits(u128::MAX - 5_000 + n), to("a")))
                     .collect(),
             ),
-            Ways::Ipv4Ranges(vec![(
-                (Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST),
-                to("everything"),
-            )]),
-            Ways::Ipv6Ranges(vec![
-                ((Ipv6Addr::UNSPECIFIED, Ipv6Addr::LOCALHOST), to("a")),
-                (
-                    ("2001:db8::".parse().unwrap(), Ipv6Addr::from_bits(u128::MAX)),
-                    to("b"),
-                ),
-            ]),
+            Ways::Ipv4Ranges([((Ipv4Addr::UNSPECIFIED, Ipv4Addr::BROADCAST), to("everything"))].into()),
+            Ways::Ipv6Ranges(
+                [
+                    ((Ipv6Addr::UNSPECIFIED, Ipv6Addr::LOCALHOST), to("a")),
+                    (
+                        ("2001:db8::".parse().unwrap(), Ipv6Addr::from_bits(u128::MAX)),
+                        to("b"),
+                    ),
+                ]
+                .into(),
+            ),
         ] {
             assert_eq!(round_trip(&ways), Some(Way::all(&ways)), "{ways:?}");
         }

@@ -75,58 +75,70 @@ fn every_kind() -> Ruleset {
     let maps = [
         (
             "services",
-            Ways::Services(vec![
-                ((Protocol::TCP, 22), leaf.clone()),
-                ((Protocol::TCP, 443), other.clone()),
-                ((Protocol::UDP, 53), leaf.clone()),
-            ]),
+            Ways::Services(
+                [
+                    ((Protocol::TCP, 22), leaf.clone()),
+                    ((Protocol::TCP, 443), other.clone()),
+                    ((Protocol::UDP, 53), leaf.clone()),
+                ]
+                .into(),
+            ),
         ),
         (
             "protocols",
-            Ways::Protocols(vec![
-                (Protocol::ICMP, leaf.clone()),
-                (Protocol::TCP, other.clone()),
-                (Protocol(253), leaf.clone()),
-            ]),
+            Ways::Protocols(
+                [
+                    (Protocol::ICMP, leaf.clone()),
+                    (Protocol::TCP, other.clone()),
+                    (Protocol(253), leaf.clone()),
+                ]
+                .into(),
+            ),
         ),
         (
             "ports",
-            Ways::Ports(vec![
-                port(range(0, 21)),
-                (range(22, 22), other.clone()),
-                port(range(23, 1023)),
-                port(range(8000, 8080)),
-                (range(65000, u16::MAX), other.clone()),
-            ]),
+            Ways::Ports(
+                [
+                    port(range(0, 21)),
+                    (range(22, 22), other.clone()),
+                    port(range(23, 1023)),
+                    port(range(8000, 8080)),
+                    (range(65000, u16::MAX), other.clone()),
+                ]
+                .into(),
+            ),
         ),
         (
             "addresses4",
-            Ways::Ipv4Addresses(vec![
-                (v4("10.0.0.1"), leaf.clone()),
-                (v4("10.0.0.2"), other.clone()),
-            ]),
+            Ways::Ipv4Addresses([(v4("10.0.0.1"), leaf.clone()), (v4("10.0.0.2"), other.clone())].into()),
         ),
         (
             "addresses6",
-            Ways::Ipv6Addresses(vec![(v6("fd00::1"), leaf.clone())]),
+            Ways::Ipv6Addresses([(v6("fd00::1"), leaf.clone())].into()),
         ),
         (
             "ranges4",
-            Ways::Ipv4Ranges(vec![
-                ((v4("10.0.0.0"), v4("10.0.0.255")), leaf.clone()),
-                ((v4("10.0.1.0"), v4("10.0.1.9")), other.clone()),
-                ((v4("224.0.0.0"), v4("255.255.255.255")), leaf.clone()),
-            ]),
+            Ways::Ipv4Ranges(
+                [
+                    ((v4("10.0.0.0"), v4("10.0.0.255")), leaf.clone()),
+                    ((v4("10.0.1.0"), v4("10.0.1.9")), other.clone()),
+                    ((v4("224.0.0.0"), v4("255.255.255.255")), leaf.clone()),
+                ]
+                .into(),
+            ),
         ),
         (
             "ranges6",
-            Ways::Ipv6Ranges(vec![
-                ((v6("::"), v6("::1")), leaf.clone()),
-                (
-                    (v6("fd00::"), v6("fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")),
-                    other,
-                ),
-            ]),
+            Ways::Ipv6Ranges(
+                [
+                    ((v6("::"), v6("::1")), leaf.clone()),
+                    (
+                        (v6("fd00::"), v6("fdff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")),
+                        other,
+                    ),
+                ]
+                .into(),
+            ),
         ),
     ];
     let maps = maps.into_iter().map(|(key, ways)| (name(key), map(ways, key)));
@@ -137,7 +149,7 @@ fn every_kind() -> Ruleset {
             chain("other", vec![rule(vec![Statement::Drop])]),
         ],
         maps: maps
-            .chain([(name("nothing"), map(Ways::Protocols(vec![]), ""))])
+            .chain([(name("nothing"), map(Ways::Protocols([].into()), ""))])
             .collect(),
         ..Ruleset::default()
     }
@@ -296,17 +308,17 @@ fn a_map_that_becomes_another_is_made_anew() {
         let to = || name("a");
         for desired in [
             of(
-                Ways::Protocols(vec![(Protocol::TCP, to())]),
+                Ways::Protocols([(Protocol::TCP, to())].into()),
                 LookupKey::Protocol,
                 "",
             ),
             of(
-                Ways::Protocols(vec![(Protocol::TCP, to())]),
+                Ways::Protocols([(Protocol::TCP, to())].into()),
                 LookupKey::Protocol,
                 "other",
             ),
             of(
-                Ways::Services(vec![((Protocol::TCP, 80), to())]),
+                Ways::Services([((Protocol::TCP, 80), to())].into()),
                 LookupKey::Service,
                 "other",
             ),

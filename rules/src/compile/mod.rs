@@ -381,22 +381,29 @@ struct Needed {
 impl Compiler<'_> {
     fn needed(&self, direction: Direction) -> Needed {
         let mut needed = Needed::default();
-        for stage in Stage::ALL {
-            for (id, endpoint, _) in self.worlds.local() {
-                if !self.is_asked(id, endpoint, direction, stage) {
+        for (id, endpoint, _) in self.worlds.local() {
+            let mut stages = [Vec::new(), Vec::new()];
+            for stage in Stage::ALL {
+                if self.is_asked(id, endpoint, direction, stage) {
+                    stages[WorldKind::Enforced as usize].push(stage);
+                    if self.worlds.differs(id, direction, stage) {
+                        stages[WorldKind::Pending as usize].push(stage);
+                    }
+                }
+            }
+            for world in WorldKind::BOTH {
+                let stages = &stages[world as usize];
+                if stages.is_empty() {
                     continue;
                 }
-                for world in WorldKind::BOTH {
-                    if world == WorldKind::Enforced || self.worlds.differs(id, direction, stage) {
-                        let of_world = self.worlds.world(world);
-                        let policies = of_world.selecting(id).iter().map(|&index| index as usize);
-                        needed.policies[world as usize]
-                            .extend(policies.filter(|&index| stage.asks(of_world.policies[index].stage)));
-                        if stage == Stage::Normal {
-                            needed.profiles[world as usize]
-                                .extend(endpoint::reachable_profiles(self.worlds, id));
-                        }
-                    }
+                let of_world = self.worlds.world(world);
+                let policies = of_world.selecting(id).iter().map(|&index| index as usize);
+                needed.policies[world as usize].extend(policies.filter(|&index| {
+                    let of_policy = of_world.policies[index].stage;
+                    stages.iter().any(|stage| stage.asks(of_policy))
+                }));
+                if stages.contains(&Stage::Normal) {
+                    needed.profiles[world as usize].extend(endpoint::reachable_profiles(self.worlds, id));
                 }
             }
         }

@@ -1,12 +1,13 @@
 //! What differs between two rulesets, for people.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Chain, Elements, Name, Rule, Ruleset, Set, VerdictMap, Ways};
+use super::{Chain, Elements, Name, Rule, Ruleset, Set, VerdictMap};
 
 /// How far a chain that two rulesets share is looked for: this many chains in a row may come or go.
 const FAR: usize = 64;
@@ -83,29 +84,14 @@ impl Changes {
             .filter_map(|chain| chain_change(old_chains.get(&chain.name).copied(), Some(chain)));
         let gone = had.iter().filter(|chain| !stays.contains(&chain.name));
         let goes = gone.filter_map(|chain| chain_change(Some(chain), None));
-        let sets: BTreeSet<&Name> = old.sets.keys().chain(new.sets.keys()).collect();
-        let maps: BTreeSet<&Name> = old.maps.keys().chain(new.maps.keys()).collect();
         Changes {
             chains: comes_or_stays.chain(goes).collect(),
-            sets: sets
-                .into_iter()
-                .filter_map(|name| {
-                    let each = |set: &Arc<Set>| elements(&set.elements);
-                    let (had, has) = (old.sets.get(name), new.sets.get(name));
-                    let ticks = had.is_some_and(|had| has.is_some_and(|has| is_ticking(had, has)));
-                    if ticks {
-                        None
-                    } else {
-                        set_change(name, had, has, each)
-                    }
-                })
+            sets: by_name(&old.sets, &new.sets)
+                .filter(|(_, had, has)| !had.zip(*has).is_some_and(|(had, has)| is_ticking(had, has)))
+                .filter_map(|(name, had, has)| set_change(name, had, has))
                 .collect(),
-            maps: maps
-                .into_iter()
-                .filter_map(|name| {
-                    let [had, has] = [old, new].map(|ruleset| ruleset.maps.get(name));
-                    set_change(name, had, has, |map| ways(map))
-                })
+            maps: by_name(&old.maps, &new.maps)
+                .filter_map(|(name, had, has)| map_change(name, had, has))
                 .collect(),
             counters: new
                 .counters
@@ -171,24 +157,58 @@ fn chain_change(old: Option<&Chain>, new: Option<&Chain>) -> Option<ChainChange>
     })
 }
 
-fn set_change<T: PartialEq>(
-    name: &Name,
-    old: Option<&T>,
-    new: Option<&T>,
-    elements: impl Fn(&T) -> BTreeSet<String>,
-) -> Option<SetChange> {
+/// What stands at each name, in order of the names.
+fn by_name<'a, V>(
+    old: &'a BTreeMap<Name, Arc<V>>,
+    new: &'a BTreeMap<Name, Arc<V>>,
+) -> impl Iterator<Item = (&'a Name, Option<&'a V>, Option<&'a V>)> {
+    let (mut had, mut has) = (old.iter().peekable(), new.iter().peekable());
+    let both = std::iter::from_fn(move || {
+        let order = match (had.peek(), has.peek()) {
+            (None, None) => return None,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some((was, _)), Some((is, _))) => was.cmp(is),
+        };
+        let was = had.next_if(|_| order.is_le());
+        let is = has.next_if(|_| order.is_ge());
+        let (name, _) = is.or(was)?;
+        Some((name, was.map(|(_, value)| value), is.map(|(_, value)| value)))
+    });
+    let is_shared =
+        |was: Option<&Arc<V>>, is: Option<&Arc<V>>| was.zip(is).is_some_and(|(was, is)| Arc::ptr_eq(was, is));
+    both.filter(move |(_, was, is)| !is_shared(*was, *is))
+        .map(|(name, was, is)| (name, was.map(Arc::as_ref), is.map(Arc::as_ref)))
+}
+
+fn set_change(name: &Name, old: Option<&Set>, new: Option<&Set>) -> Option<SetChange> {
     if old == new {
         return None;
     }
-    let (had, has) = (
-        old.map(&elements).unwrap_or_default(),
-        new.map(&elements).unwrap_or_default(),
-    );
+    let all = |set: Option<&Set>| set.map(|set| elements(&set.elements)).unwrap_or_default();
+    let (had, has) = (all(old), all(new));
     Some(SetChange {
         name: name.to_string(),
         change: change(old, new),
         elements_added: has.difference(&had).count(),
         elements_removed: had.difference(&has).count(),
+    })
+}
+
+fn map_change(name: &Name, old: Option<&VerdictMap>, new: Option<&VerdictMap>) -> Option<SetChange> {
+    if old == new {
+        return None;
+    }
+    let all = |map: Option<&VerdictMap>| map.map_or(0, |map| map.ways.len());
+    let both = old
+        .zip(new)
+        .and_then(|(old, new)| new.ways.differences(&old.ways));
+    let (removed, added) = both.map_or_else(|| (all(old), all(new)), |(was, is)| (was.len(), is.len()));
+    Some(SetChange {
+        name: name.to_string(),
+        change: change(old, new),
+        elements_added: added,
+        elements_removed: removed,
     })
 }
 
@@ -243,22 +263,6 @@ fn elements(elements: &Elements) -> BTreeSet<String> {
         Elements::Ipv4NamedPorts(elements) => named(elements),
         Elements::Ipv6NamedPorts(elements) => named(elements),
         Elements::Families(elements, _) => each(elements),
-    }
-}
-
-fn ways(map: &VerdictMap) -> BTreeSet<String> {
-    fn each<K>(ways: &[(K, Name)], key: impl Fn(&K) -> String) -> BTreeSet<String> {
-        let way = |(of, chain): &(K, Name)| format!("{} : {chain}", key(of));
-        ways.iter().map(way).collect()
-    }
-    match &map.ways {
-        Ways::Services(ways) => each(ways, |(protocol, port)| format!("{protocol} . {port}")),
-        Ways::Protocols(ways) => each(ways, ToString::to_string),
-        Ways::Ports(ways) => each(ways, ToString::to_string),
-        Ways::Ipv4Addresses(ways) => each(ways, ToString::to_string),
-        Ways::Ipv6Addresses(ways) => each(ways, ToString::to_string),
-        Ways::Ipv4Ranges(ways) => each(ways, |(first, last)| format!("{first}-{last}")),
-        Ways::Ipv6Ranges(ways) => each(ways, |(first, last)| format!("{first}-{last}")),
     }
 }
 

@@ -194,23 +194,24 @@ pub struct VerdictMap {
 }
 
 /// The elements of a verdict map: sorted and disjoint keys, each with the chain that packets go to for good (`goto`). It
-/// is an interval map in the kernel exactly when [`Ways::is_interval`] says so; the compiler puts that into its name.
+/// is an interval map in the kernel exactly when [`Ways::is_interval`] says so; the compiler puts that into its name. A map
+/// that is made from another shares with it what is the same in both.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Ways {
     /// `type inet_proto . inet_service : verdict` (hash).
-    Services(Vec<((Protocol, u16), Name)>),
+    Services(SharedMap<(Protocol, u16), Name>),
     /// `type inet_proto : verdict` (hash).
-    Protocols(Vec<(Protocol, Name)>),
+    Protocols(SharedMap<Protocol, Name>),
     /// `type inet_service : verdict; flags interval`.
-    Ports(Vec<(PortRange, Name)>),
+    Ports(SharedMap<PortRange, Name>),
     /// `type ipv4_addr : verdict`, single addresses (hash).
-    Ipv4Addresses(Vec<(Ipv4Addr, Name)>),
+    Ipv4Addresses(SharedMap<Ipv4Addr, Name>),
     /// `type ipv6_addr : verdict`, single addresses (hash).
-    Ipv6Addresses(Vec<(Ipv6Addr, Name)>),
+    Ipv6Addresses(SharedMap<Ipv6Addr, Name>),
     /// `type ipv4_addr : verdict; flags interval`: the first and the last address.
-    Ipv4Ranges(Vec<((Ipv4Addr, Ipv4Addr), Name)>),
+    Ipv4Ranges(SharedMap<(Ipv4Addr, Ipv4Addr), Name>),
     /// `type ipv6_addr : verdict; flags interval`: the first and the last address.
-    Ipv6Ranges(Vec<((Ipv6Addr, Ipv6Addr), Name)>),
+    Ipv6Ranges(SharedMap<(Ipv6Addr, Ipv6Addr), Name>),
 }
 
 impl Ways {
@@ -222,7 +223,10 @@ impl Ways {
     /// The same keys, that lead to other chains.
     #[must_use]
     pub fn map_chains(&self, mut to: impl FnMut(&Name) -> Name) -> Self {
-        fn each<K: Clone>(ways: &[(K, Name)], to: &mut impl FnMut(&Name) -> Name) -> Vec<(K, Name)> {
+        fn each<K: Clone + Ord>(
+            ways: &SharedMap<K, Name>,
+            to: &mut impl FnMut(&Name) -> Name,
+        ) -> SharedMap<K, Name> {
             ways.iter().map(|(key, chain)| (key.clone(), to(chain))).collect()
         }
         match self {
@@ -238,9 +242,8 @@ impl Ways {
 
     /// Whether the other has the same keys, wherever they lead.
     pub fn has_keys_of(&self, other: &Ways) -> bool {
-        fn each<K: PartialEq>(ways: &[(K, Name)], others: &[(K, Name)]) -> bool {
-            let mut both = ways.iter().zip(others);
-            ways.len() == others.len() && both.all(|((key, _), (other, _))| key == other)
+        fn each<K: Ord>(ways: &SharedMap<K, Name>, others: &SharedMap<K, Name>) -> bool {
+            ways.keys().eq(others.keys())
         }
         match (self, other) {
             (Ways::Services(ways), Ways::Services(others)) => each(ways, others),
@@ -257,14 +260,68 @@ impl Ways {
     /// The chains it leads to, in order of the keys.
     pub fn chains(&self) -> Box<dyn Iterator<Item = &Name> + '_> {
         match self {
-            Ways::Services(ways) => Box::new(ways.iter().map(|(_, chain)| chain)),
-            Ways::Protocols(ways) => Box::new(ways.iter().map(|(_, chain)| chain)),
-            Ways::Ports(ways) => Box::new(ways.iter().map(|(_, chain)| chain)),
-            Ways::Ipv4Addresses(ways) => Box::new(ways.iter().map(|(_, chain)| chain)),
-            Ways::Ipv6Addresses(ways) => Box::new(ways.iter().map(|(_, chain)| chain)),
-            Ways::Ipv4Ranges(ways) => Box::new(ways.iter().map(|(_, chain)| chain)),
-            Ways::Ipv6Ranges(ways) => Box::new(ways.iter().map(|(_, chain)| chain)),
+            Ways::Services(ways) => Box::new(ways.values()),
+            Ways::Protocols(ways) => Box::new(ways.values()),
+            Ways::Ports(ways) => Box::new(ways.values()),
+            Ways::Ipv4Addresses(ways) => Box::new(ways.values()),
+            Ways::Ipv6Addresses(ways) => Box::new(ways.values()),
+            Ways::Ipv4Ranges(ways) => Box::new(ways.values()),
+            Ways::Ipv6Ranges(ways) => Box::new(ways.values()),
         }
+    }
+
+    /// How many keys there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Ways::Services(ways) => ways.len(),
+            Ways::Protocols(ways) => ways.len(),
+            Ways::Ports(ways) => ways.len(),
+            Ways::Ipv4Addresses(ways) => ways.len(),
+            Ways::Ipv6Addresses(ways) => ways.len(),
+            Ways::Ipv4Ranges(ways) => ways.len(),
+            Ways::Ipv6Ranges(ways) => ways.len(),
+        }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What leads elsewhere than in an earlier map: only what was, and only what is. `None` if the two are looked up by
+    /// different keys.
+    pub fn differences(&self, earlier: &Ways) -> Option<(Ways, Ways)> {
+        fn each<K: Ord + Clone>(
+            ways: &SharedMap<K, Name>,
+            earlier: &SharedMap<K, Name>,
+        ) -> (SharedMap<K, Name>, SharedMap<K, Name>) {
+            let (mut was, mut is) = (Vec::new(), Vec::new());
+            for (key, old, new) in ways.differences(earlier) {
+                was.extend(old.map(|chain| (key.clone(), chain.clone())));
+                is.extend(new.map(|chain| (key.clone(), chain.clone())));
+            }
+            (was.into_iter().collect(), is.into_iter().collect())
+        }
+        macro_rules! by_key {
+            ($($kind:ident),*) => {
+                match (self, earlier) {
+                    $((Ways::$kind(ways), Ways::$kind(earlier)) => {
+                        let (was, is) = each(ways, earlier);
+                        Some((Ways::$kind(was), Ways::$kind(is)))
+                    })*
+                    _ => None,
+                }
+            };
+        }
+        by_key!(
+            Services,
+            Protocols,
+            Ports,
+            Ipv4Addresses,
+            Ipv6Addresses,
+            Ipv4Ranges,
+            Ipv6Ranges
+        )
     }
 }
 

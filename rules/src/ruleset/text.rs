@@ -212,8 +212,8 @@ fn write_map(f: &mut Formatter<'_>, name: &Name, map: &VerdictMap) -> fmt::Resul
             )
         }
         Ways::Protocols(ways) => write_ways(f, 5, ways.iter().map(|(of, chain)| (protocol(*of), chain))),
-        Ways::Ports(ways) => write_ways(f, 5, ways.iter().map(|(range, chain)| (range, chain))),
-        Ways::Ipv4Addresses(ways) => write_ways(f, 2, ways.iter().map(|(address, chain)| (address, chain))),
+        Ways::Ports(ways) => write_ways(f, 5, ways.iter()),
+        Ways::Ipv4Addresses(ways) => write_ways(f, 2, ways.iter()),
         Ways::Ipv6Addresses(ways) => {
             write_ways(f, 1, ways.iter().map(|(address, chain)| (Ipv6(*address), chain)))
         }

@@ -11,6 +11,7 @@ use palisade_rules::ruleset::{
     Chain, CtState, Elements, Hook, HookPoint, LookupKey, Match, Name, Op, Rule, Ruleset, Side, Statement,
     Ways, fnv1a,
 };
+use palisade_rules::shared_map::SharedMap;
 
 /// Conntrack's priority: what comes before it at prerouting and output knows no state, and can still refuse tracking.
 const CONNTRACK: i32 = -200;
@@ -313,11 +314,11 @@ pub(crate) fn share_of(packet: &Packet) -> u8 {
 }
 
 /// The one way whose key is meant.
-fn only<K>(ways: &[(K, Name)], is_meant: impl Fn(&K) -> bool) -> Option<&Name> {
+fn only<K>(ways: &SharedMap<K, Name>, is_meant: impl Fn(&K) -> bool) -> Option<&Name> {
     let mut meant = ways.iter().filter(|(key, _)| is_meant(key));
-    let way = meant.next()?;
+    let (_, chain) = meant.next()?;
     assert!(meant.next().is_none(), "two ways for one key");
-    Some(&way.1)
+    Some(chain)
 }
 
 fn has_address(elements: &Elements, address: IpAddr) -> bool {

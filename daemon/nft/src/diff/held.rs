@@ -207,7 +207,15 @@ fn map_steps<'a>(
         done.insert(name);
         match (had, has) {
             (Some(had), Some(has)) if !leaving.sets.contains(name.as_str()) => {
-                steps.change_map(name, Some(&Way::all(&had.ways)), has, leaving);
+                // Whatever leads to a chain that leaves goes with it.
+                match has
+                    .ways
+                    .differences(&had.ways)
+                    .filter(|_| leaving.chains.is_empty())
+                {
+                    Some((was, is)) => steps.follow_map(name, &was, &is, has),
+                    None => steps.change_map(name, Some(&Way::all(&had.ways)), has, leaving),
+                }
             }
             (had, has) => {
                 if had.is_some() {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use palisade_rules::ruleset::{Chain, Elements, Match, Name, Rule, Set, Statement, VerdictMap};
+use palisade_rules::ruleset::{Chain, Elements, Match, Name, Rule, Set, Statement, VerdictMap, Ways};
 
 use super::element_changes;
 use crate::abi::obj;
@@ -193,6 +193,23 @@ impl<'a> Steps<'a> {
             want
         };
         self.add_ways(name, kind, missing);
+        self.touched.maps.push((name, map));
+    }
+
+    /// A map that stays leads elsewhere: only what was, and only what is to be.
+    pub(crate) fn follow_map(&mut self, name: &'a Name, was: &Ways, is: &Ways, map: &'a VerdictMap) {
+        if was.is_empty() && is.is_empty() {
+            return;
+        }
+        let kind = MapKind::of(&map.ways);
+        if !was.is_empty() {
+            self.ways_out.push(Operation::DeleteWays {
+                map: name.to_string(),
+                kind,
+                ways: Way::all(was),
+            });
+        }
+        self.add_ways(name, kind, Way::all(is));
         self.touched.maps.push((name, map));
     }
 

@@ -1,10 +1,13 @@
-//! What one generation leaves to the next: unchanged policies keep their regions, and unchanged lists their chains.
+//! What one generation leaves to the next: unchanged policies keep their regions, long lists of regions what they are
+//! tied to, sorted (`split/column.rs`), unchanged lists their chains, and maps what leads where it did. The tree itself is
+//! made anew each time: for every choice in it depends on all regions, and once they are sorted it is quickly made.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::region::Region;
-use super::tree::{Key, Lookup, Node, Rest, Step, Tree};
+use super::split::Moved;
+use super::tree::{Key, Lookup, Node, Rest, Step, To, Tree};
 use crate::ruleset::{Chain, Name, Rule, VerdictMap};
 use crate::world::{PlacedPolicy, WorldPolicy};
 
@@ -34,7 +37,7 @@ impl<'m> Memory<'m> {
 /// One tier as it was made.
 #[derive(Debug)]
 pub(super) struct TierMemo {
-    pub(super) policies: Vec<Remembered>,
+    pub(super) policies: Vec<Arc<Remembered>>,
     /// What stands at the end of its lists.
     pub(super) end: Option<Rule>,
     pub(super) tree: Tree,
@@ -46,12 +49,16 @@ pub(super) struct TierMemo {
 }
 
 /// A policy as it was.
-#[derive(Clone, Debug)]
-pub(super) struct Remembered {
+#[derive(Debug)]
+pub(in crate::compile) struct Remembered {
     pub(super) policy: Arc<WorldPolicy>,
     /// The name of its chain.
     pub(super) chain: Name,
     pub(super) regions: Arc<[Region]>,
+    /// Whether one of them has every packet.
+    pub(super) matches_all: bool,
+    /// A number that does not depend on other policies.
+    pub(super) weight: u64,
     /// Whether the regions stay what they are as long as the policy does.
     pub(super) is_lasting: bool,
     /// Whether it can leave its tier undecided, or decided in the preview only, by a mark.
@@ -88,6 +95,17 @@ impl TierMemo {
         })
     }
 
+    /// Where its policies are now, for each by its place: those that are the same, and keep their order.
+    pub(super) fn moved(&self, kept: &[Option<usize>]) -> Option<Moved> {
+        let mut places = vec![None; self.policies.len()];
+        for (place, old) in (0..).zip(kept) {
+            if let Some(old) = old.filter(|old| self.policies[*old].is_lasting) {
+                places[old] = Some(place);
+            }
+        }
+        Moved::new(places)
+    }
+
     /// For each node its like in the previous generation, by what leads there.
     pub(super) fn nodes_like(&self, tree: &Tree, kept: &[Option<usize>]) -> Vec<Option<usize>> {
         let is_like_key = |key: &Key, old: &Key| match (key, old) {
@@ -104,7 +122,7 @@ impl TierMemo {
 /// What a tier is and was, side by side.
 pub(super) struct Comparison<'a> {
     pub(super) old: &'a TierMemo,
-    pub(super) policies: &'a [Remembered],
+    pub(super) policies: &'a [Arc<Remembered>],
     pub(super) kept: &'a [Option<usize>],
     /// The names of the nodes' chains.
     pub(super) names: &'a [Name],
@@ -126,6 +144,17 @@ impl Comparison<'_> {
         lookups() && rest()
     }
 
+    /// Whether a key leads where it did.
+    pub(super) fn is_same_way(&self, new: To, old: To) -> bool {
+        match (new, old) {
+            (To::Policy(new), To::Policy(old)) => {
+                self.kept[new] == Some(old) || self.policies[new].chain == self.old.policies[old].chain
+            }
+            (To::Node(new), To::Node(old)) => self.names[new.0] == self.old.chains[old.0].name,
+            _ => false,
+        }
+    }
+
     /// Whether a list would say the same as one did.
     pub(super) fn are_same_steps(&self, new: &[Step], old: &[Step]) -> bool {
         let mut steps = new.iter().zip(old);
@@ -137,7 +166,7 @@ impl Comparison<'_> {
             (Step::Policy(new), Step::Policy(old)) => self.kept[new] == Some(old),
             (Step::Block(new, first, last), Step::Block(old, old_first, old_last)) => {
                 let ends = [(first, old_first), (last, old_last)];
-                let marks = |policies: &[Remembered]| policies.iter().any(|policy| policy.marks);
+                let marks = |policies: &[Arc<Remembered>]| policies.iter().any(|policy| policy.marks);
                 let before = &self.old.policies;
                 self.names[new.0] == self.old.chains[old.0].name
                     && ends
@@ -150,7 +179,8 @@ impl Comparison<'_> {
     }
 }
 
-fn is_by_the_same(new: &Lookup, old: &Lookup) -> bool {
+/// Whether two lookups look at the same of a packet.
+pub(super) fn is_by_the_same(new: &Lookup, old: &Lookup) -> bool {
     match (new, old) {
         (Lookup::Services(_), Lookup::Services(_)) | (Lookup::Protocols(_), Lookup::Protocols(_)) => true,
         (Lookup::Ports(new, _), Lookup::Ports(old, _)) => new == old,

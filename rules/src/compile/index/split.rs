@@ -1,32 +1,44 @@
 //! Ways to tell packets apart by one lookup.
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod column;
+mod groups;
+mod pieces;
 
-use super::region::{Addresses, Region, Services};
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::memo::Remembered;
+use super::region::{Region, Services};
 use crate::net::{Family, PortRange, Protocol};
 use crate::ruleset::Side;
 use crate::world::AddressSets;
+pub(super) use column::{Column, Columns, Moved};
+use column::{Tied, TiedTo};
+pub(super) use groups::Groups;
+use pieces::{Span, address, covering, number, pieces};
 
-/// A region, by its number. Regions are numbered in order of their policies.
-pub(super) type Item = u32;
+/// A region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Item {
+    /// Its policy, by its place in the tier.
+    pub(super) policy: u32,
+    /// Its place among the regions of its policy.
+    pub(super) region: u32,
+}
 
 /// The regions of a tier's policies, in order.
 #[derive(Clone, Copy)]
 pub(in crate::compile) struct Regions<'r> {
-    /// Each with its policy, by its place in the tier.
-    pub(in crate::compile) all: &'r [(usize, &'r Region)],
+    /// The policies, in order.
+    pub(in crate::compile) policies: &'r [Arc<Remembered>],
     /// The addresses of the sets that they name.
     pub(in crate::compile) sets: &'r AddressSets,
 }
 
 impl<'r> Regions<'r> {
     pub(super) fn get(self, item: Item) -> &'r Region {
-        self.all[item as usize].1
-    }
-
-    pub(super) fn policy(self, item: Item) -> usize {
-        self.all[item as usize].0
+        &self.policies[item.policy as usize].regions[item.region as usize]
     }
 }
 
@@ -56,107 +68,54 @@ pub(super) struct Split {
 }
 
 /// The classes of one lookup, sorted by key.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Classes {
     /// `meta l4proto . th dport`.
-    Services(Vec<((Protocol, u16), Vec<Item>)>),
+    Services(Groups<(Protocol, u16)>),
     /// `meta l4proto`.
-    Protocols(Vec<(Protocol, Vec<Item>)>),
+    Protocols(Groups<Protocol>),
     /// `th dport`, of a protocol.
-    Ports(Protocol, Vec<(PortRange, Vec<Item>)>),
+    Ports(Protocol, Groups<PortRange>),
     /// `ip saddr` and the like: single addresses.
-    Addresses(Side, Family, Vec<(IpAddr, Vec<Item>)>),
+    Addresses(Side, Family, Groups<IpAddr>),
     /// `ip saddr` and the like: ranges, first to last.
-    Ranges(Side, Family, Vec<((IpAddr, IpAddr), Vec<Item>)>),
+    Ranges(Side, Family, Groups<(IpAddr, IpAddr)>),
 }
 
 impl Classes {
-    /// The regions of each class.
-    pub(super) fn items(&self) -> Box<dyn Iterator<Item = &Vec<Item>> + '_> {
+    /// The regions of all classes together, those of several classes several times.
+    pub(super) fn entries(&self) -> usize {
         match self {
-            Classes::Services(classes) => Box::new(classes.iter().map(|(_, items)| items)),
-            Classes::Protocols(classes) => Box::new(classes.iter().map(|(_, items)| items)),
-            Classes::Ports(_, classes) => Box::new(classes.iter().map(|(_, items)| items)),
-            Classes::Addresses(_, _, classes) => Box::new(classes.iter().map(|(_, items)| items)),
-            Classes::Ranges(_, _, classes) => Box::new(classes.iter().map(|(_, items)| items)),
+            Classes::Services(classes) => classes.entries(),
+            Classes::Protocols(classes) => classes.entries(),
+            Classes::Ports(_, classes) => classes.entries(),
+            Classes::Addresses(_, _, classes) => classes.entries(),
+            Classes::Ranges(_, _, classes) => classes.entries(),
         }
     }
 }
 
-/// Ports of one rule that are named each; more are a range.
-const MOST_PORTS: usize = 64;
-
-/// Tells packets apart by one dimension; `None` if that would take more than `most` entries in all classes together.
-pub(super) fn split(
-    regions: Regions<'_>,
-    items: &[Item],
-    dimension: Dimension,
-    most: usize,
-) -> Option<Split> {
-    let mut split = match dimension {
-        Dimension::Services => services(regions, items, most),
-        Dimension::Ports(protocol) => ports(regions, items, protocol, most),
-        Dimension::Addresses(side) => addresses(regions, items, side, most),
-    }?;
-    split.lookups.retain(|classes| classes.items().next().is_some());
+/// Tells packets apart by what a column says; `None` if that would take more than `most` entries in all classes together.
+pub(super) fn split(regions: Regions<'_>, column: &Column, most: usize) -> Option<Split> {
+    if !column.fits(most) {
+        return None;
+    }
+    let mut split = match &column.tied {
+        Tied::Services(tied) => services(regions, tied, most),
+        Tied::Addresses(side, families) => addresses(*side, families, most)?,
+    };
+    split.looks_into_sets = column.looks_into_sets;
+    split.lookups.retain(|classes| classes.entries() > 0);
     Some(split)
 }
 
-fn services(regions: Regions<'_>, items: &[Item], most: usize) -> Option<Split> {
-    let mut rest = Vec::new();
-    let mut exact: Vec<((Protocol, u16), Item)> = Vec::new();
-    let mut of_protocol: BTreeMap<Protocol, Vec<Item>> = BTreeMap::new();
-    let mut wide: BTreeMap<Protocol, Vec<(u128, u128, Item)>> = BTreeMap::new();
-    for &item in items {
-        match &regions.get(item).services {
-            Services::Any => rest.push(item),
-            Services::Protocol(protocol) => of_protocol.entry(*protocol).or_default().push(item),
-            Services::Ports(protocol, ranges) => {
-                if ranges.iter().copied().map(ports_in).sum::<usize>() <= MOST_PORTS {
-                    let ports = ranges.iter().flat_map(|range| range.first..=range.last);
-                    exact.extend(ports.map(|port| ((*protocol, port), item)));
-                } else {
-                    let ranges = ranges.iter();
-                    let spans = ranges.map(|range| (range.first.into(), range.last.into(), item));
-                    wide.entry(*protocol).or_default().extend(spans);
-                }
-            }
-        }
-    }
-    if exact.len() > most {
-        return None;
-    }
-    let mut exact = grouped(exact);
-    let mut below_ports = of_protocol.clone();
-    for (protocol, spans) in &wide {
-        let begin = exact.partition_point(|((of, _), _)| of < protocol);
-        let end = exact.partition_point(|((of, _), _)| of <= protocol);
-        let all = spans.iter().map(|(.., item)| *item);
-        of_protocol.entry(*protocol).or_default().extend(all.clone());
-        let named = &mut exact[begin..end];
-        if !named.is_empty() && !cover(named, spans, most, |(_, port)| (*port).into()) {
-            // Too many of them: then they count everywhere, whether they have the port or not.
-            below_ports.entry(*protocol).or_default().extend(all);
-        }
-    }
-    for below in below_ports.values_mut() {
-        below.extend(&rest);
-    }
-    for items in of_protocol.values_mut().chain(below_ports.values_mut()) {
-        tidy(items);
-    }
-    Some(Split {
-        lookups: vec![
-            Classes::Services(exact),
-            Classes::Protocols(of_protocol.into_iter().collect()),
-        ],
-        rest,
-        below_ports,
-        looks_into_sets: false,
-    })
-}
-
-fn ports(regions: Regions<'_>, items: &[Item], protocol: Protocol, most: usize) -> Option<Split> {
+/// The same, by ranges of the destination ports of one protocol.
+pub(super) fn split_ports(
+    regions: Regions<'_>,
+    items: &[Item],
+    protocol: Protocol,
+    most: usize,
+) -> Option<Split> {
     let mut rest = Vec::new();
     let mut spans = Vec::new();
     for &item in items {
@@ -170,175 +129,95 @@ fn ports(regions: Regions<'_>, items: &[Item], protocol: Protocol, most: usize) 
         }
     }
     let port = |number: u128| u16::try_from(number).unwrap_or(u16::MAX);
-    let classes = pieces(&spans, most)?
+    let classes: Groups<PortRange> = pieces(&spans, most)?
         .into_iter()
         .map(|(first, last, items)| {
             let (first, last) = (port(first), port(last));
             (PortRange { first, last }, items)
         })
         .collect();
-    Some(Split {
-        lookups: vec![Classes::Ports(protocol, classes)],
+    let mut split = Split {
         rest,
         ..Split::default()
-    })
+    };
+    if classes.entries() > 0 {
+        split.lookups.push(Classes::Ports(protocol, classes));
+    }
+    Some(split)
 }
 
-fn addresses(regions: Regions<'_>, items: &[Item], side: Side, most: usize) -> Option<Split> {
+fn services(regions: Regions<'_>, tied: &TiedTo<(Protocol, u16)>, most: usize) -> Split {
+    let mut rest = Vec::new();
+    let mut of_protocol: BTreeMap<Protocol, Vec<Item>> = BTreeMap::new();
+    let mut wide: BTreeMap<Protocol, Vec<Span>> = BTreeMap::new();
+    for &item in &tied.others {
+        match &regions.get(item).services {
+            Services::Any => rest.push(item),
+            Services::Protocol(protocol) => of_protocol.entry(*protocol).or_default().push(item),
+            Services::Ports(protocol, ranges) => {
+                let ranges = ranges.iter();
+                let spans = ranges.map(|range| (range.first.into(), range.last.into(), item));
+                wide.entry(*protocol).or_default().extend(spans);
+            }
+        }
+    }
+    let exact = Groups::of(&tied.exact);
+    let mut below_ports = of_protocol.clone();
+    let mut more = Vec::new();
+    for (protocol, spans) in &wide {
+        let begin = exact.partition_point(|(of, _)| of < protocol);
+        let end = exact.partition_point(|(of, _)| of <= protocol);
+        let all = spans.iter().map(|(.., item)| *item);
+        of_protocol.entry(*protocol).or_default().extend(all.clone());
+        if begin == end {
+            continue;
+        }
+        match covering(&exact, begin..end, spans, most, |(_, port)| (*port).into()) {
+            Some(covering) => more.extend(covering),
+            // Too many of them: then they count everywhere, whether they have the port or not.
+            None => below_ports.entry(*protocol).or_default().extend(all),
+        }
+    }
+    for below in below_ports.values_mut() {
+        below.extend(&rest);
+    }
+    for items in of_protocol.values_mut().chain(below_ports.values_mut()) {
+        tidy(items);
+    }
+    Split {
+        lookups: vec![
+            Classes::Services(exact.with(more)),
+            Classes::Protocols(of_protocol.into_iter().collect()),
+        ],
+        rest,
+        below_ports,
+        ..Split::default()
+    }
+}
+
+fn addresses(side: Side, families: &[TiedTo<IpAddr>; 2], most: usize) -> Option<Split> {
     let mut lookups = Vec::new();
     let mut rest = Vec::new();
-    let mut looks_into_sets = false;
-    for family in Family::BOTH {
-        let mut exact: Vec<(IpAddr, Item)> = Vec::new();
-        let mut spans = Vec::new();
-        for &item in items {
-            let region = regions.get(item);
-            if !region.has(family) {
-                continue;
-            }
-            let addresses = region.addresses(side);
-            looks_into_sets |= matches!(addresses, Addresses::Set(_));
-            match addresses.of_family(regions.sets, family) {
-                None => rest.push(item),
-                Some(nets) => {
-                    for net in nets {
-                        if net.prefix_len() == family.bits() {
-                            exact.push((net.addr(), item));
-                        } else {
-                            spans.push((number(net.network()), number(net.broadcast()), item));
-                        }
-                    }
-                }
-            }
-            if exact.len() + spans.len() > most {
-                return None;
-            }
-        }
-        let mut exact = grouped(exact);
-        if !cover(&mut exact, &spans, most, |address| number(*address)) {
-            return None;
-        }
-        let ranges = pieces(&spans, most)?
+    for (family, tied) in Family::BOTH.into_iter().zip(families) {
+        rest.extend(&tied.others);
+        let exact = Groups::of(&tied.exact);
+        let all = 0..exact.len();
+        let more = covering(&exact, all, &tied.spans, most, |address| number(*address))?;
+        let ranges = pieces(&tied.spans, most)?
             .into_iter()
             .map(|(first, last, items)| ((address(first, family), address(last, family)), items));
-        lookups.push(Classes::Addresses(side, family, exact));
+        lookups.push(Classes::Addresses(side, family, exact.with(more)));
         lookups.push(Classes::Ranges(side, family, ranges.collect()));
     }
     tidy(&mut rest);
     Some(Split {
         lookups,
-        looks_into_sets,
         rest,
         ..Split::default()
     })
 }
 
-/// The items of each key, both sorted.
-fn grouped<K: Ord + Copy>(mut entries: Vec<(K, Item)>) -> Vec<(K, Vec<Item>)> {
-    entries.sort_unstable();
-    entries.dedup();
-    let groups = entries.chunk_by(|(key, _), (next, _)| key == next);
-    groups
-        .map(|group| (group[0].0, group.iter().map(|(_, item)| *item).collect()))
-        .collect()
-}
-
-/// Adds to single keys the items of the spans that they are in; `false`, and nothing added, if those are more than
-/// `most`.
-fn cover<K>(
-    exact: &mut [(K, Vec<Item>)],
-    spans: &[(u128, u128, Item)],
-    most: usize,
-    number: impl Fn(&K) -> u128,
-) -> bool {
-    let Some(pieces) = pieces(spans, most) else {
-        return false;
-    };
-    let covering = |key: &K| {
-        let number = number(key);
-        let before = pieces.partition_point(|(first, ..)| *first <= number);
-        let piece = pieces[..before].last().filter(|(_, last, _)| number <= *last);
-        piece.map_or(&[][..], |(.., items)| items)
-    };
-    let added: usize = exact.iter().map(|(key, _)| covering(key).len()).sum();
-    if added > most {
-        return false;
-    }
-    for (key, own) in exact {
-        let covering = covering(key);
-        if !covering.is_empty() {
-            own.extend(covering);
-            tidy(own);
-        }
-    }
-    true
-}
-
-/// Cuts the number line at every end of a span. Each piece that a span covers comes with the items of all that do;
-/// neighbours that have the same are one. `None` if the pieces have more than `most` items together.
-fn pieces(spans: &[(u128, u128, Item)], most: usize) -> Option<Vec<(u128, u128, Vec<Item>)>> {
-    // What begins and what is over, in order; the end of the number line has nothing behind it.
-    let mut edges: BTreeMap<u128, (Vec<Item>, Vec<Item>)> = BTreeMap::new();
-    for &(first, last, item) in spans {
-        edges.entry(first).or_default().0.push(item);
-        if let Some(behind) = last.checked_add(1) {
-            edges.entry(behind).or_default().1.push(item);
-        }
-    }
-    let mut pieces: Vec<(u128, u128, Vec<Item>)> = Vec::new();
-    let mut entries = 0;
-    // How many spans of an item are open.
-    let mut open: BTreeMap<Item, usize> = BTreeMap::new();
-    let mut edges = edges.into_iter().peekable();
-    while let Some((first, (begin, over))) = edges.next() {
-        for item in begin {
-            *open.entry(item).or_default() += 1;
-        }
-        for item in over {
-            if let Some(count) = open.get_mut(&item) {
-                *count -= 1;
-                if *count == 0 {
-                    open.remove(&item);
-                }
-            }
-        }
-        if open.is_empty() {
-            continue;
-        }
-        let last = edges.peek().map_or(u128::MAX, |(next, _)| next - 1);
-        entries += open.len();
-        if entries > most {
-            return None;
-        }
-        let items: Vec<Item> = open.keys().copied().collect();
-        match pieces.last_mut() {
-            Some((_, before, same)) if *before + 1 == first && *same == items => *before = last,
-            _ => pieces.push((first, last, items)),
-        }
-    }
-    Some(pieces)
-}
-
 pub(super) fn tidy(items: &mut Vec<Item>) {
     items.sort_unstable();
     items.dedup();
-}
-
-fn ports_in(range: PortRange) -> usize {
-    usize::from(range.last - range.first) + 1
-}
-
-fn number(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => address.to_bits().into(),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
-/// The address of a number; beyond the last one of its family, the last.
-fn address(number: u128, family: Family) -> IpAddr {
-    match family {
-        Family::V4 => Ipv4Addr::from_bits(u32::try_from(number).unwrap_or(u32::MAX)).into(),
-        Family::V6 => Ipv6Addr::from_bits(number).into(),
-    }
 }

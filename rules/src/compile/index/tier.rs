@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::chains::{chain_name, lookups, onward};
-use super::memo::{Comparison, Remembered, TierMemo};
+use super::chains::{chain_name, followed, onward, rule_of, ways_of};
+use super::memo::{Comparison, Remembered, TierMemo, is_by_the_same};
 use super::region::Region;
 use super::split::Regions;
 use super::tree::{Rest, Step, To, Tree};
@@ -58,19 +58,13 @@ impl EndpointCompiler<'_, '_> {
         previous: Option<(&TierMemo, &[Option<usize>])>,
     ) -> TierMemo {
         let policies = self.remembered(world, policies, previous);
-        let regions = policies.iter().enumerate();
-        let regions =
-            regions.flat_map(|(place, policy)| policy.regions.iter().map(move |region| (place, region)));
-        let regions: Vec<(usize, &Region)> = regions.collect();
-        let weights: Vec<u64> = policies
-            .iter()
-            .map(|policy| fnv1a(policy.chain.as_str()))
-            .collect();
         let regions = Regions {
-            all: &regions,
+            policies: &policies,
             sets: &self.compiler.worlds.address_sets,
         };
-        let tree = Tree::of(regions, &weights, self.compiler.options.index);
+        let moved = previous.and_then(|(old, kept)| Some((&old.tree.columns, old.moved(kept)?)));
+        let earlier = moved.as_ref().map(|(columns, moved)| (*columns, moved));
+        let tree = Tree::of(regions, self.compiler.options.index, earlier);
         let like = previous
             .map(|(old, kept)| old.nodes_like(&tree, kept))
             .unwrap_or_default();
@@ -108,14 +102,18 @@ impl EndpointCompiler<'_, '_> {
         );
         let mut chains = Vec::with_capacity(tree.nodes.len());
         let mut maps = BTreeMap::new();
-        let chain_of = |to: &To| match *to {
+        let chain_of = |to: To| match to {
             To::Policy(place) => policies[place].chain.clone(),
             To::Node(node) => names[node.0].clone(),
         };
         for (place, node) in tree.nodes.iter().enumerate() {
             let name = &names[place];
             let parent = if node.by.is_empty() { tier } else { name };
-            let found = lookups(node, parent, chain_of);
+            let found: Vec<(Rule, Name)> = node
+                .lookups
+                .iter()
+                .map(|lookup| rule_of(lookup, parent))
+                .collect();
             let old = like.get(place).copied().flatten();
             let same = comparison
                 .as_ref()
@@ -124,7 +122,7 @@ impl EndpointCompiler<'_, '_> {
             let chain = if let Some((comparison, old)) = same {
                 Arc::clone(&comparison.old.chains[old])
             } else {
-                let mut rules: Vec<Rule> = found.iter().map(|(rule, ..)| rule.clone()).collect();
+                let mut rules: Vec<Rule> = found.iter().map(|(rule, _)| rule.clone()).collect();
                 let comment = match &node.rest {
                     Rest::Goto(next) => {
                         rules.push(onward(names[next.0].clone()));
@@ -143,15 +141,21 @@ impl EndpointCompiler<'_, '_> {
                 })
             };
             chains.push(chain);
-            for (_, name, ways) in found {
+            for (lookup, (_, name)) in node.lookups.iter().zip(found) {
+                let had = previous.and_then(|(old, _)| old.maps.get(&name));
+                let earlier = comparison.as_ref().zip(old).zip(had);
+                let ways = earlier.and_then(|((comparison, old), had)| {
+                    let mut lookups = comparison.old.tree.nodes[old].lookups.iter();
+                    let earlier = lookups.find(|earlier| is_by_the_same(lookup, earlier))?;
+                    let is_same = |new, old| comparison.is_same_way(new, old);
+                    followed(lookup, earlier, &had.ways, is_same, chain_of)
+                });
                 let map = VerdictMap {
-                    ways,
+                    ways: ways.unwrap_or_else(|| ways_of(lookup, chain_of)),
                     comment: Comment::default(),
                 };
-                let old = previous
-                    .and_then(|(old, _)| old.maps.get(&name))
-                    .filter(|old| ***old == map);
-                let map = old.map_or_else(|| Arc::new(map), Arc::clone);
+                let had = had.filter(|had| ***had == map);
+                let map = had.map_or_else(|| Arc::new(map), Arc::clone);
                 maps.insert(name, map);
             }
         }
@@ -170,34 +174,44 @@ impl EndpointCompiler<'_, '_> {
         world: WorldKind,
         policies: &[&PlacedPolicy],
         previous: Option<(&TierMemo, &[Option<usize>])>,
-    ) -> Vec<Remembered> {
+    ) -> Vec<Arc<Remembered>> {
         let worlds = self.compiler.worlds;
         let each = policies.iter().enumerate().map(|(place, policy)| {
             let old = previous.and_then(|(old, kept)| Some(&old.policies[kept[place]?]));
             if let Some(old) = old.filter(|old| old.is_lasting) {
-                return old.clone();
+                return Arc::clone(old);
             }
             let rules = policy.rules(self.direction).unwrap_or_default();
-            Remembered {
+            let chain = policy::chain_name(worlds, world, self.direction, policy);
+            let regions: Arc<[Region]> = rules.iter().flat_map(|rule| Region::of(worlds, rule)).collect();
+            Arc::new(Remembered {
                 policy: Arc::clone(&policy.policy),
-                chain: policy::chain_name(worlds, world, self.direction, policy),
-                regions: rules.iter().flat_map(|rule| Region::of(worlds, rule)).collect(),
+                weight: fnv1a(chain.as_str()),
+                chain,
+                matches_all: regions.iter().any(Region::is_everything),
+                regions,
                 is_lasting: rules.iter().all(Region::is_of_rule_alone),
                 marks: self.leaves_by_mark(world, policy),
-            }
+            })
         });
         each.collect()
     }
 
     /// The jumps of a list; `blocks` are the names of the index' chains.
-    fn steps(&self, world: WorldKind, policies: &[Remembered], steps: &[Step], blocks: &[Name]) -> Vec<Rule> {
+    fn steps(
+        &self,
+        world: WorldKind,
+        policies: &[Arc<Remembered>],
+        steps: &[Step],
+        blocks: &[Name],
+    ) -> Vec<Rule> {
         let mut rules = Vec::new();
         for step in steps {
             match *step {
                 Step::Policy(place) => {
                     let Remembered {
                         policy, chain, marks, ..
-                    } = &policies[place];
+                    } = &*policies[place];
                     rules.extend(self.to_policy(world, policy, chain.clone(), *marks));
                 }
                 Step::Block(node, first, last) => {

@@ -5,7 +5,7 @@ mod weave;
 
 use std::net::IpAddr;
 
-use super::split::Regions;
+use super::split::{Columns, Moved, Regions};
 use crate::net::{Family, PortRange, Protocol};
 use crate::ruleset::Side;
 use builder::Builder;
@@ -20,13 +20,15 @@ pub struct Limits {
 }
 
 /// The lookups of one tier.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug)]
 pub(in crate::compile) struct Tree {
     /// Whether it would be another one if an address set had other members.
     pub(in crate::compile) looks_into_sets: bool,
     /// What every packet meets.
     pub(in crate::compile) front: Vec<Step>,
     pub(in crate::compile) nodes: Vec<Node>,
+    /// What the next generation of it may be made from.
+    pub(super) columns: Columns,
 }
 
 /// A node, by its place.
@@ -123,12 +125,14 @@ impl Limits {
 }
 
 impl Tree {
-    /// The tree of the regions of a tier's policies, which are sorted by policy. `weights` has a number for each policy
-    /// that does not depend on the others, such as a hash of its name: long lists are cut where it is greatest, so that
+    /// The tree of the regions of a tier's policies. Long lists are cut where the weight of a policy is greatest, so that
     /// one policy more or less leaves the other cuts where they are. Equal sub-trees are one.
     ///
     /// Policies at either end that may match every packet are in no lookup: each packet meets them.
-    pub(in crate::compile) fn of(regions: Regions<'_>, weights: &[u64], limits: Limits) -> Self {
-        Builder::new(regions, weights, limits).built()
+    ///
+    /// `earlier` has the columns of the generation before, and where its policies are now: with them it is made sooner,
+    /// and no other.
+    pub(super) fn of(regions: Regions<'_>, limits: Limits, earlier: Option<(&Columns, &Moved)>) -> Self {
+        Builder::new(regions, limits, earlier).built()
     }
 }

@@ -258,7 +258,7 @@ fn a_set_that_differs_makes_its_chains_differ() {
 fn looked_up(map: &str, to: &str, rules: Vec<Rule>) -> Ruleset {
     let lookup = rule(Statement::Lookup(LookupKey::Service, name(map)), Vec::new());
     let map_to = VerdictMap {
-        ways: Ways::Services(vec![((Protocol::TCP, 443), name(to))]),
+        ways: Ways::Services([((Protocol::TCP, 443), name(to))].into()),
         comment: Comment::default(),
     };
     let mut ruleset = ruleset(vec![base("input", vec![lookup]), chain(to, rules)]);

@@ -1,18 +1,25 @@
 //! How the tree is made.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::weave::Base;
 use super::{Key, Limits, Lookup, Node, NodeId, Rest, Step, To, Tree};
-use crate::compile::index::split::{Classes, Dimension, Item, Regions, Split, split, tidy};
+use crate::compile::index::memo::Remembered;
+use crate::compile::index::split::{
+    Classes, Column, Columns, Dimension, Groups, Item, Moved, Regions, Split, split, split_ports, tidy,
+};
 use crate::net::Protocol;
 use crate::ruleset::Side;
 
 /// A tree that is being made.
 pub(super) struct Builder<'r> {
     pub(super) regions: Regions<'r>,
-    pub(super) weights: &'r [u64],
     pub(super) limits: Limits,
+    /// Those of the generation before, and where its policies are now.
+    earlier: Option<(&'r Columns, &'r Moved)>,
+    columns: Columns,
     /// Entries that may still be made.
     pub(super) left: usize,
     nodes: Vec<Node>,
@@ -32,16 +39,25 @@ pub(super) enum Best {
     Nothing,
 }
 
+/// Columns of fewer regions than this, for each policy that is walked, are made anew each time.
+const LONG: usize = 32;
+
 impl<'r> Builder<'r> {
-    pub(super) fn new(regions: Regions<'r>, weights: &'r [u64], limits: Limits) -> Self {
+    pub(super) fn new(
+        regions: Regions<'r>,
+        limits: Limits,
+        earlier: Option<(&'r Columns, &'r Moved)>,
+    ) -> Self {
+        let count = regions.policies.iter().map(|policy| policy.regions.len()).sum();
         Builder {
             regions,
-            weights,
             limits,
-            left: limits.entries_per_region.saturating_mul(regions.all.len()),
+            earlier,
+            columns: Columns::new(),
+            left: limits.entries_per_region.saturating_mul(count),
             nodes: Vec::new(),
             known: BTreeMap::new(),
-            lists: vec![None; regions.all.len().max(1)],
+            lists: vec![None; count.max(1)],
             before: Vec::new(),
             looks_into_sets: false,
         }
@@ -54,83 +70,77 @@ impl<'r> Builder<'r> {
             Dimension::Addresses(Side::Source),
             Dimension::Addresses(Side::Destination),
         ];
-        let (head, tail) = self.ends();
-        let all = (0..self.regions.all.len()).filter_map(|index| Item::try_from(index).ok());
-        let items: Vec<Item> = all
-            .filter(|item| (head..tail).contains(&self.regions.policy(*item)))
-            .collect();
+        let policies = self.regions.policies;
+        let matches_all = |policy: &&Arc<Remembered>| policy.matches_all;
+        let head = policies.iter().take_while(matches_all).count();
+        let tail = policies[head..].iter().rev().take_while(matches_all).count();
+        let tail = policies.len() - tail;
+        let between = (0..).zip(policies).take(tail).skip(head);
+        let mut items = Vec::with_capacity(self.lists.len());
+        for (policy, remembered) in between {
+            let regions = (0..).zip(remembered.regions.iter());
+            items.extend(regions.map(|(region, _)| Item { policy, region }));
+        }
         let middle = self.front(items, &dimensions);
-        let walked = |places: std::ops::Range<usize>| places.map(Step::Policy);
-        let front = walked(0..head)
-            .chain(middle)
-            .chain(walked(tail..self.weights.len()));
+        let walked = |places: Range<usize>| places.map(Step::Policy);
+        let front = walked(0..head).chain(middle).chain(walked(tail..policies.len()));
         Tree {
             looks_into_sets: self.looks_into_sets,
             front: front.collect(),
             nodes: self.nodes,
+            columns: self.columns,
         }
-    }
-
-    /// Between which places the policies are that do not match every packet.
-    fn ends(&self) -> (usize, usize) {
-        let mut matches_all = vec![false; self.weights.len()];
-        for (policy, region) in self.regions.all {
-            matches_all[*policy] |= region.is_everything();
-        }
-        let head = matches_all.iter().take_while(|all| **all).count();
-        let behind = matches_all[head..].iter().rev();
-        (head, matches_all.len() - behind.take_while(|all| **all).count())
     }
 
     /// What every packet meets of the policies of these regions.
     fn front(&mut self, items: Vec<Item>, dimensions: &[Dimension]) -> Vec<Step> {
-        let policies = self.policies(&items);
-        let (Some(&first), Some(&last)) = (policies.first(), policies.last()) else {
+        let (Some(first), Some(last)) = (items.first(), items.last()) else {
             return Vec::new();
         };
-        if policies.len() > self.limits.walked {
-            match self.best(&items, &policies, dimensions) {
+        let (first, last) = (first.policy as usize, last.policy as usize);
+        let count = count(&items);
+        if count > self.limits.walked {
+            match self.best(&items, count, dimensions, Some(&[])) {
                 Best::Split(dimension, split) => {
                     let others = dimensions.iter().copied().filter(|other| *other != dimension);
                     let node = self.grow(split, &others.collect::<Vec<_>>(), &[]);
                     return vec![Step::Block(node, first, last)];
                 }
                 Best::TooLong => {
-                    let base = Base::new(items, policies, dimensions.to_vec(), Vec::new());
+                    let base = Base::of(items, dimensions, Vec::new());
                     return self.stretches(&base);
                 }
                 Best::Nothing => {}
             }
         }
-        policies.into_iter().map(Step::Policy).collect()
+        policies(&items).map(Step::Policy).collect()
     }
 
     pub(super) fn node(&mut self, items: Vec<Item>, dimensions: &[Dimension], by: &[Key]) -> NodeId {
-        let count = self.count(&items);
+        let count = count(&items);
         if count <= self.limits.walked {
             let mut steps = Vec::with_capacity(count);
-            steps.extend(self.places(&items).map(Step::Policy));
+            steps.extend(policies(&items).map(Step::Policy));
             return self.list(steps, by);
         }
-        let policies = self.policies(&items);
         let known = (items, dimensions.to_vec());
         if let Some(&id) = self.known.get(&known) {
             return id;
         }
         let (items, _) = &known;
-        let id = match self.best(items, &policies, dimensions) {
+        let id = match self.best(items, count, dimensions, Some(by)) {
             Best::Split(dimension, split) => {
                 let others = dimensions.iter().copied().filter(|other| *other != dimension);
                 self.grow(split, &others.collect::<Vec<_>>(), by)
             }
             Best::TooLong => {
                 let id = self.add(by, Rest::Walk(Vec::new()));
-                let base = Base::new(items.clone(), policies, dimensions.to_vec(), by.to_vec());
+                let base = Base::of(items.clone(), dimensions, by.to_vec());
                 let steps = self.stretches(&base);
                 self.nodes[id.0].rest = Rest::Walk(steps);
                 id
             }
-            Best::Nothing => self.list(policies.into_iter().map(Step::Policy).collect(), by),
+            Best::Nothing => self.list(policies(items).map(Step::Policy).collect(), by),
         };
         self.known.insert(known, id);
         id
@@ -166,14 +176,21 @@ impl<'r> Builder<'r> {
         NodeId(self.nodes.len() - 1)
     }
 
-    /// The first dimension that shortens the walk well; one that comes later must be twice as good.
-    pub(super) fn best(&mut self, items: &[Item], policies: &[usize], dimensions: &[Dimension]) -> Best {
+    /// The first dimension that shortens the walk of so many policies well; one that comes later must be twice as good.
+    /// `by` is the way here, where it has a name.
+    pub(super) fn best(
+        &mut self,
+        items: &[Item],
+        policies: usize,
+        dimensions: &[Dimension],
+        by: Option<&[Key]>,
+    ) -> Best {
         let walked = self.limits.walked;
         let most = self.limits.entries_per_region.saturating_mul(items.len());
         let mut best: Option<(usize, Dimension, Split)> = None;
         let mut is_too_long = false;
         for &dimension in dimensions {
-            let Some(split) = split(self.regions, items, dimension, most.min(self.left)) else {
+            let Some(split) = self.split(items, dimension, most.min(self.left), by) else {
                 // Other addresses might be few enough.
                 self.looks_into_sets |= matches!(dimension, Dimension::Addresses(_));
                 is_too_long |= self.left > 0;
@@ -181,7 +198,7 @@ impl<'r> Builder<'r> {
             };
             self.looks_into_sets |= split.looks_into_sets;
             let always = split.below_ports.values().chain([&split.rest]);
-            let always = always.map(|items| self.count(items));
+            let always = always.map(|items| count(items));
             let rest = always.max().unwrap_or_default();
             // Little is walked, much has lookups of its own.
             let reckoned = |count: usize| {
@@ -191,10 +208,10 @@ impl<'r> Builder<'r> {
                     walked + count / 4
                 }
             };
-            let left = self.left_behind(&split, reckoned) + reckoned(rest);
+            let left = left_behind(&split, reckoned) + reckoned(rest);
             let is_better = best.as_ref().is_none_or(|(other, ..)| left * 2 < *other);
             // A lookup that leaves four fifths of the walk where they were is not worth its cost.
-            if is_better && left * 5 <= policies.len() * 4 && rest * 5 <= policies.len() * 4 {
+            if is_better && left * 5 <= policies * 4 && rest * 5 <= policies * 4 {
                 best = Some((left, dimension, split));
             }
             if left <= walked {
@@ -203,8 +220,7 @@ impl<'r> Builder<'r> {
         }
         match best {
             Some((_, dimension, split)) => {
-                let tied = split.lookups.iter().flat_map(Classes::items);
-                self.spend(tied.map(Vec::len).sum());
+                self.spend(split.lookups.iter().map(Classes::entries).sum());
                 Best::Split(dimension, split)
             }
             None if is_too_long => Best::TooLong,
@@ -212,29 +228,34 @@ impl<'r> Builder<'r> {
         }
     }
 
-    /// How many policies a packet meets behind a split's lookups. A service that many policies speak of says nothing about
-    /// the others, and its own are told apart behind it: there it is the mean of all. Of addresses it is the most.
-    fn left_behind(&self, split: &Split, reckoned: impl Fn(usize) -> usize) -> usize {
-        let (mut services, mut others) = (Vec::new(), Vec::new());
-        for classes in &split.lookups {
-            match classes {
-                Classes::Services(classes) => {
-                    services.extend(classes.iter().map(|(_, items)| self.count(items)));
-                }
-                // Ranges of ports are told apart behind it.
-                Classes::Protocols(classes) => others.extend(classes.iter().map(|(protocol, items)| {
-                    let count = self.count(items);
-                    if protocol.has_ports() {
-                        reckoned(count)
-                    } else {
-                        count
-                    }
-                })),
-                classes => others.extend(classes.items().map(|items| self.count(items))),
-            }
+    /// Tells packets apart by one dimension; `None` if that would take more than `most` entries.
+    fn split(
+        &mut self,
+        items: &[Item],
+        dimension: Dimension,
+        most: usize,
+        by: Option<&[Key]>,
+    ) -> Option<Split> {
+        if let Dimension::Ports(protocol) = dimension {
+            return split_ports(self.regions, items, protocol, most);
         }
-        let mean = services.iter().sum::<usize>().div_ceil(services.len().max(1));
-        others.into_iter().max().unwrap_or_default().max(mean)
+        let has_place = |key: &Key| matches!(key, Key::Around(_));
+        let is_long = items.len() >= self.limits.walked.saturating_mul(LONG);
+        let name = by.filter(|by| is_long && !by.iter().any(has_place));
+        let Some(name) = name.map(|by| (by.to_vec(), dimension)) else {
+            let column = Column::of(self.regions, items, dimension, most)?;
+            return split(self.regions, &column, most);
+        };
+        let followed = self
+            .earlier
+            .and_then(|(columns, moved)| columns.get(&name)?.followed(moved, self.regions, items));
+        let column = match followed {
+            Some(column) => column,
+            None => Column::of(self.regions, items, dimension, most)?,
+        };
+        let split = split(self.regions, &column, most);
+        self.columns.insert(name, Arc::new(column));
+        split
     }
 
     fn spend(&mut self, entries: usize) {
@@ -245,14 +266,14 @@ impl<'r> Builder<'r> {
         let id = self.add(by, Rest::Walk(Vec::new()));
         let mut way = by.to_vec();
         way.push(Key::Other);
-        let mut rest = self.base(split.rest, dimensions, way.clone());
+        let mut rest = Base::of(split.rest, dimensions, way.clone());
         let with_ports = |protocol: Protocol| {
             let ports = Some(Dimension::Ports(protocol)).filter(|_| protocol.has_ports());
             dimensions.iter().copied().chain(ports).collect::<Vec<_>>()
         };
         let mut below: BTreeMap<Protocol, Base> = BTreeMap::new();
         for (protocol, items) in split.below_ports {
-            let base = self.base(
+            let base = Base::of(
                 items,
                 &with_ports(protocol),
                 by_key(&mut way, Key::AnyPort(protocol)).to_vec(),
@@ -262,20 +283,19 @@ impl<'r> Builder<'r> {
         let mut lookups = Vec::new();
         for classes in split.lookups {
             lookups.push(match classes {
-                Classes::Services(classes) => Lookup::Services(each(classes, |service, items| {
-                    let (protocol, port) = *service;
+                Classes::Services(classes) => Lookup::Services(each(&classes, |(protocol, port), items| {
                     let base = below.get_mut(&protocol).unwrap_or(&mut rest);
                     let way = by_key(&mut way, Key::Service(protocol, port));
                     self.class(items, base, dimensions, way)
                 })),
-                Classes::Protocols(classes) => Lookup::Protocols(each(classes, |&protocol, items| {
+                Classes::Protocols(classes) => Lookup::Protocols(each(&classes, |protocol, items| {
                     let dimensions = with_ports(protocol);
                     let way = by_key(&mut way, Key::Protocol(protocol));
                     self.class(items, &mut rest, &dimensions, way)
                 })),
                 Classes::Ports(protocol, classes) => Lookup::Ports(
                     protocol,
-                    each(classes, |&range, items| {
+                    each(&classes, |range, items| {
                         let way = by_key(&mut way, Key::Ports(range));
                         self.class(items, &mut rest, dimensions, way)
                     }),
@@ -283,7 +303,7 @@ impl<'r> Builder<'r> {
                 Classes::Addresses(side, family, classes) => Lookup::Addresses(
                     side,
                     family,
-                    each(classes, |&address, items| {
+                    each(&classes, |address, items| {
                         let way = by_key(&mut way, Key::Address(side, address));
                         self.class(items, &mut rest, dimensions, way)
                     }),
@@ -291,7 +311,7 @@ impl<'r> Builder<'r> {
                 Classes::Ranges(side, family, classes) => Lookup::Ranges(
                     side,
                     family,
-                    each(classes, |&(first, last), items| {
+                    each(&classes, |(first, last), items| {
                         let way = by_key(&mut way, Key::Range(side, first, last));
                         self.class(items, &mut rest, dimensions, way)
                     }),
@@ -307,55 +327,83 @@ impl<'r> Builder<'r> {
         id
     }
 
-    fn base(&self, items: Vec<Item>, dimensions: &[Dimension], by: Vec<Key>) -> Base {
-        let policies = self.policies(&items);
-        Base::new(items, policies, dimensions.to_vec(), by)
-    }
-
     /// Where packets go that may be in regions which are tied to their key, and in those of every key.
-    fn class(&mut self, mut tied: Vec<Item>, base: &mut Base, dimensions: &[Dimension], by: &[Key]) -> To {
-        if base.items.is_empty() && self.count(&tied) == 1 {
-            return To::Policy(self.regions.policy(tied[0]));
+    fn class(&mut self, tied: &[Item], base: &mut Base, dimensions: &[Dimension], by: &[Key]) -> To {
+        if let (Some(policy), true) = (only_policy(tied), base.items.is_empty()) {
+            return To::Policy(policy);
         }
         let is_little = base.policies.len() <= self.limits.walked;
         let is_affordable = || tied.len() + base.items.len() <= self.left;
-        if is_little || self.count(&tied) > self.limits.walked && is_affordable() {
+        if is_little || count(tied) > self.limits.walked && is_affordable() {
             if !is_little {
                 self.spend(tied.len() + base.items.len());
             }
+            let mut all = tied.to_vec();
             if !base.items.is_empty() {
-                tied.extend(&base.items);
-                tidy(&mut tied);
+                all.extend(&base.items);
+                tidy(&mut all);
             }
-            if self.count(&tied) == 1 {
-                return To::Policy(self.regions.policy(tied[0]));
-            }
-            return To::Node(self.node(tied, dimensions, by));
+            return match only_policy(&all) {
+                Some(policy) => To::Policy(policy),
+                None => To::Node(self.node(all, dimensions, by)),
+            };
         }
-        let policies = self.policies(&tied);
+        let policies: Vec<usize> = policies(tied).collect();
         let steps = self.weave(base, &policies);
         self.spend(steps.len());
         To::Node(self.list(steps, by))
     }
+}
 
-    /// How many policies these regions are of.
-    fn count(&self, items: &[Item]) -> usize {
-        let of_one = |item: &Item, next: &Item| self.regions.policy(*item) == self.regions.policy(*next);
-        items.chunk_by(of_one).count()
+/// How many policies a packet meets behind a split's lookups. A service that many policies speak of says nothing about
+/// the others, and its own are told apart behind it: there it is the mean of all. Of addresses it is the most.
+fn left_behind(split: &Split, reckoned: impl Fn(usize) -> usize) -> usize {
+    fn counts<K: Copy>(classes: &Groups<K>) -> impl Iterator<Item = usize> {
+        classes.iter().map(|(_, items)| count(items))
     }
+    let (mut services, mut named, mut most) = (0, 0, 0);
+    for classes in &split.lookups {
+        most = most.max(match classes {
+            Classes::Services(classes) => {
+                services += counts(classes).sum::<usize>();
+                named += classes.len();
+                0
+            }
+            // Ranges of ports are told apart behind it.
+            Classes::Protocols(classes) => {
+                let counts = classes.iter().map(|(protocol, items)| {
+                    let count = count(items);
+                    if protocol.has_ports() {
+                        reckoned(count)
+                    } else {
+                        count
+                    }
+                });
+                counts.max().unwrap_or_default()
+            }
+            Classes::Ports(_, classes) => counts(classes).max().unwrap_or_default(),
+            Classes::Addresses(_, _, classes) => counts(classes).max().unwrap_or_default(),
+            Classes::Ranges(_, _, classes) => counts(classes).max().unwrap_or_default(),
+        });
+    }
+    most.max(services.div_ceil(named.max(1)))
+}
 
-    /// The policies of these regions, in order.
-    fn policies(&self, items: &[Item]) -> Vec<usize> {
-        self.places(items).collect()
-    }
+/// How many policies these regions are of.
+pub(super) fn count(items: &[Item]) -> usize {
+    items.chunk_by(|item, next| item.policy == next.policy).count()
+}
 
-    fn places(&self, items: &[Item]) -> impl Iterator<Item = usize> {
-        let of_one = |item: &Item, next: &Item| self.regions.policy(*item) == self.regions.policy(*next);
-        let groups = items.chunk_by(of_one);
-        groups
-            .filter_map(|group| group.first())
-            .map(|&item| self.regions.policy(item))
-    }
+/// The policies of these regions, in order.
+pub(super) fn policies(items: &[Item]) -> impl Iterator<Item = usize> {
+    let groups = items.chunk_by(|item, next| item.policy == next.policy);
+    groups.filter_map(|group| Some(group.first()?.policy as usize))
+}
+
+/// The policy that these regions are of, if there is no other.
+fn only_policy(items: &[Item]) -> Option<usize> {
+    let (first, last) = (items.first()?, items.last()?);
+    (first.policy == last.policy).then_some(first.policy as usize)
 }
 
 /// The way that ends with this key instead.
@@ -367,13 +415,7 @@ fn by_key(way: &mut [Key], key: Key) -> &[Key] {
 }
 
 /// Where each class leads.
-fn each<K>(classes: Vec<(K, Vec<Item>)>, mut to: impl FnMut(&K, Vec<Item>) -> To) -> Vec<(K, To)> {
-    let ways = classes.into_iter().map(|(key, items)| {
-        let to = to(&key, items);
-        (key, to)
-    });
-    // They are collected where the classes stood, which are larger.
-    let mut ways: Vec<(K, To)> = ways.collect();
-    ways.shrink_to_fit();
-    ways
+fn each<K: Copy>(classes: &Groups<K>, mut to: impl FnMut(K, &[Item]) -> To) -> Vec<(K, To)> {
+    let classes = classes.iter();
+    classes.map(|(key, items)| (key, to(key, items))).collect()
 }

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 
-use super::builder::{Best, Builder};
+use super::builder::{Best, Builder, policies};
 use super::{Key, NodeId, Step};
 use crate::compile::index::split::{Dimension, Item};
 
@@ -23,16 +23,11 @@ pub(super) struct Base {
 }
 
 impl Base {
-    pub(super) fn new(
-        items: Vec<Item>,
-        policies: Vec<usize>,
-        dimensions: Vec<Dimension>,
-        by: Vec<Key>,
-    ) -> Self {
+    pub(super) fn of(items: Vec<Item>, dimensions: &[Dimension], by: Vec<Key>) -> Self {
         Base {
+            policies: policies(&items).collect(),
             items,
-            policies,
-            dimensions,
+            dimensions: dimensions.to_vec(),
             by,
             blocks: BTreeMap::new(),
         }
@@ -89,12 +84,12 @@ impl Builder<'_> {
             steps.extend(policies.iter().copied().map(Step::Policy));
             return;
         }
-        let items = self.items(base, within);
+        let items = Self::items(base, within);
         let left = self.left;
         let best = if is_whole {
             Best::TooLong
         } else {
-            self.best(items, policies, &base.dimensions)
+            self.best(items, policies.len(), &base.dimensions, None)
         };
         // The node spends it.
         self.left = left;
@@ -119,7 +114,7 @@ impl Builder<'_> {
             return node;
         }
         let by = self.by(base, within);
-        let items = self.items(base, within).to_vec();
+        let items = Self::items(base, within).to_vec();
         let node = self.node(items, &base.dimensions, &by);
         base.blocks.insert(within, node);
         node
@@ -130,8 +125,8 @@ impl Builder<'_> {
         base.by.iter().copied().chain([around]).collect()
     }
 
-    fn items<'b>(&self, base: &'b Base, (begin, end): (usize, usize)) -> &'b [Item] {
-        let policy = |item: &Item| self.regions.policy(*item);
+    fn items(base: &Base, (begin, end): (usize, usize)) -> &[Item] {
+        let policy = |item: &Item| item.policy as usize;
         let first = base
             .items
             .partition_point(|item| policy(item) < base.policies[begin]);
@@ -145,7 +140,7 @@ impl Builder<'_> {
     fn cut(&self, base: &Base, (begin, end): (usize, usize)) -> usize {
         let quarter = (end - begin) / 4;
         let middle = (begin + quarter).max(begin + 1)..(end - quarter);
-        let weight = |place: &usize| self.weights[base.policies[*place]];
+        let weight = |place: &usize| self.regions.policies[base.policies[*place]].weight;
         middle.max_by_key(weight).unwrap_or(end - 1)
     }
 }
