@@ -4,7 +4,6 @@ use palisade_rules::analysis::connections::{Ends, Tracked, ends};
 use palisade_rules::analysis::{Side, StepReport};
 use palisade_rules::evaluate::{Packet, Step, Verdict, evaluate};
 use palisade_rules::net::{Direction, Protocol};
-use palisade_rules::resource::PolicyStage;
 use palisade_rules::world::{EndpointId, EndpointKind, Stage, WorldProfile};
 
 use super::When;
@@ -21,9 +20,7 @@ pub(super) struct Early {
 
 /// For each connection, how it fails before conntrack; `None` for one that does not.
 pub(super) fn early(side: Side<'_>, connections: &[Tracked]) -> Vec<Option<Early>> {
-    let world = side.worlds.world(side.world);
-    let is_early = |stage: PolicyStage| stage == PolicyStage::Untracked;
-    if !world.policies.iter().any(|policy| is_early(policy.stage)) {
+    if !side.worlds.world(side.world).has_stage(Stage::Untracked) {
         return connections.iter().map(|_| None).collect();
     }
     let ends = ends(side, connections);

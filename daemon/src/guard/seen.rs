@@ -5,6 +5,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::panic::resume_unwind;
+use std::thread::{Builder, ScopedJoinHandle};
 
 use palisade_rules::analysis::Side;
 use palisade_rules::analysis::connections::Tracked;
@@ -14,8 +16,8 @@ use palisade_rules::net::Protocol;
 use super::Session;
 use super::cuts::Assessed;
 use super::nearby::{gateways, resolvers, source_for};
-use crate::kernel::conntrack::{Entry, connections};
-use crate::kernel::sockets::{Socket, Sockets, cgroup_paths, holders, unit};
+use crate::kernel::conntrack::{self, ConntrackError, Entry, connections};
+use crate::kernel::sockets::{Socket, Sockets, cgroup_paths, held_by_named, holders, unit};
 use crate::live::{as_tracked, has_services, owners};
 
 /// The port of DNS.
@@ -65,6 +67,23 @@ type Ends = (u8, SocketAddr, SocketAddr);
 impl Seen {
     /// Looks at the network namespace of the calling thread.
     pub(super) fn read(before: Side<'_>, after: Side<'_>) -> Self {
+        // The kernel takes its time for what conntrack knows, and it is the only one who is at work then.
+        std::thread::scope(|scope| {
+            let entries = Builder::new().spawn_scoped(scope, tracked_connections);
+            Seen::with(before, after, || match entries.map(ScopedJoinHandle::join) {
+                Ok(Ok(entries)) => entries,
+                Ok(Err(panic)) => resume_unwind(panic),
+                // The host has no thread to spare.
+                Err(_) => tracked_connections(),
+            })
+        })
+    }
+
+    fn with(
+        before: Side<'_>,
+        after: Side<'_>,
+        entries: impl FnOnce() -> Result<Vec<Entry>, ConntrackError>,
+    ) -> Self {
         let mut seen = Seen::default();
         let sockets = Sockets::read().unwrap_or_else(|error| {
             seen.notes.push(format!(
@@ -73,22 +92,22 @@ impl Seen {
             ));
             Sockets::default()
         });
-        let entries = connections().unwrap_or_else(|error| {
-            seen.notes.push(format!(
-                "what is translated, and UDP, was left out by the guard: {error}"
-            ));
-            Vec::new()
-        });
         seen.ssh_ports = ssh_ports(&sockets);
         let own: BTreeSet<IpAddr> = [before, after]
             .iter()
             .flat_map(|side| side.worlds.host.interfaces.values().flatten().copied())
             .collect();
-        let mut asked = resolvers();
-        asked.extend(dns_in_use(&entries, &own));
         let towards = |far: IpAddr| Some((far, source_for(far)?));
-        seen.resolvers = asked.into_iter().filter_map(towards).collect();
         seen.gateways = gateways().into_iter().filter_map(towards).collect();
+        let mut asked = resolvers();
+        let entries = entries().unwrap_or_else(|error| {
+            seen.notes.push(format!(
+                "what is translated, and UDP, was left out by the guard: {error}"
+            ));
+            Vec::new()
+        });
+        asked.extend(dns_in_use(&entries, &own));
+        seen.resolvers = asked.into_iter().filter_map(towards).collect();
         seen.connections = to_this_host(&sockets, &entries);
         if has_services(before.worlds) || has_services(after.worlds) {
             seen.fill_in_cgroups();
@@ -127,6 +146,14 @@ impl Seen {
             cut.owners = owners(sockets, &processes, &paths);
         }
     }
+}
+
+/// The connections that conntrack knows.
+fn tracked_connections() -> Result<Vec<Entry>, ConntrackError> {
+    if conntrack::is_empty() {
+        return Ok(Vec::new());
+    }
+    connections()
 }
 
 /// The connections to sockets that listen, or that take what comes from anybody.
@@ -225,14 +252,13 @@ fn ssh_ports(sockets: &Sockets) -> BTreeSet<u16> {
         .collect();
     let cgroups = listening.iter().filter_map(|listed| listed.socket.cgroup);
     let paths = cgroup_paths(&cgroups.collect());
-    let processes = holders(&listening.iter().map(|listed| listed.socket.inode).collect());
+    let held = held_by_named(&SSH_SERVERS);
     let is_ssh = |socket: &Socket| {
         let path = socket.cgroup.and_then(|id| paths.get(&id));
         let by_unit = path
             .and_then(|path| unit(path))
             .is_some_and(|unit| SSH_UNITS.contains(&unit));
-        let process = processes.get(&socket.inode);
-        by_unit || process.is_some_and(|process| SSH_SERVERS.contains(&process.comm.as_str()))
+        by_unit || held.contains(&socket.inode)
     };
     listening
         .iter()

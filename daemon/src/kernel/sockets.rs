@@ -5,7 +5,8 @@
 //! credentials takes CAP_SYS_PTRACE.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::ops::ControlFlow;
 use std::os::unix::fs::MetadataExt;
@@ -169,10 +170,9 @@ pub fn holders(inodes: &BTreeSet<u32>) -> BTreeMap<u32, Process> {
         if held.is_empty() {
             continue;
         }
-        let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
         let process = Process {
             pid: pid.cast_signed(),
-            comm: comm.trim_end().to_owned(),
+            comm: comm(pid).unwrap_or_default(),
         };
         holders.extend(held.into_iter().map(|inode| (inode, process.clone())));
         if holders.len() == inodes.len() {
@@ -180,6 +180,24 @@ pub fn holders(inodes: &BTreeSet<u32>) -> BTreeMap<u32, Process> {
         }
     }
     holders
+}
+
+/// The inodes of the sockets that processes of these names hold. Only these are looked into: to look into all takes some
+/// two microseconds for each file that is open.
+pub fn held_by_named(comms: &[&str]) -> BTreeSet<u32> {
+    let pids = names(Path::new("/proc")).filter_map(|name| name.parse().ok());
+    let named = pids.filter(|&pid| comm(pid).is_some_and(|comm| comms.contains(&comm.as_str())));
+    named.flat_map(held_by).collect()
+}
+
+/// The name of a process, as `ps -o comm` shows it.
+fn comm(pid: u32) -> Option<String> {
+    // The kernel gives at most 15 bytes, and the end of a line; those of a thread of its own may be some more.
+    let mut comm = [0; 64];
+    let mut file = File::open(format!("/proc/{pid}/comm")).ok()?;
+    let length = file.read(&mut comm).ok()?;
+    let comm = String::from_utf8_lossy(&comm[..length]);
+    Some(comm.trim_end().to_owned())
 }
 
 /// The inodes of the sockets that a process holds; none if it may not be looked into.
@@ -243,6 +261,8 @@ fn names(directory: &Path) -> impl Iterator<Item = String> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsRawFd;
+
     use super::*;
 
     #[test]
@@ -254,6 +274,18 @@ mod tests {
         );
         assert_eq!(unit("system.slice/web.service/worker-1"), Some("web.service"));
         assert_eq!(unit("system.slice"), None);
+    }
+
+    #[test]
+    fn sockets_are_found_by_the_name_of_their_process() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let link = std::fs::read_link(format!("/proc/self/fd/{}", listener.as_raw_fd())).unwrap();
+        let inode = link.to_str().unwrap();
+        let inode: u32 = inode["socket:[".len()..inode.len() - 1].parse().unwrap();
+        let own = comm(std::process::id()).unwrap();
+        assert!(held_by_named(&[&own]).contains(&inode));
+        assert!(!held_by_named(&["no such process"]).contains(&inode));
+        assert_eq!(holders(&[inode].into())[&inode].comm, own);
     }
 
     #[test]

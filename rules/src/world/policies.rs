@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use super::selections::{Classes, Group};
 use super::{EndpointId, Stage, WorldRule};
-use crate::net::Direction;
+use crate::net::{Direction, PortRange};
 use crate::resource::{Action, Order, PolicyId, PolicyStage, TierAction};
 use crate::source::Position;
 
@@ -22,6 +22,8 @@ pub struct World {
     alone: Arc<[u32]>,
     /// Whether a rule looks at source ports.
     looks_at_source_ports: bool,
+    /// In which directions and at which stages a policy governs.
+    ways: u8,
 }
 
 impl World {
@@ -36,6 +38,7 @@ impl World {
             tiers,
             alone: alone.map(|(index, _)| index).collect(),
             looks_at_source_ports: policies.iter().any(|policy| policy.looks_at_source_ports),
+            ways: policies.iter().fold(0, |all, policy| all | policy.ways),
             policies,
             selecting,
         }
@@ -100,6 +103,12 @@ impl World {
     /// Whether a rule looks at source ports.
     pub(super) fn looks_at_source_ports(&self) -> bool {
         self.looks_at_source_ports
+    }
+
+    /// Whether a policy governs anything at this stage.
+    pub fn has_stage(&self, stage: Stage) -> bool {
+        let mut directions = Direction::BOTH.into_iter();
+        directions.any(|direction| self.ways & way(direction, stage) != 0)
     }
 }
 
@@ -260,6 +269,50 @@ pub struct PlacedPolicy {
     looks_at_source_ports: bool,
     /// Whether a rule of it passes, of ingress and of egress.
     passes: [bool; 2],
+    /// The destination ports that its rules may match.
+    ports: PortMask,
+}
+
+/// Destination ports, with others that are alike: a bit for each remainder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PortMask(u128);
+
+impl PortMask {
+    /// Every port.
+    const ALL: PortMask = PortMask(u128::MAX);
+
+    /// The ports that a rule may match; a named port may be any.
+    fn of_rule(rule: &WorldRule) -> Self {
+        match &rule.destination.ports {
+            Some(ports) if ports.named.is_none() => {
+                let each = ports.ranges.iter().copied().map(PortMask::of_range);
+                each.fold(PortMask::default(), PortMask::and)
+            }
+            _ => PortMask::ALL,
+        }
+    }
+
+    fn of_range(range: PortRange) -> Self {
+        if u32::from(range.last - range.first) >= u128::BITS {
+            return PortMask::ALL;
+        }
+        PortMask::of_ports(range.first..=range.last)
+    }
+
+    /// These ports.
+    pub(crate) fn of_ports(ports: impl IntoIterator<Item = u16>) -> Self {
+        let each = ports.into_iter();
+        PortMask(each.fold(0, |mask, port| mask | 1 << (u32::from(port) % u128::BITS)))
+    }
+
+    fn and(self, other: PortMask) -> Self {
+        PortMask(self.0 | other.0)
+    }
+
+    /// Whether they may have a port in common.
+    fn meets(self, other: PortMask) -> bool {
+        self.0 & other.0 != 0
+    }
 }
 
 impl PlacedPolicy {
@@ -275,15 +328,16 @@ impl PlacedPolicy {
             }
         }
         let rules = |direction| policy.rules(direction).unwrap_or_default();
-        let mut rules = Direction::BOTH.into_iter().flat_map(rules);
-        let looks_at_source_ports = rules.any(WorldRule::looks_at_source_ports);
+        let rules = || Direction::BOTH.into_iter().flat_map(rules);
+        let ports = rules().map(PortMask::of_rule);
         PlacedPolicy {
             source: 0,
             place: 0,
             group,
             ways,
             is_alone: false,
-            looks_at_source_ports,
+            looks_at_source_ports: rules().any(WorldRule::looks_at_source_ports),
+            ports: ports.fold(PortMask::default(), PortMask::and),
             passes: Direction::BOTH.map(|direction| policy.has_pass(direction)),
             policy,
         }
@@ -325,6 +379,11 @@ impl PlacedPolicy {
     /// Whether a rule of a direction passes.
     pub(crate) fn passes(&self, direction: Direction) -> bool {
         self.passes[direction as usize]
+    }
+
+    /// Whether a rule of it may match one of these destination ports.
+    pub(crate) fn may_match(&self, ports: PortMask) -> bool {
+        self.ports.meets(ports)
     }
 
     fn governs(&self, direction: Direction, stage: Stage) -> bool {

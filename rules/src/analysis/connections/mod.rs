@@ -23,8 +23,7 @@ use self::reduced::Reduced;
 use super::{Side, StepReport};
 use crate::evaluate::{Packet, Step};
 use crate::net::Protocol;
-use crate::resource::PolicyStage;
-use crate::world::{EndpointId, World, WorldKind, Worlds};
+use crate::world::{EndpointId, Stage, World, WorldKind, Worlds};
 
 /// A connection that the kernel tracks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -432,10 +431,8 @@ fn effect([before, after]: &[Judgement; 2]) -> Option<(Effect, usize, Step)> {
 /// Whether the source port of a connection may change a verdict. Before conntrack, the way back from what a failsafe
 /// leads to stays open, and is known by it.
 fn looks_at_source_ports(worlds: &Worlds) -> bool {
-    let mut policies = WorldKind::BOTH
-        .into_iter()
-        .flat_map(|kind| worlds.world(kind).policies.iter());
-    worlds.looks_at_source_ports() || policies.any(|policy| policy.stage == PolicyStage::Untracked)
+    let mut kinds = WorldKind::BOTH.into_iter();
+    worlds.looks_at_source_ports() || kinds.any(|kind| worlds.world(kind).has_stage(Stage::Untracked))
 }
 
 /// `192.0.2.1:50000 -> 198.51.100.1:80, translated to 10.0.0.2:8080`.

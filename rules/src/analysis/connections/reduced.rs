@@ -7,7 +7,7 @@ use super::Tracked;
 use super::blocks::{Blocks, rules};
 use crate::analysis::Side;
 use crate::net::{Direction, PortRange, Protocol};
-use crate::world::{PlacedPolicy, World, WorldPolicy, WorldRule};
+use crate::world::{PlacedPolicy, PortMask, World, WorldPolicy, WorldRule};
 
 /// What is left of two worlds for the endpoints of this host, one protocol and one block of ports.
 #[derive(Debug)]
@@ -41,7 +41,10 @@ impl Reduced {
 pub(super) fn for_few(sides: [Side<'_>; 2], connections: &[Tracked]) -> [World; 2] {
     let wanted = Wanted::of(connections);
     let worlds = sides.map(|side| side.worlds.world(side.world));
-    let asked = |policy: &PlacedPolicy| rules(policy).any(|rule| wanted.can_match(rule));
+    let mask = PortMask::of_ports(wanted.ports.iter().copied());
+    // Most policies are known not to match without a look at their rules.
+    let asked =
+        |policy: &PlacedPolicy| policy.may_match(mask) && rules(policy).any(|rule| wanted.can_match(rule));
     let [before, after] = worlds.map(|world| &world.policies[..]);
     let was: Vec<bool> = before.iter().map(asked).collect();
     // Most policies are there before and after.
