@@ -4,7 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry, Metadata};
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
+use std::panic::resume_unwind;
 use std::path::{Path, PathBuf};
+use std::thread::{Builder, ScopedJoinHandle, available_parallelism};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::{ENDINGS, SourceError, SourceFile};
@@ -12,6 +14,12 @@ use super::{ENDINGS, SourceError, SourceFile};
 /// A file that was changed so short a time before it was read may be changed once more without a sign of it: the clock of
 /// a file system ticks every few milliseconds, that of some every two seconds.
 const TICK: Duration = Duration::from_secs(2);
+
+/// So many files are not looked at by one thread alone.
+const MANY: usize = 1000;
+
+/// The most threads that look at files.
+const MOST_THREADS: usize = 4;
 
 /// Reads the resource files of a directory, and remembers them: a file that by all signs is as it was is not read again.
 #[derive(Debug, Default)]
@@ -125,30 +133,64 @@ fn list(directory: &Path) -> Result<Vec<Found>, SourceError> {
         path: directory.to_owned(),
         source,
     };
-    let mut found = Vec::new();
+    let mut named = Vec::new();
     for entry in fs::read_dir(directory).map_err(error)? {
         let entry = entry.map_err(error)?;
         let name = entry.file_name();
-        if !is_resource(&name) {
-            continue;
+        if is_resource(&name) {
+            named.push((name, entry));
         }
-        match metadata(&entry) {
-            Ok(metadata) if metadata.is_file() => {
-                let stamp = Stamp::of(&metadata);
-                found.push(Found { name, stamp });
-            }
-            Ok(_) => {}
-            // Gone since the directory was read, as an editor's temporary files are.
-            Err(gone) if gone.kind() == ErrorKind::NotFound && !entry.path().is_symlink() => {}
+    }
+    named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
+    let mut found = Vec::with_capacity(named.len());
+    let stamps = stamps(&named);
+    for ((name, _), stamp) in named.into_iter().zip(stamps) {
+        match stamp {
+            Ok(stamp) => found.extend(stamp.map(|stamp| Found { name, stamp })),
             // A policy that cannot be read must not be absent in silence.
             Err(source) => {
-                let path = entry.path();
+                let path = directory.join(name);
                 return Err(SourceError::Read { path, source });
             }
         }
     }
-    found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     Ok(found)
+}
+
+/// The stamp of each entry; `None` of one that is no file, or that is gone since the directory was read, as an editor's
+/// temporary files are.
+fn stamps(named: &[(OsString, DirEntry)]) -> Vec<std::io::Result<Option<Stamp>>> {
+    let stamp = |(_, entry): &(OsString, DirEntry)| match metadata(entry) {
+        Ok(metadata) => Ok(metadata.is_file().then(|| Stamp::of(&metadata))),
+        Err(gone) if gone.kind() == ErrorKind::NotFound && !entry.path().is_symlink() => Ok(None),
+        Err(error) => Err(error),
+    };
+    // The kernel takes two microseconds for each, and does as many at a time as there are processors.
+    let threads = match available_parallelism() {
+        Ok(processors) if named.len() >= MANY => processors.get().min(MOST_THREADS),
+        _ => 1,
+    };
+    let stamps_of = |share: &[(OsString, DirEntry)]| share.iter().map(stamp).collect::<Vec<_>>();
+    let (own, others) = named.split_at(named.len().div_ceil(threads));
+    std::thread::scope(|scope| {
+        let others: Vec<_> = others
+            .chunks(own.len().max(1))
+            .map(|share| {
+                let thread = Builder::new().spawn_scoped(scope, move || stamps_of(share));
+                (share, thread)
+            })
+            .collect();
+        let mut stamps = stamps_of(own);
+        for (share, thread) in others {
+            match thread.map(ScopedJoinHandle::join) {
+                Ok(Ok(others)) => stamps.extend(others),
+                Ok(Err(panic)) => resume_unwind(panic),
+                // The host has no thread to spare.
+                Err(_) => stamps.extend(stamps_of(share)),
+            }
+        }
+        stamps
+    })
 }
 
 /// What is known of a file, or of what a link leads to.

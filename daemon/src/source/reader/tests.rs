@@ -81,6 +81,26 @@ fn what_was_not_changed_is_not_read_again() {
 }
 
 #[test]
+fn of_many_files_each_is_found_in_its_place() {
+    let mut case = Case::new(&[]);
+    let names: Vec<String> = (0..2 * MANY).map(|number| format!("{number:05}.yaml")).collect();
+    for name in &names {
+        fs::write(case.path(name), name).unwrap();
+    }
+    case.read();
+    case.let_time_pass();
+    fs::write(case.path(&names[MANY]), "another").unwrap();
+    fs::remove_file(case.path(&names[0])).unwrap();
+    let files = case.read();
+    assert_eq!(files.len(), names.len() - 1);
+    for (file, name) in files.iter().zip(&names[1..]) {
+        assert!(file.name().ends_with(name.as_str()));
+        let text = if *name == names[MANY] { "another" } else { name };
+        assert_eq!(file.bytes(), text.as_bytes());
+    }
+}
+
+#[test]
 fn the_same_bytes_are_the_same_file() {
     let mut case = Case::new(&[("a.yaml", "one"), ("b.yaml", "two")]);
     let first = case.read();
