@@ -4,8 +4,10 @@
 //! from what it knows is there to what is to be there, and touches, sends and reads only what differs: the kernel refuses
 //! the transaction if anybody has changed anything since. Whatever goes wrong on the second road leads back to the first.
 
+use std::mem::{Discriminant, discriminant};
+
 use nix::errno::Errno;
-use palisade_rules::ruleset::{Ruleset, TABLE};
+use palisade_rules::ruleset::{Chain, Match, Name, Rule, Ruleset, Statement, TABLE};
 
 use crate::abi::obj;
 use crate::counters::{self, Ledger};
@@ -21,6 +23,14 @@ use crate::transaction::{Operation, Transaction};
 
 /// The most elements of a set or map that are read back. That the kernel took those of a larger one has to do.
 const READ_BACK: usize = 1000;
+
+/// The most elements of all sets, and of all maps, of one change that are read back.
+const READ_BACK_OF_ALL: usize = 20_000;
+
+/// From so many chains, sets or maps on, it is some of them that are read back: about half as many, spread evenly, and all
+/// chains with a form of rule that no other has. To read takes about as long as to write, and the kernel has said already
+/// that it took every one of them: what is left to find are forms that it understands otherwise.
+const MANY: usize = 1000;
 
 /// What [`Nft::replace`] did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -223,25 +233,19 @@ impl Nft {
     /// What differs in the kernel of what was touched, in words; the first that is found.
     fn differs(&mut self, touched: &Touched<'_>) -> Result<Option<String>, RequestError> {
         let socket = &mut self.socket;
-        for chain in &touched.chains {
+        for chain in some_chains(&touched.chains) {
             let rules = dump::rules(socket, chain.name.as_str())?;
             if let Some(difference) = rules_differ(&rules, chain) {
                 return Ok(Some(difference));
             }
         }
-        for (name, set) in &touched.sets {
-            if set.elements.len() > READ_BACK {
-                continue;
-            }
+        for (name, set) in small(&touched.sets, |set| set.elements.len()) {
             let held = dump::set_elements(socket, name.as_str(), SetKind::of(&set.elements))?;
             if let Some(difference) = elements_differ(name, held.as_ref(), &set.elements) {
                 return Ok(Some(difference));
             }
         }
-        for (name, map) in &touched.maps {
-            if map.ways.len() > READ_BACK {
-                continue;
-            }
+        for (name, map) in small(&touched.maps, |map| map.ways.len()) {
             let held = dump::map_ways(socket, name.as_str(), MapKind::of(&map.ways))?;
             if let Some(difference) = ways_differ(name, held.as_deref(), &map.ways) {
                 return Ok(Some(difference));
@@ -321,5 +325,97 @@ impl Nft {
             Err(ApplyError::Refused(refusals)) if refusals.iter().all(|r| r.errno == Errno::ENOENT) => Ok(()),
             answer => answer,
         }
+    }
+}
+
+/// The chains that are read back.
+#[allow(clippy::disallowed_types)] // the set of forms is never gone through
+fn some_chains<'t>(chains: &'t [&'t Chain]) -> impl Iterator<Item = &'t Chain> {
+    let step = step(chains.len());
+    let mut forms = std::collections::HashSet::new();
+    let each = chains.iter().enumerate();
+    each.filter(move |(index, chain)| {
+        let is_one = index % step == 0;
+        // Even where it is read, others like it need not be.
+        let mut has_another_form = false;
+        if step > 1 {
+            for rule in &chain.rules {
+                has_another_form |= forms.insert(form(rule));
+            }
+        }
+        is_one || has_another_form || chain.hook.is_some()
+    })
+    .map(|(_, chain)| *chain)
+}
+
+/// The kinds of a rule's conditions and statements.
+fn form(rule: &Rule) -> (Vec<Discriminant<Match>>, Vec<Discriminant<Statement>>) {
+    (
+        rule.matches.iter().map(discriminant).collect(),
+        rule.statements.iter().map(discriminant).collect(),
+    )
+}
+
+/// The sets or maps that are read back, which have so many elements.
+fn small<'t, T>(
+    all: &'t [(&'t Name, &'t T)],
+    elements: impl Fn(&T) -> usize,
+) -> impl Iterator<Item = (&'t Name, &'t T)> {
+    let mut left = READ_BACK_OF_ALL;
+    all.iter()
+        .step_by(step(all.len()))
+        .copied()
+        .filter(move |(_, one)| {
+            let elements = elements(one);
+            let is_read = elements <= left.min(READ_BACK);
+            left -= if is_read { elements } else { 0 };
+            is_read
+        })
+}
+
+/// Of so many, every which one is read back.
+fn step(count: usize) -> usize {
+    if count < MANY { 1 } else { count.div_ceil(MANY / 2) }
+}
+
+#[cfg(test)]
+mod tests {
+    use palisade_rules::ruleset::Comment;
+
+    use super::*;
+
+    #[test]
+    fn of_many_chains_those_are_read_back_that_are_like_no_other() {
+        let chain = |index: usize, statement: &Statement| Chain {
+            name: Name::new(&format!("chain-{index}")),
+            hook: None,
+            comment: Comment::default(),
+            rules: vec![Rule {
+                statements: vec![statement.clone()],
+                ..Rule::default()
+            }],
+        };
+        let read = |count: usize| {
+            let mut chains: Vec<Chain> = (0..count).map(|index| chain(index, &Statement::Accept)).collect();
+            chains[count - 2] = chain(count - 2, &Statement::Return);
+            let chains: Vec<&Chain> = chains.iter().collect();
+            let read = some_chains(&chains).map(|chain| chain.name.to_string());
+            (
+                read.count(),
+                some_chains(&chains).any(|chain| chain.name == chains[count - 2].name),
+            )
+        };
+        assert_eq!(read(MANY - 1), (MANY - 1, true));
+        assert_eq!(read(10 * MANY), (MANY / 2 + 1, true));
+    }
+
+    #[test]
+    fn elements_are_read_back_up_to_a_limit() {
+        let (name, sizes) = (Name::new("set"), [READ_BACK + 1, READ_BACK, 7]);
+        let few: Vec<_> = sizes.iter().map(|size| (&name, size)).collect();
+        let read: Vec<usize> = small(&few, |size| *size).map(|(_, size)| *size).collect();
+        assert_eq!(read, [READ_BACK, 7]);
+        let many = vec![(&name, &READ_BACK); MANY - 1];
+        assert_eq!(small(&many, |size| *size).count(), READ_BACK_OF_ALL / READ_BACK);
     }
 }

@@ -96,9 +96,12 @@ pub(super) fn start(daemon: Arc<Daemon>, watch: Watch) {
 
 fn follow(daemon: &Daemon, mut watch: Watch, port: u32) -> io::Result<()> {
     let mut pace = Pace::default();
+    // Before the watch began, anything may have been changed.
+    let mut next = Some(Foreign { by: None });
     loop {
-        wait(&watch)?;
-        let Some(Foreign { mut by }) = foreign(&mut watch, port)? else {
+        let Some(Foreign { mut by }) = next.take() else {
+            wait(&watch)?;
+            next = foreign(&mut watch, port)?;
             continue;
         };
         loop {

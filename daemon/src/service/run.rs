@@ -92,8 +92,6 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     // Before anything else runs: threads that are there already would stay as they are.
     Needs::make_directories(&config);
     let sandbox = sandbox::apply(Needs::of(&config_path, &config));
-    // From before the first change of ours on, so that none of others is missed.
-    let watch = Watch::open()?;
     let mut links = Links::open()?;
     let cgroups = Cgroups::new();
     let mut engine = Engine::start(config_path, config.clone(), nft, Arc::clone(&cgroups))?;
@@ -102,6 +100,9 @@ pub async fn run(config_path: PathBuf) -> Result<(), RunError> {
     engine.set_interfaces(links.read().await?);
     let started = Instant::now();
     let applied = engine.reload(&Terms::at_once(None))?;
+    // Not before: whatever is committed while somebody listens costs the kernel twice as much. What others have changed by
+    // now is found by a look at the table.
+    let watch = Watch::open()?;
     engine.keep();
     let took = started.elapsed();
     let generation = engine.current().cloned().ok_or_else(|| {
