@@ -70,8 +70,9 @@ pub const MARK_DECIDED_EARLY: u32 = 0x0800_0000;
 /// once a packet has passed the last of palisade's chains.
 pub const MARK_ALL: u32 = MARK_MASK | MARK_ACCEPTED | MARK_DECIDED_EARLY;
 
-/// The chain that answers denied packets. No other chain is called so: theirs have a slash, or are base chains.
-const REJECT_CHAIN: &str = "reject";
+/// The chain that answers denied packets. No other chain is called so: theirs have a slash, or are base chains. Nor is it a
+/// word of nft's grammar, as `reject` is: nft would list it, and not load it again.
+const REJECT_CHAIN: &str = "rejected";
 
 /// What the compiler needs besides the worlds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -169,7 +169,7 @@ mod chains {
     #[test]
     fn denied_packets_get_what_was_asked_for() {
         let worlds = network(&[policy("p", "ingress: [{action: Deny}]")]);
-        for (deny, word) in [(DenyAction::Drop, "drop"), (DenyAction::Reject, "goto reject")] {
+        for (deny, word) in [(DenyAction::Drop, "drop"), (DenyAction::Reject, "goto rejected")] {
             let options = Options {
                 deny,
                 ..Options::default()
