@@ -186,7 +186,16 @@ fn a_reload_can_be_guarded_as_well() -> anyhow::Result<()> {
     assert_eq!(std::fs::read(backend.configuration())?, before);
     assert_tidy(&backend)?;
     // Nothing is lost.
-    let kept = backend.state("generations/2/policy.d/30-more.yaml");
+    let kept = std::fs::read(backend.state("generations/2.json"))?;
+    let kept: serde_json::Value = serde_json::from_slice(&kept)?;
+    let files = kept["files"].as_array().into_iter().flatten();
+    let is_it = |file: &&serde_json::Value| {
+        file["path"]
+            .as_str()
+            .is_some_and(|path| path.ends_with("/30-more.yaml"))
+    };
+    let sum = files.clone().find(is_it).and_then(|file| file["sha256"].as_str());
+    let kept = backend.state(&format!("generations/files/{}", sum.unwrap_or("30-more.yaml")));
     assert_eq!(std::fs::read_to_string(kept)?, examples::ALLOW_7000);
     Ok(())
 }
