@@ -42,23 +42,23 @@ struct Bound {
 const BOUNDS: [Bound; 4] = [
     Bound {
         what: "resolve",
-        once: 1_000_000,
-        each: 200,
+        once: 140_000,
+        each: 380,
     },
     Bound {
         what: "compile, another port",
-        once: 1_000_000,
-        each: 5_000,
+        once: 1_200_000,
+        each: 5_500,
     },
     Bound {
         what: "compile, a rule more",
-        once: 1_000_000,
-        each: 5_000,
+        once: 1_200_000,
+        each: 5_500,
     },
     Bound {
         what: "diff",
-        once: 1_000_000,
-        each: 100,
+        once: 360_000,
+        each: 390,
     },
 ];
 
