@@ -1,20 +1,19 @@
 //! A transaction as the bytes of one netlink batch.
 
+use std::io;
+
 use nix::libc;
 use palisade_rules::ruleset::{TABLE, TABLE_COMMENT};
 
 use crate::abi::{NFNL_BATCH_GENID, NFNL_SUBSYS_NFTABLES, elem, msg, obj};
-use crate::attribute::{HEADER, NFGEN_HEADER};
 use crate::elements;
+use crate::error::ApplyError;
 use crate::handle::{Chain, EncodeError, Object, Rule, Scratch, Set, Table};
 use crate::message::MessageBuilder;
 use crate::protect::OWNED;
 use crate::socket::{nft_message, request_flags};
 use crate::transaction::{Operation, Transaction};
 use crate::ways;
-
-/// Bytes of the message that begins or ends a batch and says nothing else.
-const EDGE: usize = HEADER + NFGEN_HEADER;
 
 /// A batch ready to be sent in one datagram.
 #[derive(Debug)]
@@ -80,11 +79,29 @@ pub(crate) fn encode(
     })
 }
 
-/// The messages of a transaction, without those that begin and end a batch.
-pub(crate) fn messages(transaction: &Transaction) -> Result<Vec<u8>, Unencodable> {
-    let mut bytes = encode(transaction, 0, 1)?.bytes;
-    bytes.truncate(bytes.len().saturating_sub(EDGE));
-    Ok(bytes.split_off(EDGE.min(bytes.len())))
+/// Writes messages as they come, without those that begin and end a batch.
+pub(crate) struct Messages(Writer);
+
+impl Messages {
+    pub(crate) fn new() -> Self {
+        Messages(Writer {
+            bytes: Vec::new(),
+            scratch: Scratch::new(),
+            seq: 1,
+            set_id: 0,
+        })
+    }
+
+    /// Writes the messages of one more operation.
+    pub(crate) fn write(&mut self, operation: &Operation, out: &mut dyn io::Write) -> Result<(), ApplyError> {
+        self.0.bytes.clear();
+        let written = self.0.operation(operation);
+        written.map_err(|source| ApplyError::Unencodable {
+            operation: operation.to_string(),
+            source,
+        })?;
+        out.write_all(&self.0.bytes).map_err(ApplyError::Io)
+    }
 }
 
 /// A batch of messages that are written already.

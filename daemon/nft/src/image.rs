@@ -1,12 +1,14 @@
 //! A ruleset as the messages that make it, to be kept and loaded into a kernel that has no table of ours.
 
+use std::io;
+
 use nix::errno::Errno;
 use palisade_rules::ruleset::{Ruleset, TABLE};
 
 use crate::counters::Ledger;
-use crate::diff::diff;
+use crate::diff::Steps;
 use crate::dump;
-use crate::encode::{batch_of, messages};
+use crate::encode::{Messages, batch_of};
 use crate::error::{ApplyError, Refusal, read_error};
 use crate::nft::Nft;
 use crate::transaction::{Operation, Transaction};
@@ -27,17 +29,48 @@ impl Image {
     /// # Errors
     /// [`ApplyError::Unencodable`] for what does not fit a message.
     pub fn of(ruleset: &Ruleset) -> Result<Image, ApplyError> {
-        let made = diff(ruleset, None, &());
-        let rest = made.operations().iter();
-        let rest =
-            rest.filter(|operation| !matches!(operation, Operation::AddTable | Operation::AddCounter { .. }));
         let counters = ruleset.counters.iter();
+        let mut messages = Vec::new();
+        Image::write_messages(ruleset, &mut messages)?;
         Ok(Image {
             counters: counters
                 .map(|(name, comment)| (name.to_string(), comment.as_str().to_owned()))
                 .collect(),
-            messages: encoded(&Transaction::new(rest.cloned().collect()))?,
+            messages,
         })
+    }
+
+    /// Writes [`Image::messages`] of a ruleset one by one: of a large one they are more than all else that is known of it.
+    ///
+    /// # Errors
+    /// As [`Image::of`], and [`ApplyError::Io`] if they cannot be written.
+    pub fn write_messages(ruleset: &Ruleset, out: &mut dyn io::Write) -> Result<(), ApplyError> {
+        let mut messages = Messages::new();
+        let mut write = |steps: Steps<'_>| {
+            let (transaction, _) = steps.finish();
+            let mut operations = transaction.operations().iter();
+            operations.try_for_each(|operation| messages.write(operation, out))
+        };
+        let mut steps = Steps::default();
+        for is_base in [true, false] {
+            let chains = ruleset.chains.iter();
+            let chains = chains.filter(|chain| chain.hook.is_some() == is_base);
+            chains.for_each(|chain| steps.add_chain(chain));
+        }
+        for (name, set) in &ruleset.sets {
+            steps.add_set(name, set);
+        }
+        for (name, map) in &ruleset.maps {
+            steps.add_map(name, map);
+        }
+        write(steps)?;
+        // Rules last: they may lead to any chain.
+        for chain in &ruleset.chains {
+            let mut steps = Steps::default();
+            steps.add_rules(chain);
+            write(steps)?;
+        }
+        Ok(())
     }
 }
 
@@ -107,8 +140,10 @@ impl Nft {
 }
 
 fn encoded(transaction: &Transaction) -> Result<Vec<u8>, ApplyError> {
-    messages(transaction).map_err(|error| ApplyError::Unencodable {
-        operation: transaction.operations()[error.operation].to_string(),
-        source: error.source,
-    })
+    let mut messages = Messages::new();
+    let mut bytes = Vec::new();
+    for operation in transaction.operations() {
+        messages.write(operation, &mut bytes)?;
+    }
+    Ok(bytes)
 }

@@ -28,15 +28,13 @@ use crate::kernel::KernelError;
 const PLACE: [&str; 2] = ["boot", "ruleset"];
 
 /// What the file is like; another one counts as damaged.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Head {
     format: u32,
     generation: u64,
     counters: usize,
-    /// Bytes.
-    messages: usize,
 }
 
 /// What a boot came to.
@@ -73,11 +71,10 @@ enum Unusable {
 ///
 /// Rules for cgroups are left out: a cgroup has another number after a reboot, and none before its service is started.
 pub fn keep(state_dir: &Path, ruleset: &Ruleset, generation: u64) -> io::Result<()> {
-    let image = Image::of(&lasting(ruleset)).map_err(io::Error::other)?;
     let [directory, file] = PLACE;
     let directory = state_dir.join(directory);
     fs::create_dir_all(&directory)?;
-    replace_file(&directory, file, &encode(&image, generation)?)
+    replace_file(&directory, file, &encode(&lasting(ruleset), generation)?)
 }
 
 /// Puts into force what was kept, unless there is a table already, or it is to stay away; the safety net if nothing can be
@@ -151,21 +148,20 @@ fn lasting(ruleset: &Ruleset) -> Ruleset {
     lasting
 }
 
-fn encode(image: &Image, generation: u64) -> io::Result<Vec<u8>> {
+fn encode(ruleset: &Ruleset, generation: u64) -> io::Result<Vec<u8>> {
     let mut file = GzEncoder::new(Vec::new(), Compression::fast());
     let head = Head {
         format: FORMAT,
         generation,
-        counters: image.counters.len(),
-        messages: image.messages.len(),
+        counters: ruleset.counters.len(),
     };
     serde_json::to_writer(&mut file, &head)?;
-    for counter in &image.counters {
+    for (name, comment) in &ruleset.counters {
         file.write_all(b"\n")?;
-        serde_json::to_writer(&mut file, counter)?;
+        serde_json::to_writer(&mut file, &(name.as_str(), comment.as_str()))?;
     }
     file.write_all(b"\n")?;
-    file.write_all(&image.messages)?;
+    Image::write_messages(ruleset, &mut file).map_err(io::Error::other)?;
     file.finish()
 }
 
@@ -198,13 +194,6 @@ fn decode(bytes: &[u8]) -> io::Result<(u64, Image)> {
     let mut messages = Vec::new();
     // To the end, where the checksum is.
     file.read_to_end(&mut messages)?;
-    if messages.len() != head.messages {
-        return Err(io::Error::other(format!(
-            "{} of {} bytes are there",
-            messages.len(),
-            head.messages
-        )));
-    }
     Ok((head.generation, Image { counters, messages }))
 }
 

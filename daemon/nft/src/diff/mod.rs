@@ -34,8 +34,8 @@ use crate::lower::lower;
 use crate::program::Instruction;
 use crate::transaction::Transaction;
 
-pub(crate) use steps::Touched;
-use steps::{Leaving, Steps};
+use steps::Leaving;
+pub(crate) use steps::{Steps, Touched};
 
 /// The most rules of a table whose chains are created again where `nft list` would show them out of order. It takes the
 /// kernel some 15 µs for each of them.
