@@ -79,10 +79,13 @@ build: build-deps
 run: need-root run-deps build
 	$(SUDO) $(TARGET)/release/palisade demo
 
+# Most tests wait for the kernel, or for a daemon's clock.
+TEST_THREADS ?= $(shell echo $$((2 * $$(nproc))))
+
 .PHONY: test
 test: need-root deps $(PROMTOOL) $(SSHD) static
 	cargo build --workspace --locked
-	cargo test --workspace --locked $(AS_ROOT)
+	RUST_TEST_THREADS=$(TEST_THREADS) cargo test --workspace --locked $(AS_ROOT)
 
 # The short suite on Debian's stock kernel, in an emulated machine; says which kernel that is.
 .PHONY: test-kernels
