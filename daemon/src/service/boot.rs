@@ -13,9 +13,11 @@ pub(super) async fn keep_each_generation(daemon: Arc<Daemon>) {
     loop {
         let keeping = Arc::clone(&daemon);
         let kept = tokio::task::spawn_blocking(move || {
-            keeping.keep_for_boot();
-            // What a change has left to do is done once its engine is free: a change needs much memory for a short time.
+            // What a change has left to do is done once its engine is free: a change needs much memory for a short time, and what
+            // boots next is not to be made beside it.
             drop(lock(&keeping.engine));
+            memory::give_back();
+            keeping.keep_for_boot();
             memory::give_back();
         });
         if let Err(panic) = kept.await {

@@ -197,6 +197,8 @@ fn an_answer_cut_short_is_an_error_and_never_less_of_a_table() {
     in_namespace(|| {
         put(&mut Socket::open().unwrap(), &ruleset(3));
         let (mut socket, relay) = Relay::new();
+        // None is waited for in vain.
+        setsockopt(&socket, sockopt::ReceiveTimeout, &TimeVal::new(30, 0)).unwrap();
         let (whole, answers) = recorded(&mut socket, &relay);
         assert!(answers.len() > 10, "{}", answers.len());
         for (number, answer) in answers.iter().enumerate() {
