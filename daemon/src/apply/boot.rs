@@ -5,7 +5,7 @@
 //! messages.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -29,6 +29,9 @@ const PLACE: [&str; 2] = ["boot", "ruleset"];
 
 /// What the file is like; another one counts as damaged.
 const FORMAT: u32 = 2;
+
+/// So many bytes are packed at a time.
+const CHUNK: usize = 64 << 10;
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 struct Head {
@@ -149,7 +152,8 @@ fn lasting(ruleset: &Ruleset) -> Ruleset {
 }
 
 fn encode(ruleset: &Ruleset, generation: u64) -> io::Result<Vec<u8>> {
-    let mut file = GzEncoder::new(Vec::new(), Compression::fast());
+    // The encoder makes room for much whenever it is given anything, and a message is little.
+    let mut file = BufWriter::with_capacity(CHUNK, GzEncoder::new(Vec::new(), Compression::fast()));
     let head = Head {
         format: FORMAT,
         generation,
@@ -162,7 +166,9 @@ fn encode(ruleset: &Ruleset, generation: u64) -> io::Result<Vec<u8>> {
     }
     file.write_all(b"\n")?;
     Image::write_messages(ruleset, &mut file).map_err(io::Error::other)?;
-    file.finish()
+    file.into_inner()
+        .map_err(io::IntoInnerError::into_error)?
+        .finish()
 }
 
 fn read(state_dir: &Path) -> Result<(u64, Image), Unusable> {
