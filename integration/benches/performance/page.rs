@@ -12,6 +12,7 @@ use crate::report::Report;
 use crate::{machine, plot, targets};
 
 const HEAD: &str = include_str!("page/head.md");
+const MISSES: &str = include_str!("page/misses.md");
 const METHOD: &str = include_str!("page/method.md");
 
 /// Writes the page and its plots into a directory.
@@ -43,7 +44,7 @@ pub(crate) fn write(report: &Report, directory: &Path) -> anyhow::Result<()> {
         growth += &format!("![{work}, {unit}, over the number of policies]({file})\n\n");
     }
     let page = format!(
-        "{HEAD}\n{}\n## The machine\n\n{}\n{METHOD}\n## How it grows\n\n{growth}## Everything\n\n{}",
+        "{HEAD}\n{}\n{MISSES}\n## The machine\n\n{}\n{METHOD}\n## How it grows\n\n{growth}## Everything\n\n{}",
         targets::table(report),
         machine::list(),
         report.table(),
