@@ -279,10 +279,30 @@ fn check(daemon: &mut Daemon, expected: &Expected, is_done: bool) -> anyhow::Res
         !daemon.state("unconfirmed.json").exists(),
         "the note is still there"
     );
+    nothing_is_left(daemon)
+}
+
+/// Makes sure that nothing is stored but whole generations, and what they are made of.
+fn nothing_is_left(daemon: &Daemon) -> anyhow::Result<()> {
+    let mut named = String::new();
     for entry in std::fs::read_dir(daemon.state("generations"))? {
-        let name = entry?.file_name();
-        let is_whole = name.to_str().is_some_and(|name| name.parse::<u64>().is_ok());
-        ensure!(is_whole, "{} is left", name.display());
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name == "files" {
+            continue;
+        }
+        let number = name
+            .strip_suffix(".json")
+            .and_then(|name| name.parse::<u64>().ok());
+        ensure!(number.is_some(), "{name} is left");
+        named += &std::fs::read_to_string(entry.path())?;
+    }
+    for entry in std::fs::read_dir(daemon.state("generations/files"))? {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        ensure!(
+            named.contains(&name),
+            "files/{name} is left, and no generation has it"
+        );
     }
     Ok(())
 }
