@@ -217,7 +217,7 @@ fn assert_order(chains: &[Arc<Chain>]) {
             .collect();
         let (policies, tiers): (Vec<&str>, Vec<&str>) = jumped
             .into_iter()
-            .filter(|target| !target.starts_with("failsafe/") && *target != "reject")
+            .filter(|target| !target.starts_with("failsafe/") && *target != "rejected")
             // Each endpoint has its profiles in an order of its own.
             .filter(|target| target.split('/').nth(2) != Some("profile"))
             .partition(|target| target.starts_with("preview/") || target.starts_with("enforced/"));
