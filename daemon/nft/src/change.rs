@@ -329,7 +329,7 @@ impl Nft {
 }
 
 /// The chains that are read back.
-#[allow(clippy::disallowed_types)] // the set of forms is never gone through
+#[expect(clippy::disallowed_types, reason = "the set of forms is never gone through")]
 fn some_chains<'t>(chains: &'t [&'t Chain]) -> impl Iterator<Item = &'t Chain> {
     let step = step(chains.len());
     let mut forms = std::collections::HashSet::new();

@@ -15,8 +15,8 @@ pub fn share_heaps() {
     }
 }
 
-/// Gives the kernel back what is free, wherever it lies. It takes some 0.5 s for each GB that is given back, and a tenth of
-/// that for each that was before; nothing can be allocated meanwhile.
+/// Gives the kernel back what is free, wherever it lies. The more that is, the longer it takes, and nothing can be allocated
+/// meanwhile.
 ///
 /// By itself, glibc only gives back what is free at the end of a heap. Nothing happens with another C library.
 pub fn give_back() {

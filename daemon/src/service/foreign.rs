@@ -201,7 +201,7 @@ impl Daemon {
             }
         };
         let mut noticed = lock(&self.foreign);
-        noticed.waits_until = None;
+        let has_waited = noticed.waits_until.take().is_some();
         if let Some((what, outcome)) = change {
             noticed.total += u64::from(matches!(outcome, Remedy::Repaired { .. }));
             noticed.failed += u64::from(matches!(outcome, Remedy::Failed { .. }));
@@ -215,7 +215,10 @@ impl Daemon {
             noticed.recent.drain(..excess);
         }
         drop(noticed);
-        systemd::show(&self.status());
+        // What is as it was has been told.
+        if has_waited || !matches!(repaired, Ok(None)) {
+            systemd::show(&self.status());
+        }
         match repaired {
             // Whoever called it has taken the table away for good.
             Err(ReloadError::Panic) => Ok(None),

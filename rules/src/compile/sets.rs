@@ -200,8 +200,8 @@ pub(super) enum Shape {
     Everything,
     /// No address of IPv6: whoever must be one of them has no rule.
     ///
-    /// Most estates have no IPv6 in their sets, and half of their rules could match nothing. In IPv4 there is a rule all the same:
-    /// it is seen in the listing, and a set that is empty from time to time takes no more than elements to fill.
+    /// Where no set has one, half of all rules could match nothing. In IPv4 there is a rule all the same: it is seen in the
+    /// listing, and a set that is empty from time to time takes no more than elements to fill.
     Nothing,
 }
 

@@ -286,7 +286,7 @@ impl PortMask {
         match &rule.destination.ports {
             Some(ports) if ports.named.is_none() => {
                 let each = ports.ranges.iter().copied().map(PortMask::of_range);
-                each.fold(PortMask::default(), PortMask::and)
+                each.fold(PortMask::default(), PortMask::or)
             }
             _ => PortMask::ALL,
         }
@@ -305,7 +305,7 @@ impl PortMask {
         PortMask(each.fold(0, |mask, port| mask | 1 << (u32::from(port) % u128::BITS)))
     }
 
-    fn and(self, other: PortMask) -> Self {
+    fn or(self, other: PortMask) -> Self {
         PortMask(self.0 | other.0)
     }
 
@@ -337,7 +337,7 @@ impl PlacedPolicy {
             ways,
             is_alone: false,
             looks_at_source_ports: rules().any(WorldRule::looks_at_source_ports),
-            ports: ports.fold(PortMask::default(), PortMask::and),
+            ports: ports.fold(PortMask::default(), PortMask::or),
             passes: Direction::BOTH.map(|direction| policy.has_pass(direction)),
             policy,
         }
