@@ -1,12 +1,14 @@
 //! From resources to what is in force: read, resolve, compile, apply, verify, all or nothing.
 
 mod boot;
+mod error;
 mod foreign;
 mod generation;
 mod history;
 mod lock;
 mod panic;
 mod plan;
+mod reload;
 mod road;
 mod rollout;
 mod sources;
@@ -29,6 +31,7 @@ use time::OffsetDateTime;
 use tracing::{info, warn};
 
 pub use boot::{Booted, boot, keep as keep_for_boot};
+pub use error::ReloadError;
 pub use generation::{EndpointKey, Generation, StagedSince, Way, concerned, is_staged};
 pub use history::{LastWords, Total, Unwritten};
 pub use lock::{Lock, LockError, holder};
@@ -45,12 +48,11 @@ use road::part;
 use rollout::{Made, Rollout};
 use store::Store;
 
-use crate::config::{Config, ConfigError};
-use crate::exit::Exit;
+use crate::config::Config;
 use crate::guard::{self, GuardReport, Guarding};
 use crate::kernel::KernelError;
-use crate::kernel::cgroups::{Cgroups, CgroupsError};
-use crate::source::{Decoder, Reader, SourceError};
+use crate::kernel::cgroups::Cgroups;
+use crate::source::{Decoder, Reader};
 
 /// The name of the safety net that the daemon adds by itself.
 pub const SAFETY_NET: &str = "zzz-final-allow-everything";
@@ -104,85 +106,6 @@ pub struct Applied {
     pub guard: GuardReport,
     /// Until when it has to be confirmed; `None` if it need not be.
     pub window: Option<Window>,
-}
-
-/// Why a reload left everything as it was.
-#[derive(Debug, thiserror::Error)]
-pub enum ReloadError {
-    /// The configuration is wrong.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// A resource file cannot be read.
-    #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The resources are wrong; the text shows where.
-    #[error("{0}")]
-    Resources(String),
-    /// Somebody called for help.
-    #[error("`palisade panic` is in force: nothing is filtered by palisade; `palisade resume` takes it back")]
-    Panic,
-    /// The cgroups of services cannot be read.
-    #[error(transparent)]
-    Cgroups(#[from] CgroupsError),
-    /// The kernel refused, or does not hold what was applied.
-    #[error("{}", not_in_force(.0))]
-    Kernel(#[from] KernelError),
-    /// The state directory cannot be written.
-    #[error(transparent)]
-    State(#[from] StateError),
-    /// It would lock somebody out.
-    #[error("{}", .0.refused())]
-    Guard(Box<GuardReport>),
-    /// Another change is not confirmed yet.
-    #[error(
-        "generation {generation} ({why}) is not confirmed yet: `palisade confirm` keeps it, `palisade rollback` goes back \
-         to generation {previous}; then try again"
-    )]
-    Unconfirmed {
-        /// The unconfirmed generation.
-        generation: u64,
-        /// What made it.
-        why: String,
-        /// What it goes back to.
-        previous: u64,
-    },
-    /// A rolled back generation's files are still there.
-    #[error(
-        "generation {generation} was rolled back, but its files could not be: {why}; put that right, then type: palisade \
-         rollback"
-    )]
-    Unfinished {
-        /// The generation.
-        generation: u64,
-        /// What is in the way.
-        why: String,
-    },
-    /// Generations cannot be kept, or read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// Files cannot be changed, or could not be changed back.
-    #[error("{0}; nothing was changed")]
-    WayBack(#[from] WayBackError),
-}
-
-impl ReloadError {
-    /// How a command that ran into this ends.
-    pub fn exit(&self) -> Exit {
-        match self {
-            ReloadError::Config(_) | ReloadError::Source(_) | ReloadError::Resources(_) => Exit::Invalid,
-            ReloadError::Kernel(error) if error.is_privilege() => Exit::NoPrivilege,
-            ReloadError::Guard(_) => Exit::Refused,
-            ReloadError::Store(StoreError::Unknown { .. }) => Exit::Usage,
-            ReloadError::Cgroups(_)
-            | ReloadError::Kernel(_)
-            | ReloadError::State(_)
-            | ReloadError::Store(_)
-            | ReloadError::WayBack(_)
-            | ReloadError::Unconfirmed { .. }
-            | ReloadError::Unfinished { .. }
-            | ReloadError::Panic => Exit::ApplyFailed,
-        }
-    }
 }
 
 impl Engine {
@@ -256,70 +179,6 @@ impl Engine {
     /// The generations that are known, the one in force last.
     pub fn generations(&self) -> impl Iterator<Item = &Arc<Generation>> {
         self.generations.iter()
-    }
-
-    /// Takes note of the host's interfaces and addresses; they count from the next reload on.
-    pub fn set_interfaces(&mut self, interfaces: Interfaces) {
-        self.interfaces = interfaces;
-    }
-
-    /// Reads the configuration and all resources anew and brings them into force, or changes nothing.
-    pub fn reload(&mut self, terms: &Terms<'_>) -> Result<Applied, ReloadError> {
-        self.refuse_while_unconfirmed()?;
-        let (sources, config) = self.read()?;
-        let next = self.next(config, sources)?;
-        let why = if self.current().is_some() {
-            "reload"
-        } else {
-            "start"
-        };
-        self.bring_into_force(next, terms, why.to_owned())
-    }
-
-    /// Brings the same resources into force for the host as it is now; `None` if it is as it was, or if a panic keeps
-    /// everything out of force. After an error, the same host may be followed once more.
-    pub fn follow(&mut self, interfaces: Interfaces) -> Result<Option<Applied>, ReloadError> {
-        self.set_interfaces(interfaces);
-        let Some(current) = self.current().map(Arc::clone) else {
-            return self.reload(&Terms::at_once(None)).map(Some);
-        };
-        if self.rollout.window().is_some() {
-            return self.follow_unconfirmed();
-        }
-        let config = self.config.clone();
-        let host = self.host(&config, &[&current.snapshot])?;
-        if self.settled && current.worlds.host == host || self.panicked() {
-            return Ok(None);
-        }
-        let snapshot = Arc::clone(&current.snapshot);
-        let made = self.made(&config, snapshot, host, OffsetDateTime::now_utc());
-        let (number, changes) = self.put_and_adopt(made, Nft::update)?;
-        Ok(Some(Applied {
-            generation: number,
-            changes,
-            warnings: String::new(),
-            guard: GuardReport::default(),
-            window: None,
-        }))
-    }
-
-    /// The host as it is now, as far as these resources look at it.
-    fn host(&self, config: &Config, snapshots: &[&Snapshot]) -> Result<Host, ReloadError> {
-        let here = snapshots
-            .iter()
-            .flat_map(|snapshot| snapshot.service_endpoints.values());
-        let services = here
-            .filter(|endpoint| endpoint.node == config.node)
-            .map(|endpoint| endpoint.unit.clone())
-            .collect();
-        Ok(Host {
-            node: Some(config.node.clone()),
-            interfaces: self.interfaces.clone(),
-            cgroups: self.cgroups.read(&services)?,
-            labels: config.host_labels.clone(),
-            failsafes: config.failsafes.clone(),
-            filter_loopback: config.filter_loopback,
-        })
     }
 
     /// Whether `palisade panic` keeps everything out of force.
@@ -622,17 +481,6 @@ fn protect(config: &Config, nft: &mut Nft) -> Result<(), KernelError> {
         );
     }
     Ok(())
-}
-
-/// What a failed change means for what is in force.
-fn not_in_force(error: &KernelError) -> String {
-    if error.is_mismatch() {
-        format!(
-            "{error}; something else is changing table inet palisade (`nft monitor` shows what): stop it, then reload"
-        )
-    } else {
-        format!("the kernel did not take the new generation, the previous one is in force: {error}")
-    }
 }
 
 /// The net that keeps everyone reachable, unless an enforced policy of its name is written.

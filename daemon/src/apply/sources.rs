@@ -19,14 +19,17 @@ pub struct Sources {
 impl Sources {
     /// Reads the configuration, and the files of its policy directory, which `reader` may know.
     pub fn read(config_path: &Path, reader: &mut Reader) -> Result<(Self, Config), ReloadError> {
-        let bytes = std::fs::read(config_path).map_err(|source| ConfigError::Read {
-            path: config_path.to_owned(),
-            source,
-        })?;
-        let config = SourceFile::new(config_path.display().to_string(), &bytes);
-        let decoded = Config::of(&config)?;
+        let (config, decoded) = read_config(config_path)?;
         let files = reader.read(&decoded.policy_dir)?;
         Ok((Sources { config, files }, decoded))
+    }
+
+    /// The same as far as the kernel tells what has changed ([`Reader::read_told`]); `None` where a look at every file is
+    /// needed.
+    pub fn read_told(config_path: &Path, reader: &mut Reader) -> Option<(Self, Config)> {
+        let (config, decoded) = read_config(config_path).ok()?;
+        let files = reader.read_told(&decoded.policy_dir)?;
+        Some((Sources { config, files }, decoded))
     }
 
     /// What the resource files say.
@@ -92,4 +95,14 @@ impl Sources {
             std::iter::once(&other.config).chain(theirs).collect(),
         )
     }
+}
+
+fn read_config(path: &Path) -> Result<(SourceFile, Config), ReloadError> {
+    let bytes = std::fs::read(path).map_err(|source| ConfigError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let config = SourceFile::new(path.display().to_string(), &bytes);
+    let decoded = Config::of(&config)?;
+    Ok((config, decoded))
 }

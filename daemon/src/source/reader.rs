@@ -1,4 +1,10 @@
 //! Reading the same directory again and again, of which few files have changed.
+//!
+//! There are two ways to find out which. [`Reader::read`] looks at every file. [`Reader::read_told`] looks at those that the
+//! kernel has told of, at a cost that follows the change: it is right about all that is written in the directory by name,
+//! which is nearly everything, and not about all that there is. Who takes its answer looks at every file later.
+
+mod events;
 
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, DirEntry, Metadata};
@@ -9,6 +15,7 @@ use std::path::{Path, PathBuf};
 use std::thread::{Builder, ScopedJoinHandle, available_parallelism};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use self::events::Events;
 use super::{ENDINGS, SourceError, SourceFile};
 
 /// A file that was changed so short a time before it was read may be changed once more without a sign of it: the clock of
@@ -25,7 +32,10 @@ const MOST_THREADS: usize = 4;
 #[derive(Debug, Default)]
 pub struct Reader {
     directory: PathBuf,
+    /// By name.
     known: Vec<Known>,
+    /// What the kernel tells of since all files were looked at last; `None` where it does not.
+    events: Option<Events>,
 }
 
 #[derive(Debug)]
@@ -33,6 +43,8 @@ struct Known {
     name: OsString,
     /// What tells that it has changed; `None` if nothing would.
     stamp: Option<Stamp>,
+    /// Whether the kernel tells of a change wherever it is made.
+    is_told_of: bool,
     file: SourceFile,
 }
 
@@ -50,41 +62,99 @@ struct Stamp {
 /// A file of a directory that is to be read.
 struct Found {
     name: OsString,
+    signs: Signs,
+}
+
+/// What can be seen of a file from outside.
+#[derive(Clone, Copy)]
+struct Signs {
     stamp: Stamp,
+    /// Whether it stands in the directory, under one name alone: no other way leads to what is in it.
+    has_one_name: bool,
 }
 
 impl Reader {
     /// The resource files of a directory, by name: its `*.yaml`, `*.yml` and `*.json`, not hidden, not below.
     pub fn read(&mut self, directory: &Path) -> Result<Vec<SourceFile>, SourceError> {
-        let now = SystemTime::now();
-        let found = list(directory)?;
         if self.directory != directory {
             *self = Reader {
                 directory: directory.to_owned(),
-                known: Vec::new(),
+                ..Reader::default()
             };
         }
+        // From here on: what changes while the files are looked at is looked at once more. After an error, nothing counts.
+        let events = Events::from_now_on(self.events.take(), directory);
+        self.look()?;
+        self.events = events;
+        Ok(self.files())
+    }
+
+    /// As [`Reader::read`], as far as the kernel tells what has changed since that; `None` where only a look at every file
+    /// can say, or say what is wrong.
+    ///
+    /// It does not tell of a file that is written through a mapping, that has been given a second name elsewhere and is
+    /// written by that, or that a mount has come to cover.
+    pub fn read_told(&mut self, directory: &Path) -> Option<Vec<SourceFile>> {
+        let now = SystemTime::now();
+        if self.directory != directory {
+            return None;
+        }
+        let told = self.events.as_mut()?.told(directory)?;
+        let untold = self.known.iter().filter(|known| !known.is_told_of);
+        let untold = untold.map(|known| known.name.clone());
+        let told = told.iter().filter(|name| is_resource(name)).cloned();
+        let names: Vec<OsString> = told.chain(untold).collect();
+        for name in names {
+            let signs = signs(&directory.join(&name)).ok()?;
+            let place = self.known.binary_search_by(|known| known.name.cmp(&name));
+            let earlier = place.ok().map(|at| &self.known[at]);
+            let found = signs.map(|signs| Found { name, signs });
+            let found = found.map(|found| found.read(directory, earlier, now));
+            match (place, found.transpose().ok()?) {
+                (Ok(at), Some(known)) => self.known[at] = known,
+                (Err(at), Some(known)) => self.known.insert(at, known),
+                (Ok(at), None) => drop(self.known.remove(at)),
+                (Err(_), None) => {}
+            }
+        }
+        self.events.as_mut()?.forget();
+        Some(self.files())
+    }
+
+    /// The files that are not what [`Reader::read_told`] has said, `files`, without the kernel's having told of a change:
+    /// looks at every file. Those that it has told of by now were written later, and are in nobody's way.
+    pub fn untold(&mut self, files: &[SourceFile]) -> Result<Vec<PathBuf>, SourceError> {
+        let events = self.events.take();
+        self.look()?;
+        self.events = events;
+        let directory = self.directory.as_path();
+        let told = self.events.as_mut().and_then(|events| events.told(directory));
+        let is_told = |path: &PathBuf| {
+            let name = path.file_name().unwrap_or_default();
+            told.is_some_and(|told| told.contains(name))
+        };
+        let now = self.known.iter().map(|known| &known.file);
+        let mut untold = differing(files.iter(), now);
+        untold.retain(|path| !is_told(path));
+        Ok(untold)
+    }
+
+    /// Looks at every file, and reads those that are not known as they are.
+    fn look(&mut self) -> Result<(), SourceError> {
+        let now = SystemTime::now();
+        let found = list(&self.directory)?;
         let mut known = self.known.iter().enumerate().peekable();
         let mut taken = Vec::with_capacity(found.len());
-        for Found { name, stamp } in found {
-            while known.next_if(|(_, known)| known.name < name).is_some() {}
-            let earlier = known.next_if(|(_, known)| known.name == name);
-            if let Some((index, _)) = earlier.filter(|(_, earlier)| earlier.stamp == Some(stamp)) {
-                taken.push(Taken::Unread(index));
-                continue;
-            }
-            let path = directory.join(&name);
-            let bytes = match fs::read(&path) {
-                Ok(bytes) => bytes,
-                Err(source) => return Err(SourceError::Read { path, source }),
-            };
-            let same = earlier.map(|(_, earlier)| &earlier.file);
-            let same = same.filter(|file| file.bytes() == bytes).cloned();
-            taken.push(Taken::Read(Known {
-                name,
-                stamp: stamp.is_older_than(now).then_some(stamp),
-                file: same.unwrap_or_else(|| SourceFile::new(path.display().to_string(), &bytes)),
-            }));
+        for found in found {
+            while known.next_if(|(_, known)| known.name < found.name).is_some() {}
+            let earlier = known.next_if(|(_, known)| known.name == found.name);
+            let same = earlier.filter(|(_, earlier)| earlier.stamp == Some(found.signs.stamp));
+            taken.push(match same {
+                Some((index, earlier)) if earlier.is_told_of == found.signs.has_one_name => {
+                    Taken::Unread(index)
+                }
+                _ => Taken::Read(found.read(&self.directory, earlier.map(|(_, earlier)| earlier), now)?),
+            });
         }
         let mut known: Vec<Option<Known>> = self.known.drain(..).map(Some).collect();
         let as_it_was = |taken| match taken {
@@ -92,7 +162,31 @@ impl Reader {
             Taken::Read(known) => Some(known),
         };
         self.known = taken.into_iter().filter_map(as_it_was).collect();
-        Ok(self.known.iter().map(|known| known.file.clone()).collect())
+        Ok(())
+    }
+
+    fn files(&self) -> Vec<SourceFile> {
+        self.known.iter().map(|known| known.file.clone()).collect()
+    }
+}
+
+impl Found {
+    /// Reads it. What has the same bytes as `earlier` is the same file.
+    fn read(self, directory: &Path, earlier: Option<&Known>, now: SystemTime) -> Result<Known, SourceError> {
+        let path = directory.join(&self.name);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(source) => return Err(SourceError::Read { path, source }),
+        };
+        let same = earlier.map(|earlier| &earlier.file);
+        let same = same.filter(|file| file.bytes() == bytes).cloned();
+        let Signs { stamp, has_one_name } = self.signs;
+        Ok(Known {
+            name: self.name,
+            stamp: stamp.is_older_than(now).then_some(stamp),
+            is_told_of: has_one_name,
+            file: same.unwrap_or_else(|| SourceFile::new(path.display().to_string(), &bytes)),
+        })
     }
 }
 
@@ -127,6 +221,15 @@ impl Stamp {
     }
 }
 
+impl Signs {
+    fn of(metadata: &Metadata, is_link: bool) -> Self {
+        Signs {
+            stamp: Stamp::of(metadata),
+            has_one_name: !is_link && metadata.nlink() == 1,
+        }
+    }
+}
+
 /// The resource files of a directory, by name.
 fn list(directory: &Path) -> Result<Vec<Found>, SourceError> {
     let error = |source| SourceError::Read {
@@ -143,10 +246,10 @@ fn list(directory: &Path) -> Result<Vec<Found>, SourceError> {
     }
     named.sort_unstable_by(|(a, _), (b, _)| a.cmp(b));
     let mut found = Vec::with_capacity(named.len());
-    let stamps = stamps(&named);
-    for ((name, _), stamp) in named.into_iter().zip(stamps) {
-        match stamp {
-            Ok(stamp) => found.extend(stamp.map(|stamp| Found { name, stamp })),
+    let signs = signs_of_all(&named);
+    for ((name, _), signs) in named.into_iter().zip(signs) {
+        match signs {
+            Ok(signs) => found.extend(signs.map(|signs| Found { name, signs })),
             // A policy that cannot be read must not be absent in silence.
             Err(source) => {
                 let path = directory.join(name);
@@ -157,50 +260,81 @@ fn list(directory: &Path) -> Result<Vec<Found>, SourceError> {
     Ok(found)
 }
 
-/// The stamp of each entry; `None` of one that is no file, or that is gone since the directory was read, as an editor's
-/// temporary files are.
-fn stamps(named: &[(OsString, DirEntry)]) -> Vec<std::io::Result<Option<Stamp>>> {
-    let stamp = |(_, entry): &(OsString, DirEntry)| match metadata(entry) {
-        Ok(metadata) => Ok(metadata.is_file().then(|| Stamp::of(&metadata))),
-        Err(gone) if gone.kind() == ErrorKind::NotFound && !entry.path().is_symlink() => Ok(None),
-        Err(error) => Err(error),
+/// The signs of each entry.
+fn signs_of_all(named: &[(OsString, DirEntry)]) -> Vec<std::io::Result<Option<Signs>>> {
+    let signs_of_one = |(_, entry): &(OsString, DirEntry)| match entry.file_type() {
+        // Without the way through the directories, for all but links.
+        Ok(kind) if !kind.is_symlink() => if_there(entry.metadata(), false, || entry.path()),
+        _ => signs(&entry.path()),
     };
     // The kernel takes two microseconds for each, and does as many at a time as there are processors.
     let threads = match available_parallelism() {
         Ok(processors) if named.len() >= MANY => processors.get().min(MOST_THREADS),
         _ => 1,
     };
-    let stamps_of = |share: &[(OsString, DirEntry)]| share.iter().map(stamp).collect::<Vec<_>>();
+    let signs_of = |share: &[(OsString, DirEntry)]| share.iter().map(signs_of_one).collect::<Vec<_>>();
     let (own, others) = named.split_at(named.len().div_ceil(threads));
     std::thread::scope(|scope| {
         let others: Vec<_> = others
             .chunks(own.len().max(1))
             .map(|share| {
-                let thread = Builder::new().spawn_scoped(scope, move || stamps_of(share));
+                let thread = Builder::new().spawn_scoped(scope, move || signs_of(share));
                 (share, thread)
             })
             .collect();
-        let mut stamps = stamps_of(own);
+        let mut signs = signs_of(own);
         for (share, thread) in others {
             match thread.map(ScopedJoinHandle::join) {
-                Ok(Ok(others)) => stamps.extend(others),
+                Ok(Ok(others)) => signs.extend(others),
                 Ok(Err(panic)) => resume_unwind(panic),
                 // The host has no thread to spare.
-                Err(_) => stamps.extend(stamps_of(share)),
+                Err(_) => signs.extend(signs_of(share)),
             }
         }
-        stamps
+        signs
     })
 }
 
-/// What is known of a file, or of what a link leads to.
-fn metadata(entry: &DirEntry) -> std::io::Result<Metadata> {
-    // Without the way through the directories, for all but links.
-    if entry.file_type()?.is_symlink() {
-        fs::metadata(entry.path())
-    } else {
-        entry.metadata()
+/// The signs of a file, or of what a link leads to.
+fn signs(path: &Path) -> std::io::Result<Option<Signs>> {
+    let is_link = path.is_symlink();
+    if_there(fs::metadata(path), is_link, || path.to_owned())
+}
+
+/// `None` of what is no file, or is gone since the directory was read, as an editor's temporary files are.
+fn if_there(
+    metadata: std::io::Result<Metadata>,
+    is_link: bool,
+    path: impl FnOnce() -> PathBuf,
+) -> std::io::Result<Option<Signs>> {
+    match metadata {
+        Ok(metadata) => Ok(metadata.is_file().then(|| Signs::of(&metadata, is_link))),
+        Err(gone) if gone.kind() == ErrorKind::NotFound && !path().is_symlink() => Ok(None),
+        Err(error) => Err(error),
     }
+}
+
+/// The paths of the files that are not the same in both, which are in order of their names.
+fn differing<'f>(
+    some: impl Iterator<Item = &'f SourceFile>,
+    others: impl Iterator<Item = &'f SourceFile>,
+) -> Vec<PathBuf> {
+    let (mut some, mut others) = (some.peekable(), others.peekable());
+    let mut differing = Vec::new();
+    while let Some(first) = some
+        .peek()
+        .into_iter()
+        .chain(others.peek())
+        .map(|file| file.name())
+        .min()
+    {
+        let same = |file: &&SourceFile| file.name() == first;
+        let (one, other) = (some.next_if(same), others.next_if(same));
+        if one != other {
+            differing.push(PathBuf::from(first));
+        }
+    }
+    differing
 }
 
 /// Whether a file of this name is read: by its ending, unless it is hidden.

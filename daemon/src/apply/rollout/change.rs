@@ -42,6 +42,17 @@ impl Engine {
         Ok((sources, self.fixed_at_start(config)))
     }
 
+    /// The same, as far as the kernel tells what has changed; `None` where a look at every file is needed. What is to be
+    /// confirmed is one change and no more: there, it is.
+    pub(in super::super) fn read_told(&mut self, terms: &Terms<'_>) -> Option<(Sources, Config)> {
+        let _reading = part("read what is told of");
+        if self.rollout.undone.is_some() || terms.confirm_within.is_some() || self.current().is_none() {
+            return None;
+        }
+        let (sources, config) = Sources::read_told(&self.config_path, &mut self.reader)?;
+        Some((sources, self.fixed_at_start(config)))
+    }
+
     /// What these sources say, if nothing is wrong with them.
     pub(in super::super) fn next(&mut self, config: Config, sources: Sources) -> Result<Next, ReloadError> {
         let _decoding = part("decode");

@@ -163,7 +163,7 @@ struct Open {
 #[derive(Debug)]
 pub(super) struct Next {
     config: Config,
-    sources: Arc<Sources>,
+    pub(super) sources: Arc<Sources>,
     snapshot: Arc<Snapshot>,
     warnings: String,
     /// The files that palisade itself is to write.

@@ -144,3 +144,103 @@ fn a_link_is_what_it_leads_to() {
         "what was known before the error is still right"
     );
 }
+
+/// What the kernel has told of, which must be all that there is.
+fn told(case: &mut Case) -> Vec<SourceFile> {
+    let files = case
+        .reader
+        .read_told(case.directory.path())
+        .expect("the kernel tells");
+    assert_eq!(files, Reader::default().read(case.directory.path()).unwrap());
+    assert!(case.reader.untold(&files).unwrap().is_empty());
+    files
+}
+
+#[test]
+fn the_kernel_tells_of_whatever_is_done_by_name() {
+    let mut case = Case::new(&[("a.yaml", "one"), ("b.yaml", "two"), ("c.txt", "not read")]);
+    assert!(
+        case.reader.read_told(case.directory.path()).is_none(),
+        "nothing is known yet"
+    );
+    case.read();
+    let first = told(&mut case);
+    fs::write(case.path("b.yaml"), "owt").unwrap();
+    fs::write(case.path("d.yaml"), "four").unwrap();
+    let second = told(&mut case);
+    assert_eq!(second.len(), 3);
+    assert!(second[0].is_shared_with(&first[0]), "nobody has told of it");
+    fs::write(case.path(".e.yaml.swp"), "five").unwrap();
+    fs::rename(case.path(".e.yaml.swp"), case.path("e.yaml")).unwrap();
+    fs::rename(case.path("d.yaml"), case.path("0.yaml")).unwrap();
+    fs::remove_file(case.path("a.yaml")).unwrap();
+    fs::create_dir(case.path("f.yaml")).unwrap();
+    let third = told(&mut case);
+    let texts: Vec<&[u8]> = third.iter().map(SourceFile::bytes).collect();
+    assert_eq!(texts, [b"four".as_slice(), b"owt", b"five"]);
+    // A whole look in between forgets nothing that has happened since.
+    case.read();
+    fs::write(case.path("b.yaml"), "two").unwrap();
+    assert_eq!(told(&mut case)[1].bytes(), b"two");
+}
+
+#[test]
+fn a_file_with_another_way_to_it_is_looked_at_each_time() {
+    let mut case = Case::new(&[("target", "one"), ("b.yaml", "two"), ("c.yaml", "three")]);
+    symlink(case.path("target"), case.path("a.yaml")).unwrap();
+    let elsewhere = tempfile::tempdir_in(case.directory.path()).unwrap();
+    fs::hard_link(case.path("b.yaml"), elsewhere.path().join("b")).unwrap();
+    case.read();
+    fs::write(case.path("target"), "uno").unwrap();
+    fs::write(elsewhere.path().join("b"), "due").unwrap();
+    let texts: Vec<Vec<u8>> = told(&mut case).iter().map(|file| file.bytes().to_vec()).collect();
+    assert_eq!(texts, [b"uno".as_slice(), b"due", b"three"]);
+}
+
+#[test]
+fn what_nobody_tells_of_is_found_by_a_look_at_every_file() {
+    let mut case = Case::new(&[("a.yaml", "one"), ("b.yaml", "two")]);
+    case.read();
+    let elsewhere = tempfile::tempdir_in(case.directory.path()).unwrap();
+    fs::hard_link(case.path("a.yaml"), elsewhere.path().join("a")).unwrap();
+    fs::write(elsewhere.path().join("a"), "another").unwrap();
+    let files = case.reader.read_told(case.directory.path()).unwrap();
+    assert_eq!(files[0].bytes(), b"one");
+    // What is written after that, and told of, is for the next reading.
+    fs::write(case.path("b.yaml"), "later").unwrap();
+    assert_eq!(case.reader.untold(&files).unwrap(), [case.path("a.yaml")]);
+    let texts: Vec<Vec<u8>> = told(&mut case).iter().map(|file| file.bytes().to_vec()).collect();
+    assert_eq!(texts, [b"another".as_slice(), b"later"]);
+}
+
+#[test]
+fn another_directory_in_the_place_of_the_first_is_read_whole() {
+    let mut case = Case::new(&[]);
+    let policies = case.path("policies");
+    fs::create_dir(&policies).unwrap();
+    fs::write(policies.join("a.yaml"), "one").unwrap();
+    case.reader.read(&policies).unwrap();
+    assert!(case.reader.read_told(&policies).is_some());
+    assert!(case.reader.read_told(case.directory.path()).is_none());
+    fs::rename(&policies, case.path("before")).unwrap();
+    assert!(case.reader.read_told(&policies).is_none());
+    fs::create_dir(&policies).unwrap();
+    fs::write(policies.join("a.yaml"), "another").unwrap();
+    assert!(case.reader.read_told(&policies).is_none());
+    assert_eq!(case.reader.read(&policies).unwrap()[0].bytes(), b"another");
+    assert!(case.reader.read_told(&policies).is_some());
+}
+
+#[test]
+fn an_error_forgets_nothing_that_was_told() {
+    let mut case = Case::new(&[("a.yaml", "one"), ("b.yaml", "two")]);
+    case.read();
+    fs::write(case.path("a.yaml"), "another").unwrap();
+    symlink(case.path("nowhere"), case.path("c.yaml")).unwrap();
+    assert!(case.reader.read_told(case.directory.path()).is_none());
+    assert!(case.reader.read(case.directory.path()).is_err());
+    fs::remove_file(case.path("c.yaml")).unwrap();
+    assert!(case.reader.read_told(case.directory.path()).is_none());
+    assert_eq!(case.read()[0].bytes(), b"another");
+    assert_eq!(told(&mut case)[0].bytes(), b"another");
+}
