@@ -75,8 +75,7 @@ fn load(run: &Run, report: &mut Report, estate: &Estate) -> anyhow::Result<Strin
         (CALICO_TEXT, calico(estate, false)),
         (LINEAR_TEXT, linear(estate)),
     ];
-    let rounds = run.slow_rounds();
-    let samples = interleaved(1 + texts.len(), rounds, |variant| {
+    let samples = interleaved(1 + texts.len(), run.rounds, |variant| {
         let ground = Ground::empty()?;
         if let Some((_, text)) = variant.checked_sub(1).and_then(|text| texts.get(text)) {
             return nft_takes(ground.server(), text);
@@ -101,13 +100,13 @@ fn change(run: &Run, report: &mut Report, estate: &Estate, text: &str) -> anyhow
     let ground = Ground::of_palisade(estate)?;
     let daemon = ground.daemon().context("a ground of palisade's has a daemon")?;
     let (by_text, by_calico) = (Ground::of_text(text)?, Ground::of_text(&calico(estate, false))?);
-    let own_again = format!("table inet palisade {{\n}}\ndelete table inet palisade\n{text}");
+    let own_again = replacement(text);
     let policy = estate.policies / 2;
     let mut edition = 0;
-    let samples = interleaved(3, run.slow_rounds(), |variant| {
+    let samples = interleaved(3, run.change_rounds(), |variant| {
         edition += 1;
         match variant {
-            0 => committed(daemon, &policy_file(policy), &estate.policy(policy, edition)),
+            0 => committed_alone(daemon, &policy_file(policy), &estate.policy(policy, edition)),
             1 => nft_takes(by_text.server(), &own_again),
             _ => nft_takes(by_calico.server(), &calico_policy(estate, policy, edition)),
         }
@@ -122,11 +121,11 @@ fn change(run: &Run, report: &mut Report, estate: &Estate, text: &str) -> anyhow
     let addresses = [Ipv4Addr::new(10, 90, 0, 1), Ipv4Addr::new(10, 90, 0, 2)];
     committed(daemon, "peer.yaml", &peer(&addresses[..1]))?;
     let mut turn = [0_usize; 2];
-    let samples = interleaved(2, run.slow_rounds(), |variant| {
+    let samples = interleaved(2, run.change_rounds(), |variant| {
         turn[variant] += 1;
         let both = turn[variant] % 2 == 1;
         if variant == 0 {
-            return committed(daemon, "peer.yaml", &peer(&addresses[..if both { 2 } else { 1 }]));
+            return committed_alone(daemon, "peer.yaml", &peer(&addresses[..if both { 2 } else { 1 }]));
         }
         let verb = if both { "add" } else { "delete" };
         nft_takes(
@@ -137,6 +136,7 @@ fn change(run: &Run, report: &mut Report, estate: &Estate, text: &str) -> anyhow
     for (subject, samples) in [PALISADE, ELEMENT].into_iter().zip(samples) {
         report.add(ADDRESS, estate.policies, subject, "ms", samples);
     }
+    process::until_idle(daemon.pid())?;
     report.add(
         DAEMON,
         estate.policies,
@@ -166,8 +166,14 @@ fn memory(run: &Run, report: &mut Report, estate: &Estate, text: &str) -> anyhow
     Ok(())
 }
 
+/// As [`committed`], once the daemon has done what other changes have left to it: to keep itself for the next boot, for one.
+fn committed_alone(daemon: &Daemon, file: &str, text: &str) -> anyhow::Result<f64> {
+    process::until_idle(daemon.pid())?;
+    committed(daemon, file, text)
+}
+
 /// Saves a file, reloads, and gives the milliseconds from before the one to the last commit of the other.
-fn committed(daemon: &Daemon, file: &str, text: &str) -> anyhow::Result<f64> {
+pub(crate) fn committed(daemon: &Daemon, file: &str, text: &str) -> anyhow::Result<f64> {
     let last_reload = || -> anyhow::Result<Value> {
         let status: Value = serde_json::from_str(&daemon.get("/v1/status")?)?;
         Ok(status["last_reload"].clone())
@@ -207,8 +213,13 @@ fn committed(daemon: &Daemon, file: &str, text: &str) -> anyhow::Result<f64> {
     })?
 }
 
+/// A table of palisade's as text that takes the place of the one that is there, in one transaction.
+pub(crate) fn replacement(text: &str) -> String {
+    format!("table inet palisade {{\n}}\ndelete table inet palisade\n{text}")
+}
+
 /// The milliseconds that `nft -f` takes for a text.
-fn nft_takes(namespace: &Namespace, text: &str) -> anyhow::Result<f64> {
+pub(crate) fn nft_takes(namespace: &Namespace, text: &str) -> anyhow::Result<f64> {
     let file = tempfile::NamedTempFile::new()?;
     fs::write(file.path(), text)?;
     let mut command = Command::new("nft");

@@ -1,14 +1,13 @@
-//! A daemon that has nothing to do.
+//! A daemon that has nothing to do, and little to hold: policies of one port that differ by their networks, and no network set.
 
 use std::thread;
-use std::time::Duration;
 
 use anyhow::Context;
 
 use crate::Run;
 use crate::estate::{Estate, Protocol, Shape};
 use crate::ground::Ground;
-use crate::process::{resident, seconds};
+use crate::process::{resident, until_idle, used};
 use crate::report::{PALISADE, Report};
 use crate::rounds::Samples;
 
@@ -27,15 +26,15 @@ pub(crate) fn measure(run: &Run, report: &mut Report) {
 fn watch(run: &Run, report: &mut Report) -> anyhow::Result<()> {
     let ground = Ground::of_palisade(&Estate {
         policies: POLICIES,
-        shape: Shape::Spread,
+        shape: Shape::OnePort,
         protocol: Protocol::Tcp,
         staged: false,
     })?;
     let daemon = ground.daemon().context("a ground of palisade's has a daemon")?;
-    thread::sleep(Duration::from_secs(2));
-    let before = seconds(daemon.pid())?;
+    until_idle(daemon.pid())?;
+    let before = used(daemon.pid())?;
     thread::sleep(run.idle);
-    let used = (seconds(daemon.pid())? - before) / run.idle.as_secs_f64();
+    let used = used(daemon.pid())?.saturating_sub(before);
     report.add(
         MEMORY,
         POLICIES,
@@ -43,6 +42,12 @@ fn watch(run: &Run, report: &mut Report) -> anyhow::Result<()> {
         "MB",
         Samples(vec![resident(daemon.pid())?]),
     );
-    report.add(CPU, POLICIES, PALISADE, "%", Samples(vec![100.0 * used]));
+    report.add(
+        CPU,
+        POLICIES,
+        PALISADE,
+        "%",
+        Samples(vec![100.0 * used.div_duration_f64(run.idle)]),
+    );
     Ok(())
 }

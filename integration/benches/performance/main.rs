@@ -1,7 +1,7 @@
 //! What palisade costs, and what others cost for the same policy, in one table. Needs root.
 //!
 //! Everything is measured in network namespaces, in turns, and each figure is a median of its rounds. `quick` takes
-//! smaller estates. Under `cargo test --benches` the smallest are measured once, to see that it works.
+//! smaller estates; the name of a part, as `change`, measures that alone. Under `cargo test --benches` the smallest are measured once, to see that it works.
 
 mod change;
 mod connections;
@@ -81,9 +81,14 @@ impl Run {
         }
     }
 
-    /// How often what takes seconds has its turn.
+    /// How often what takes seconds, and comes out alike, has its turn.
     fn slow_rounds(&self) -> usize {
         self.rounds.min(3)
+    }
+
+    /// How often a change has its turn: it is over soon, and whatever else happens meanwhile shows.
+    fn change_rounds(&self) -> usize {
+        2 * self.rounds - 1
     }
 
     /// Says on standard error how far it has come.
@@ -95,15 +100,34 @@ impl Run {
 /// Where the page is written to, if anywhere.
 const DIRECTORY: &str = "BENCH_DIRECTORY";
 
+/// A part of the measurements.
+type Part = fn(&Run, &mut Report);
+
+/// All parts, by name.
+const PARTS: [(&str, Part); 5] = [
+    ("connections", connections::measure),
+    ("established", established::measure),
+    ("change", change::measure),
+    ("counters", counters::measure),
+    ("idle", idle::measure),
+];
+
+/// The parts that are named; all, if none is.
+fn parts() -> Vec<Part> {
+    let named: Vec<String> = std::env::args().collect();
+    let is_named = |part: &str| named.iter().any(|argument| argument == part);
+    let is_any = PARTS.iter().any(|(name, _)| is_named(name));
+    let chosen = PARTS.iter().filter(|(name, _)| !is_any || is_named(name));
+    chosen.map(|(_, part)| *part).collect()
+}
+
 fn main() -> anyhow::Result<()> {
     let run = Run::new();
     run.say(run.extent);
     let mut report = Report::default();
-    connections::measure(&run, &mut report);
-    established::measure(&run, &mut report);
-    change::measure(&run, &mut report);
-    counters::measure(&run, &mut report);
-    idle::measure(&run, &mut report);
+    for part in parts() {
+        part(&run, &mut report);
+    }
     println!("{}\n{}", report.table(), targets::table(&report));
     if let Some(directory) = std::env::var_os(DIRECTORY) {
         page::write(&report, Path::new(&directory))?;
