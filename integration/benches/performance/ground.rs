@@ -173,11 +173,21 @@ fn others() -> anyhow::Result<CpuSet> {
 
 /// Keeps a process, and every thread it has now, off the measuring core, where there is another.
 fn keep_off(pid: u32) -> anyhow::Result<()> {
-    let set = others()?;
+    keep(pid, &others()?)
+}
+
+/// Keeps a process, and every thread it has now, on a core.
+pub(crate) fn keep_on(pid: u32, core: usize) -> anyhow::Result<()> {
+    let mut set = CpuSet::new();
+    set.set(core)?;
+    keep(pid, &set)
+}
+
+fn keep(pid: u32, set: &CpuSet) -> anyhow::Result<()> {
     for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
         let id: i32 = task?.file_name().to_string_lossy().parse()?;
         // A thread may have ended meanwhile.
-        let _ = sched_setaffinity(Pid::from_raw(id), &set);
+        let _ = sched_setaffinity(Pid::from_raw(id), set);
     }
     Ok(())
 }

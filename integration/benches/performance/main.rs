@@ -6,6 +6,7 @@
 mod change;
 mod connections;
 mod counters;
+mod delay;
 mod established;
 mod estate;
 mod ground;
@@ -104,10 +105,11 @@ const DIRECTORY: &str = "BENCH_DIRECTORY";
 type Part = fn(&Run, &mut Report);
 
 /// All parts, by name.
-const PARTS: [(&str, Part); 5] = [
+const PARTS: [(&str, Part); 6] = [
     ("connections", connections::measure),
     ("established", established::measure),
     ("change", change::measure),
+    ("delay", delay::measure),
     ("counters", counters::measure),
     ("idle", idle::measure),
 ];

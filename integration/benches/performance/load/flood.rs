@@ -6,7 +6,7 @@
 
 use std::io::IoSlice;
 use std::net::{SocketAddrV4, UdpSocket};
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
@@ -111,14 +111,8 @@ struct Sent {
 )]
 fn send(ground: &Ground, place: Place, port: u16, time: Duration) -> anyhow::Result<Sent> {
     pin(measuring_core())?;
-    // Whoever writes IP headers needs no address of its own for the sources in them.
-    let raw = socket(
-        AddressFamily::Inet,
-        SockType::Raw,
-        SockFlag::SOCK_CLOEXEC,
-        SockProtocol::Raw,
-    )?;
-    let to = [Some(SockaddrIn::from(SocketAddrV4::new(SERVER, 0))); TOGETHER];
+    let raw = raw_socket()?;
+    let to = [Some(server()); TOGETHER];
     let mut headers = MultiHeaders::preallocate(TOGETHER, None);
     let mut packets = vec![packet(port); TOGETHER];
     let mut sent = Sent {
@@ -164,8 +158,23 @@ fn switches() -> anyhow::Result<i64> {
     Ok(getrusage(UsageWho::RUSAGE_THREAD)?.involuntary_context_switches())
 }
 
+/// A socket to write IP headers on: it needs no address of its own for the sources in them.
+pub(super) fn raw_socket() -> anyhow::Result<OwnedFd> {
+    Ok(socket(
+        AddressFamily::Inet,
+        SockType::Raw,
+        SockFlag::SOCK_CLOEXEC,
+        SockProtocol::Raw,
+    )?)
+}
+
+/// Where such a socket sends to.
+pub(super) fn server() -> SockaddrIn {
+    SockaddrIn::from(SocketAddrV4::new(SERVER, 0))
+}
+
 /// A datagram without its source. It may do without a checksum.
-fn packet(port: u16) -> [u8; LENGTH] {
+pub(super) fn packet(port: u16) -> [u8; LENGTH] {
     let mut packet = [0; LENGTH];
     packet[0] = 0x45;
     packet[8] = 64;
@@ -177,7 +186,7 @@ fn packet(port: u16) -> [u8; LENGTH] {
 }
 
 /// Gives a packet the source of a flow.
-fn address(packet: &mut [u8; LENGTH], place: Place, flow: u64) {
+pub(super) fn address(packet: &mut [u8; LENGTH], place: Place, flow: u64) {
     // [`CONNECTING`] is not among them: real connections come from there.
     let sources = u64::from(SOURCES) - 1;
     let source = place.source(u8::try_from(flow % sources).unwrap_or_default());
