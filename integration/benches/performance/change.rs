@@ -172,7 +172,8 @@ fn committed_alone(daemon: &Daemon, file: &str, text: &str) -> anyhow::Result<f6
     committed(daemon, file, text)
 }
 
-/// Saves a file, reloads, and gives the milliseconds from before the one to the last commit of the other.
+/// Saves a file, reloads, and gives the milliseconds from before the one to the commit that brings it into force: the first.
+/// Another may follow, which deletes the counters that no rule counts in any more. Waits until the reload is over.
 pub(crate) fn committed(daemon: &Daemon, file: &str, text: &str) -> anyhow::Result<f64> {
     let last_reload = || -> anyhow::Result<Value> {
         let status: Value = serde_json::from_str(&daemon.get("/v1/status")?)?;
@@ -191,7 +192,7 @@ pub(crate) fn committed(daemon: &Daemon, file: &str, text: &str) -> anyhow::Resu
             let now = kernel.generation_id()?;
             if now != generation {
                 generation = now;
-                took = Some(milliseconds(started));
+                took.get_or_insert_with(|| milliseconds(started));
                 asked = Instant::now();
             }
             // To ask costs the daemon time: only when a commit is over, and was the only one for a while.
