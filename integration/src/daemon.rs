@@ -26,6 +26,7 @@ pub struct Daemon {
     namespace: Namespace,
     process: Process,
     environment: BTreeMap<String, OsString>,
+    under: Vec<String>,
     disk: Option<Disk>,
     directory: TempDir,
 }
@@ -86,11 +87,12 @@ impl Daemon {
             std::fs::write(path.join("policy.d").join(file), text)?;
         }
         let namespace = host.namespace().clone();
-        let process = start(&namespace, path, &setup.environment)?;
+        let process = start(&namespace, path, &setup.environment, &setup.under)?;
         Ok(Daemon {
             namespace,
             process,
             environment: setup.environment.clone(),
+            under: setup.under.clone(),
             disk,
             directory,
         })
@@ -99,7 +101,12 @@ impl Daemon {
     /// Starts it again after [`Daemon::kill9`] or [`Daemon::terminate`], with the same files.
     pub fn start_again(&mut self) -> anyhow::Result<()> {
         ensure!(self.process.ended()?.is_some(), "the daemon is still running");
-        self.process = start(&self.namespace, self.directory.path(), &self.environment)?;
+        self.process = start(
+            &self.namespace,
+            self.directory.path(),
+            &self.environment,
+            &self.under,
+        )?;
         Ok(())
     }
 
@@ -400,14 +407,18 @@ fn start(
     namespace: &Namespace,
     directory: &Path,
     environment: &BTreeMap<String, OsString>,
+    under: &[String],
 ) -> anyhow::Result<Process> {
     let notify = directory.join("notify.sock");
     // Left by the daemon's last start.
     let _ = std::fs::remove_file(&notify);
     let ready = UnixDatagram::bind(&notify)?;
     ready.set_read_timeout(Some(Duration::from_millis(20)))?;
-    let mut command = Command::new(palisaded()?);
+    let words = under.iter().map(OsString::from);
+    let mut words = words.chain([palisaded()?.into_os_string()]);
+    let mut command = Command::new(words.next().context("no program")?);
     command
+        .args(words)
         .arg("--config")
         .arg(directory.join("palisade.yaml"))
         .env("NOTIFY_SOCKET", &notify)

@@ -11,6 +11,7 @@ pub struct Setup {
     pub(crate) config: String,
     pub(crate) resources: BTreeMap<String, String>,
     pub(crate) environment: BTreeMap<String, OsString>,
+    pub(crate) under: Vec<String>,
     pub(crate) disk: Option<usize>,
     pub(crate) state_dir: Option<PathBuf>,
 }
@@ -25,6 +26,7 @@ impl Setup {
             config: "safetyNet: false\n".to_owned(),
             resources: BTreeMap::new(),
             environment: BTreeMap::new(),
+            under: Vec::new(),
             disk: None,
             state_dir: None,
         }
@@ -41,6 +43,14 @@ impl Setup {
     #[must_use]
     pub fn environment(mut self, key: &str, value: impl Into<OsString>) -> Self {
         self.environment.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Starts the daemon with these words before its own: a program that looks on while the process becomes the daemon, as `strace -D`
+    /// does.
+    #[must_use]
+    pub fn under(mut self, words: Vec<String>) -> Self {
+        self.under = words;
         self
     }
 

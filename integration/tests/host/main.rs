@@ -10,6 +10,7 @@ mod connections;
 mod crash;
 mod doctor;
 mod faults;
+mod first_start;
 mod flows;
 mod foreign;
 mod host_changes;
