@@ -44,7 +44,20 @@ pub(in crate::compile::index) type Columns = BTreeMap<(Vec<Key>, Dimension), Arc
 
 /// Where the policies of an earlier generation are now: those that are the same, and have the same order.
 #[derive(Debug)]
-pub(in crate::compile::index) struct Moved(Vec<Option<u32>>);
+pub(in crate::compile::index) struct Moved {
+    /// By place of then.
+    places: Vec<Option<u32>>,
+    /// Whether all that stay are where they were.
+    is_in_place: bool,
+}
+
+/// What of a list stays.
+struct Stays<F> {
+    /// Whether it stays as it is.
+    is_in_place: bool,
+    /// What a region is called now.
+    to: F,
+}
 
 /// Ports of one rule that are named each; more are a range.
 const MOST_PORTS: usize = 64;
@@ -96,12 +109,15 @@ impl Column {
         let (mut fresh, looks_into_sets) = Tied::of(regions, &come, dimension, usize::MAX)?;
         fresh.sort();
         let is_gone = |item: &Item| !gone.is_empty() && gone.binary_search(item).is_ok();
-        let stays = |item: Item| moved.to(item).filter(|item| !is_gone(item));
+        let stays = Stays {
+            is_in_place: moved.is_in_place,
+            to: |item: Item| moved.to(item).filter(|item| !is_gone(item)),
+        };
         let tied = match (&self.tied, fresh) {
-            (Tied::Services(old), Tied::Services(fresh)) => Tied::Services(old.followed(fresh, stays)),
+            (Tied::Services(old), Tied::Services(fresh)) => Tied::Services(old.followed(fresh, &stays)),
             (Tied::Addresses(side, old), Tied::Addresses(_, fresh)) => {
                 let [v4, v6] = *fresh;
-                let families = [old[0].followed(v4, stays), old[1].followed(v6, stays)];
+                let families = [old[0].followed(v4, &stays), old[1].followed(v6, &stays)];
                 Tied::Addresses(*side, Box::new(families))
             }
             _ => return None,
@@ -159,20 +175,45 @@ impl<K: Ord + Copy> TiedTo<K> {
     }
 
     /// What stays of this, with what comes.
-    fn followed(&self, come: TiedTo<K>, stays: impl Fn(Item) -> Option<Item>) -> Self {
+    fn followed<F: Fn(Item) -> Option<Item>>(&self, come: TiedTo<K>, stays: &Stays<F>) -> Self {
+        let to = &stays.to;
+        let spans = self.spans.iter();
+        let spans = spans.filter_map(|&(first, last, item)| Some((first, last, to(item)?)));
+        let spans = spans.chain(come.spans).collect();
+        if stays.is_in_place {
+            return TiedTo {
+                exact: patched(&self.exact, &come.exact, |(_, item)| to(*item).is_none()),
+                spans,
+                others: patched(&self.others, &come.others, |item| to(*item).is_none()),
+            };
+        }
         let exact = self
             .exact
             .iter()
-            .filter_map(|&(key, item)| Some((key, stays(item)?)));
-        let spans = self.spans.iter();
-        let spans = spans.filter_map(|&(first, last, item)| Some((first, last, stays(item)?)));
-        let others = self.others.iter().filter_map(|&item| stays(item));
+            .filter_map(|&(key, item)| Some((key, to(item)?)));
+        let others = self.others.iter().filter_map(|&item| to(item));
         TiedTo {
             exact: merged(self.exact.len(), exact, come.exact),
-            spans: spans.chain(come.spans).collect(),
+            spans,
             others: merged(self.others.len(), others, come.others),
         }
     }
+}
+
+/// A sorted list without those that are gone, and with others that are sorted too: it is copied in long stretches.
+fn patched<T: Ord + Copy>(list: &[T], come: &[T], is_gone: impl Fn(&T) -> bool) -> Vec<T> {
+    let mut all = Vec::with_capacity(list.len() + come.len());
+    let mut left = list;
+    for one in come {
+        let (before, behind) = left.split_at(left.partition_point(|other| other < one));
+        before
+            .split(&is_gone)
+            .for_each(|stay| all.extend_from_slice(stay));
+        all.push(*one);
+        left = behind;
+    }
+    left.split(&is_gone).for_each(|stay| all.extend_from_slice(stay));
+    all
 }
 
 /// Two sorted lists as one; the first has up to so many.
@@ -254,12 +295,15 @@ fn ports_in(range: PortRange) -> usize {
 impl Moved {
     /// Where each policy is now, by where it was; `None` where their order is another.
     pub(in crate::compile::index) fn new(places: Vec<Option<u32>>) -> Option<Self> {
-        places.iter().flatten().is_sorted().then_some(Moved(places))
+        let mut pairs = (0..).zip(&places);
+        let is_in_place = pairs.all(|(place, now)| now.is_none_or(|now| now == place));
+        let is_in_order = is_in_place || places.iter().flatten().is_sorted();
+        is_in_order.then_some(Moved { places, is_in_place })
     }
 
     /// What a region of then is now, if its policy is the same.
     fn to(&self, item: Item) -> Option<Item> {
-        let policy = self.0[item.policy as usize]?;
+        let policy = self.places[item.policy as usize]?;
         Some(Item { policy, ..item })
     }
 
@@ -267,6 +311,15 @@ impl Moved {
     fn differences(&self, before: &[Item], now: &[Item]) -> (Vec<Item>, Vec<Item>) {
         let (mut come, mut gone) = (Vec::new(), Vec::new());
         let mut place = 0;
+        let before = if self.is_in_place {
+            // Most of them are equal and stay: the others are among those between.
+            let stays =
+                |(old, new): &(&Item, &Item)| old == new && self.places[old.policy as usize].is_some();
+            place = before.iter().zip(now).take_while(stays).count();
+            &before[place..]
+        } else {
+            before
+        };
         for &old in before {
             let Some(item) = self.to(old) else {
                 continue;

@@ -23,15 +23,15 @@ impl<K: Copy + PartialEq> Groups<K> {
     /// The groups of regions that are sorted by key.
     pub(super) fn of(entries: &[(K, Item)]) -> Self {
         let mut keys: Vec<(K, usize)> = Vec::with_capacity(entries.len());
-        let mut items = Vec::with_capacity(entries.len());
-        for (key, item) in entries {
-            items.push(*item);
-            match keys.last_mut() {
-                Some((last, end)) if last == key => *end = items.len(),
-                _ => keys.push((*key, items.len())),
-            }
+        let mut end = 0;
+        for group in entries.chunk_by(|(key, _), (next, _)| key == next) {
+            end += group.len();
+            keys.push((group[0].0, end));
         }
-        Groups { keys, items }
+        Groups {
+            keys,
+            items: entries.iter().map(|(_, item)| *item).collect(),
+        }
     }
 
     /// The same, with more regions in some groups, which are told by their places, in order.

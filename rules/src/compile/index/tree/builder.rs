@@ -391,7 +391,11 @@ fn left_behind(split: &Split, reckoned: impl Fn(usize) -> usize) -> usize {
 
 /// How many policies these regions are of.
 pub(super) fn count(items: &[Item]) -> usize {
-    items.chunk_by(|item, next| item.policy == next.policy).count()
+    if only_policy(items).is_some() {
+        return 1;
+    }
+    let ends = items.windows(2).filter(|pair| pair[0].policy != pair[1].policy);
+    ends.count() + usize::from(!items.is_empty())
 }
 
 /// The policies of these regions, in order.
