@@ -242,8 +242,10 @@ impl<'w> EndpointCompiler<'_, 'w> {
         };
         let decided = worlds
             .enforced
-            .governing(self.id, self.direction, self.stage)
-            .any(|policy| !policy.safety_net)
+            .governing_by_tier(self.id, self.direction, self.stage)
+            .tiers
+            .iter()
+            .any(|of| of.has_others)
             || (self.stage == Stage::Normal && !allows_all());
         if !decided {
             let shed = self.has_early().then(shed_marks);

@@ -207,8 +207,8 @@ pub fn compile(worlds: &Worlds, options: &Options) -> Compiled {
 /// from which worlds.
 pub fn compile_from(previous: Option<(&Worlds, &Compiled)>, worlds: &Worlds, options: &Options) -> Compiled {
     let setting = Setting::new(worlds, options);
-    let previous = previous.and_then(|previous| Previous::new(previous, &setting));
-    let compiled = previous.map(|previous| with(Some(previous), worlds, options, setting.clone()));
+    let previous = previous.and_then(|previous| Previous::new(previous, worlds, &setting));
+    let compiled = previous.map(|previous| with(Some(&previous), worlds, options, setting.clone()));
     match compiled {
         // What sets are called then depends on the order in which they are met.
         Some(compiled) if !compiled.kept.setting.has_clash => compiled,
@@ -217,28 +217,21 @@ pub fn compile_from(previous: Option<(&Worlds, &Compiled)>, worlds: &Worlds, opt
 }
 
 fn with<'a>(
-    mut previous: Option<Previous<'a>>,
+    previous: Option<&Previous<'a>>,
     worlds: &'a Worlds,
     options: &'a Options,
     mut setting: Setting,
 ) -> Compiled {
-    let earlier = previous
-        .as_ref()
-        .map(|previous| previous.compiled.kept.uses.clone());
+    let earlier = previous.map(|previous| previous.compiled.kept.uses.clone());
     let mut compiler = Compiler {
         worlds,
         options,
         names: CounterNames::new(worlds),
-        nets: worlds
-            .pending
-            .policies
-            .iter()
-            .filter(|policy| policy.safety_net)
-            .collect(),
-        rivals: Rivals::new(worlds),
+        nets: worlds.pending.safety_nets().collect(),
+        rivals: Rivals::default(),
         sets: SetInterner::beside(earlier.unwrap_or_default()),
         memory: Memory {
-            previous: previous.as_ref().map(|previous| &previous.compiled.kept.memo),
+            previous: previous.map(|previous| &previous.compiled.kept.memo),
             next: Memo::default(),
         },
         counted: BTreeMap::new(),
@@ -246,10 +239,14 @@ fn with<'a>(
     };
     let mut exchange = Exchange::default();
     let needed = Direction::BOTH.map(|direction| compiler.needed(direction));
+    let is_previewed = |needed: &Needed| !needed.policies[WorldKind::Pending as usize].is_empty();
+    if needed.iter().any(is_previewed) {
+        compiler.rivals = Rivals::new(worlds);
+    }
     let parts = WorldKind::BOTH.map(|world| {
         Direction::BOTH.map(|direction| {
             let policies = &needed[direction as usize].policies[world as usize];
-            compiler.parts(world, direction, policies, &mut previous, &mut exchange)
+            compiler.parts(world, direction, policies, previous, &mut exchange)
         })
     });
     let mut chains: Vec<Slot> = BASES
@@ -286,7 +283,7 @@ fn with<'a>(
     if rejects {
         chains.push(Slot::Other(Arc::new(reject_chain())));
     }
-    let mut others = Others::of(previous.as_ref());
+    let mut others = Others::of(previous);
     let mut compiled = Compiled::default();
     let mut flows = Vec::new();
     compiled.ruleset.chains = chains
@@ -315,7 +312,7 @@ fn with<'a>(
         uses: SharedMap::default(),
         memo: compiler.memory.next,
     };
-    exchange.apply(worlds, previous.as_ref(), compiler.sets, &mut compiled);
+    exchange.apply(worlds, previous, compiler.sets, &mut compiled);
     compiled
 }
 
@@ -373,46 +370,39 @@ struct Compiler<'a> {
 }
 
 /// What the endpoints of this host ask in one direction, by world: indices, sorted.
-#[derive(Default)]
 struct Needed {
-    policies: [Vec<usize>; 2],
+    policies: [Arc<[u32]>; 2],
     profiles: [Vec<usize>; 2],
 }
 
 impl Compiler<'_> {
     fn needed(&self, direction: Direction) -> Needed {
-        let mut needed = Needed::default();
+        let mut lists: [Vec<&Arc<[u32]>>; 2] = Default::default();
+        let mut profiles: [Vec<usize>; 2] = Default::default();
         for (id, endpoint, _) in self.worlds.local() {
-            let mut stages = [Vec::new(), Vec::new()];
             for stage in Stage::ALL {
-                if self.is_asked(id, endpoint, direction, stage) {
-                    stages[WorldKind::Enforced as usize].push(stage);
-                    if self.worlds.differs(id, direction, stage) {
-                        stages[WorldKind::Pending as usize].push(stage);
+                if !self.is_asked(id, endpoint, direction, stage) {
+                    continue;
+                }
+                let has_preview = self.worlds.differs(id, direction, stage);
+                let worlds = WorldKind::BOTH.into_iter();
+                for world in worlds.filter(|world| *world == WorldKind::Enforced || has_preview) {
+                    let governing = self.worlds.world(world).governing_by_tier(id, direction, stage);
+                    lists[world as usize].push(&governing.policies);
+                    if stage == Stage::Normal {
+                        profiles[world as usize].extend(endpoint::reachable_profiles(self.worlds, id));
                     }
                 }
             }
-            for world in WorldKind::BOTH {
-                let stages = &stages[world as usize];
-                if stages.is_empty() {
-                    continue;
-                }
-                let of_world = self.worlds.world(world);
-                let policies = of_world.selecting(id).iter().map(|&index| index as usize);
-                needed.policies[world as usize].extend(policies.filter(|&index| {
-                    let of_policy = of_world.policies[index].stage;
-                    stages.iter().any(|stage| stage.asks(of_policy))
-                }));
-                if stages.contains(&Stage::Normal) {
-                    needed.profiles[world as usize].extend(endpoint::reachable_profiles(self.worlds, id));
-                }
-            }
         }
-        for indices in needed.policies.iter_mut().chain(&mut needed.profiles) {
-            indices.sort_unstable();
-            indices.dedup();
+        for profiles in &mut profiles {
+            profiles.sort_unstable();
+            profiles.dedup();
         }
-        needed
+        Needed {
+            policies: lists.map(|lists| in_any(&lists)),
+            profiles,
+        }
     }
 
     /// The chains of policies of one world and direction: those that are as they were are taken over.
@@ -420,27 +410,27 @@ impl Compiler<'_> {
         &mut self,
         world: WorldKind,
         direction: Direction,
-        policies: &[usize],
-        previous: &mut Option<Previous<'_>>,
+        policies: &[u32],
+        previous: Option<&Previous<'_>>,
         exchange: &mut Exchange,
     ) -> Arc<[Arc<Part>]> {
         let worlds = self.worlds;
-        let had = previous.as_ref().map(|previous| {
+        let had = previous.map(|previous| {
             let parts = &previous.compiled.kept.parts[world as usize][direction as usize];
             Arc::clone(parts)
         });
         let mut walk = Walk::new(had.as_deref().unwrap_or_default());
         let mut gone = Vec::new();
         let mut parts = Vec::with_capacity(policies.len());
-        for &index in policies {
+        for index in policies.iter().map(|&index| index as usize) {
             let placed = &worlds.world(world).policies[index];
             let rival = match world {
                 WorldKind::Enforced => None,
                 WorldKind::Pending => self.rivals.of(worlds, placed.source, &placed.id),
             };
             let part = walk.find(&placed.policy, &mut gone);
-            if let (Some(part), Some(previous)) = (part, previous.as_mut())
-                && previous.still_holds(worlds, part, &placed.policy, rival)
+            if let (Some(part), Some(previous)) = (part, previous)
+                && previous.still_holds(part, &placed.policy, rival)
             {
                 parts.push(Arc::clone(part));
                 continue;
@@ -571,6 +561,22 @@ impl Counted {
             ""
         };
         Comment::new(&format!("{direction}{forwarded}: {what}"))
+    }
+}
+
+/// What is in any of some sorted lists, sorted.
+fn in_any(lists: &[&Arc<[u32]>]) -> Arc<[u32]> {
+    let mut lists: Vec<&Arc<[u32]>> = lists.iter().copied().filter(|list| !list.is_empty()).collect();
+    lists.dedup_by(|one, other| Arc::ptr_eq(one, other));
+    match lists.as_slice() {
+        [] => Arc::default(),
+        [only] => Arc::clone(only),
+        lists => {
+            let mut all: Vec<u32> = lists.iter().flat_map(|list| list.iter()).copied().collect();
+            all.sort_unstable();
+            all.dedup();
+            all.into()
+        }
     }
 }
 

@@ -55,13 +55,10 @@ fn of_stage(worlds: &Worlds, id: EndpointId, direction: Direction, stage: Stage)
     if stage.is_early() {
         return Vec::new();
     }
-    let mut is_caught: BTreeMap<usize, bool> = BTreeMap::new();
-    for policy in world.governing(id, direction, stage) {
-        *is_caught.entry(policy.tier).or_default() |= policy.safety_net;
-    }
-    let tiers = is_caught.into_iter().filter(|(_, is_caught)| !is_caught);
+    let tiers = world.governing_by_tier(id, direction, stage).tiers.iter();
     tiers
-        .map(|(tier, _)| tier_counter(&world.tiers[tier].name, direction, stage))
+        .filter(|of| !of.has_net)
+        .map(|of| tier_counter(&world.tiers[of.tier].name, direction, stage))
         .collect()
 }
 

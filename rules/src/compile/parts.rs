@@ -61,7 +61,7 @@ impl Setting {
         if let Some(flow_log) = &mut options.flow_log {
             flow_log.generation = 0;
         }
-        let nets = worlds.pending.policies.iter().filter(|policy| policy.safety_net);
+        let nets = worlds.pending.safety_nets();
         Setting {
             options,
             tiers: WorldKind::BOTH.map(|world| Arc::clone(&worlds.world(world).tiers)),
@@ -125,62 +125,59 @@ impl Part {
 
 /// The previous compilation, from which parts are taken.
 pub(super) struct Previous<'a> {
-    worlds: &'a Worlds,
     pub(super) compiled: &'a Compiled,
-    /// What has been found out of sets that are not the very same any more: whether they are called the same.
-    keeps_name: BTreeMap<AddressSetId, bool>,
-    keeps_ports: BTreeMap<NamedPortSetId, bool>,
+    /// The sets that have other members than before, and the same name.
+    changed: BTreeSet<SetSource>,
+    /// Those that are called otherwise.
+    renamed: BTreeSet<SetSource>,
 }
 
 impl<'a> Previous<'a> {
     /// The previous compilation, if anything of it can be taken over.
-    pub(super) fn new((worlds, compiled): (&'a Worlds, &'a Compiled), setting: &Setting) -> Option<Self> {
-        (compiled.kept.setting == *setting).then(|| Previous {
-            worlds,
+    pub(super) fn new(
+        (worlds, compiled): (&Worlds, &'a Compiled),
+        now: &Worlds,
+        setting: &Setting,
+    ) -> Option<Self> {
+        if compiled.kept.setting != *setting {
+            return None;
+        }
+        let sets = now.address_sets.others_than(&worlds.address_sets).map(|id| {
+            let (was, is) = (worlds.address_sets.get(id), now.address_sets.get(id));
+            let mut families = Family::BOTH.into_iter();
+            let keeps =
+                was.selector == is.selector && families.all(|family| shape(was, family) == shape(is, family));
+            (SetSource::Addresses(id), keeps)
+        });
+        let ports = now.named_ports.others_than(&worlds.named_ports).map(|id| {
+            let (was, is) = (worlds.named_ports.get(id), now.named_ports.get(id));
+            let keeps = was.text == is.text && was.protocol == is.protocol;
+            (SetSource::NamedPorts(id), keeps)
+        });
+        let (changed, renamed): (Vec<_>, Vec<_>) = sets.chain(ports).partition(|(_, keeps)| *keeps);
+        Some(Previous {
             compiled,
-            keeps_name: BTreeMap::new(),
-            keeps_ports: BTreeMap::new(),
+            changed: changed.into_iter().map(|(source, _)| source).collect(),
+            renamed: renamed.into_iter().map(|(source, _)| source).collect(),
         })
     }
 
     /// Whether a part is what the policy would be made into again.
     pub(super) fn still_holds(
-        &mut self,
-        now: &Worlds,
+        &self,
         part: &Part,
         policy: &Arc<WorldPolicy>,
         rival: Option<&Arc<WorldPolicy>>,
     ) -> bool {
+        let is_renamed = |source| self.renamed.contains(&source);
         Arc::ptr_eq(&part.policy, policy)
             && same(part.rival.as_ref(), rival)
-            && part.sets.iter().all(|&id| self.keeps_name(now, id))
-            && part.named_ports.iter().all(|&id| self.keeps_ports(now, id))
-    }
-
-    fn keeps_name(&mut self, now: &Worlds, id: AddressSetId) -> bool {
-        let (was, is) = (self.worlds.address_sets.get(id), now.address_sets.get(id));
-        Arc::ptr_eq(was, is)
-            || *self.keeps_name.entry(id).or_insert_with(|| {
-                let mut families = Family::BOTH.into_iter();
-                was.selector == is.selector && families.all(|family| shape(was, family) == shape(is, family))
-            })
-    }
-
-    fn keeps_ports(&mut self, now: &Worlds, id: NamedPortSetId) -> bool {
-        let (was, is) = (self.worlds.named_ports.get(id), now.named_ports.get(id));
-        Arc::ptr_eq(was, is)
-            || *self
-                .keeps_ports
-                .entry(id)
-                .or_insert_with(|| was.text == is.text && was.protocol == is.protocol)
-    }
-
-    /// The sets that have other members than before, and the same name.
-    fn changed(&self) -> impl Iterator<Item = SetSource> {
-        let sets = self.keeps_name.iter().filter(|(_, keeps)| **keeps);
-        let ports = self.keeps_ports.iter().filter(|(_, keeps)| **keeps);
-        let sets = sets.map(|(&id, _)| SetSource::Addresses(id));
-        sets.chain(ports.map(|(&id, _)| SetSource::NamedPorts(id)))
+            && (self.renamed.is_empty()
+                || !part.sets.iter().any(|&id| is_renamed(SetSource::Addresses(id)))
+                    && !part
+                        .named_ports
+                        .iter()
+                        .any(|&id| is_renamed(SetSource::NamedPorts(id))))
     }
 }
 
@@ -225,6 +222,7 @@ impl<'p> Walk<'p> {
 }
 
 /// The enforced policies whose counters a policy of the pending world may not take.
+#[derive(Default)]
 pub(super) struct Rivals {
     /// By source, the enforced policies that govern a local endpoint.
     by_source: Vec<Option<u32>>,
@@ -277,7 +275,8 @@ impl Rivals {
         source: usize,
         id: &PolicyId,
     ) -> Option<&'w Arc<WorldPolicy>> {
-        let index = self.by_source[source].or_else(|| self.replaced.get(id).copied())?;
+        let index = self.by_source.get(source).copied().flatten();
+        let index = index.or_else(|| self.replaced.get(id).copied())?;
         Some(&worlds.enforced.policies[index as usize].policy)
     }
 }
@@ -398,10 +397,9 @@ impl Exchange {
                 put(&name, made.set);
             }
         }
-        let changed: BTreeSet<SetSource> = previous.into_iter().flat_map(Previous::changed).collect();
-        if !changed.is_empty() {
+        if let Some(previous) = previous.filter(|previous| !previous.changed.is_empty()) {
             for (name, used) in &uses {
-                if changed.contains(&used.source)
+                if previous.changed.contains(&used.source)
                     && let Some(set) = used.set(worlds)
                 {
                     put(name, set);

@@ -7,7 +7,7 @@ use super::{Counted, CountedBy, MARK_DECIDED, MARK_PASS, decided_mark, names, po
 use crate::net::Direction;
 use crate::resource::{Action, TierAction};
 use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Statement};
-use crate::world::{PlacedPolicy, WorldKind, WorldPolicy, WorldTier};
+use crate::world::{Governing, PlacedPolicy, WorldKind, WorldPolicy, WorldTier};
 
 impl<'w> EndpointCompiler<'_, 'w> {
     /// The chains of each tier that governs the direction: one, or, where that would be long, one for each class of
@@ -23,7 +23,7 @@ impl<'w> EndpointCompiler<'_, 'w> {
         let policies = self.policies(world, index);
         let name = self.tier_name(world, index);
         let whose = format!("tier {} for {} {}", tier.name, self.endpoint.kind, self.endpoint);
-        let end = self.end_of_tier(world, index, tier, &policies);
+        let end = self.end_of_tier(world, index, tier);
         if policies.len() > self.compiler.options.index.walked {
             return self.indexed_tier(world, &name, &whose, &policies, end);
         }
@@ -82,17 +82,12 @@ impl<'w> EndpointCompiler<'_, 'w> {
 
     /// What becomes of packets that no policy of a tier decides. Without its safety nets the tier may govern nothing here;
     /// then it has no end either.
-    fn end_of_tier(
-        &mut self,
-        world: WorldKind,
-        index: usize,
-        tier: &WorldTier,
-        policies: &[&PlacedPolicy],
-    ) -> Option<Rule> {
-        let has_net = policies.iter().any(|policy| policy.safety_net);
+    fn end_of_tier(&mut self, world: WorldKind, index: usize, tier: &WorldTier) -> Option<Rule> {
+        let policies = self.governing(world).tier(index);
+        let has_net = policies.is_some_and(|policies| policies.has_net);
         let ends = match world {
             WorldKind::Enforced => true,
-            WorldKind::Pending => policies.iter().any(|policy| !policy.safety_net),
+            WorldKind::Pending => policies.is_some_and(|policies| policies.has_others),
         };
         (ends && !self.stage.is_early()).then(|| self.last_rule(world, index, tier, has_net))
     }
@@ -144,39 +139,31 @@ impl<'w> EndpointCompiler<'_, 'w> {
 
     /// The tiers that govern the direction, with their place.
     pub(super) fn tiers(&self, world: WorldKind) -> Vec<(usize, &'w WorldTier)> {
-        let world = self.compiler.worlds.world(world);
-        let mut tiers: Vec<usize> = world
-            .governing(self.id, self.direction, self.stage)
-            .map(|policy| policy.tier)
-            .collect();
-        tiers.dedup();
-        tiers
-            .into_iter()
-            .map(|index| (index, &world.tiers[index]))
-            .collect()
+        let tiers = &self.compiler.worlds.world(world).tiers;
+        let governing = self.governing(world).tiers.iter();
+        governing.map(|of| (of.tier, &tiers[of.tier])).collect()
     }
 
     /// The policies of a tier that govern the direction.
     fn policies(&self, world: WorldKind, tier: usize) -> Vec<&'w PlacedPolicy> {
-        let world = self.compiler.worlds.world(world);
-        world
-            .governing(self.id, self.direction, self.stage)
-            .filter(|policy| policy.tier == tier)
-            .collect()
+        let governing = self.governing(world);
+        let places = governing.tier(tier).map_or(0..0, |of| of.places.clone());
+        let policies = &self.compiler.worlds.world(world).policies;
+        let indices = governing.policies[places].iter();
+        indices.map(|&index| &policies[index as usize]).collect()
     }
 
     pub(super) fn tier_passes(&self, world: WorldKind, tier: usize) -> bool {
-        self.policies(world, tier)
-            .iter()
-            .any(|policy| policy.passes(self.direction))
+        self.governing(world).tier(tier).is_some_and(|of| of.passes)
     }
 
     pub(super) fn passes(&self, world: WorldKind) -> bool {
-        self.compiler
-            .worlds
-            .world(world)
-            .governing(self.id, self.direction, self.stage)
-            .any(|policy| policy.passes(self.direction))
+        self.governing(world).tiers.iter().any(|of| of.passes)
+    }
+
+    fn governing(&self, world: WorldKind) -> &'w Governing {
+        let world = self.compiler.worlds.world(world);
+        world.governing_by_tier(self.id, self.direction, self.stage)
     }
 
     pub(super) fn tier_name(&self, world: WorldKind, index: usize) -> Name {

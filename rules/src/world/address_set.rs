@@ -117,6 +117,13 @@ impl AddressSets {
         self.0.iter().map(|(_, interned)| &interned.set)
     }
 
+    /// Those that are not the very ones that they were.
+    pub(crate) fn others_than<'s>(&'s self, earlier: &'s Self) -> impl Iterator<Item = AddressSetId> + 's {
+        let pairs = self.0.iter().zip(earlier.iter());
+        let others = pairs.filter(|((_, interned), had)| !Arc::ptr_eq(&interned.set, had));
+        others.map(|((id, _), _)| AddressSetId(id))
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.0.len()

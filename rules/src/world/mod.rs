@@ -34,7 +34,7 @@ use ipnet::IpNet;
 pub use address_set::{AddressSet, AddressSetId, AddressSets};
 pub use directory::Directory;
 pub use named_ports::{NamedPortSet, NamedPortSetId, NamedPortSets};
-pub(crate) use policies::PortMask;
+pub(crate) use policies::{Governing, PortMask};
 pub use policies::{PlacedPolicy, PolicyRef, World, WorldPolicy, WorldTier};
 pub use resolve::{resolve, resolve_from};
 pub use resolver::is_safety_net;

@@ -112,6 +112,13 @@ impl NamedPortSets {
         &self.0.get(id.0).set
     }
 
+    /// Those that are not the very ones that they were.
+    pub(crate) fn others_than<'s>(&'s self, earlier: &'s Self) -> impl Iterator<Item = NamedPortSetId> + 's {
+        let pairs = self.0.iter().zip(earlier.0.iter());
+        let others = pairs.filter(|((_, interned), (_, had))| !Arc::ptr_eq(&interned.set, &had.set));
+        others.map(|((id, _), _)| NamedPortSetId(id))
+    }
+
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         self.0.len()

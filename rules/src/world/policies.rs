@@ -1,6 +1,6 @@
 //! One world: its tiers and policies, and which policies select which endpoint.
 
-use std::ops::Deref;
+use std::ops::{Deref, Range};
 use std::sync::{Arc, OnceLock};
 
 use super::selections::{Classes, Group};
@@ -20,6 +20,8 @@ pub struct World {
     selecting: Arc<Selecting>,
     /// The indices of those that the other world lacks.
     alone: Arc<[u32]>,
+    /// The indices of the safety nets.
+    nets: Arc<[u32]>,
     /// Whether a rule looks at source ports.
     looks_at_source_ports: bool,
     /// In which directions and at which stages a policy governs.
@@ -34,9 +36,11 @@ impl World {
         selecting: Arc<Selecting>,
     ) -> Self {
         let alone = (0..).zip(policies.iter()).filter(|(_, policy)| policy.is_alone);
+        let nets = (0..).zip(policies.iter()).filter(|(_, policy)| policy.is_net);
         World {
             tiers,
             alone: alone.map(|(index, _)| index).collect(),
+            nets: nets.map(|(index, _)| index).collect(),
             looks_at_source_ports: policies.iter().any(|policy| policy.looks_at_source_ports),
             ways: policies.iter().fold(0, |all, policy| all | policy.ways),
             policies,
@@ -65,6 +69,11 @@ impl World {
         &self.selecting.of(endpoint, &self.policies).policies
     }
 
+    /// The safety nets, in order.
+    pub(crate) fn safety_nets(&self) -> impl Iterator<Item = &PlacedPolicy> {
+        self.nets.iter().map(|&index| &self.policies[index as usize])
+    }
+
     /// The policies that govern one direction of an endpoint at a stage, in order.
     pub fn governing(
         &self,
@@ -72,10 +81,19 @@ impl World {
         direction: Direction,
         stage: Stage,
     ) -> impl Iterator<Item = &PlacedPolicy> {
-        self.selecting(endpoint)
-            .iter()
-            .map(|&index| &self.policies[index as usize])
-            .filter(move |policy| policy.governs(direction, stage))
+        let indices = self.governing_by_tier(endpoint, direction, stage).policies.iter();
+        indices.map(|&index| &self.policies[index as usize])
+    }
+
+    /// The same, by tier.
+    pub(crate) fn governing_by_tier(
+        &self,
+        endpoint: EndpointId,
+        direction: Direction,
+        stage: Stage,
+    ) -> &Governing {
+        let list = self.selecting.of(endpoint, &self.policies);
+        list.governing(direction, stage, &self.policies)
     }
 
     /// Whether there is one that governs this direction of an endpoint at this stage.
@@ -143,6 +161,32 @@ struct List {
     policies: Arc<[u32]>,
     /// In which directions and at which stages one of them governs.
     ways: u8,
+    /// Those that govern, by the place of the bit in `ways`: found out when they are asked for.
+    governing: [OnceLock<Governing>; 8],
+}
+
+/// The policies that govern one direction of an endpoint at a stage.
+#[derive(Debug)]
+pub(crate) struct Governing {
+    /// Their indices, in order.
+    pub(crate) policies: Arc<[u32]>,
+    /// The tiers that they are of, in order.
+    pub(crate) tiers: Vec<GoverningTier>,
+}
+
+/// Those of one tier.
+#[derive(Debug)]
+pub(crate) struct GoverningTier {
+    /// An index into [`World::tiers`].
+    pub(crate) tier: usize,
+    /// Their places among the indices of all tiers.
+    pub(crate) places: Range<usize>,
+    /// Whether a rule of one passes.
+    pub(crate) passes: bool,
+    /// Whether a safety net is among them.
+    pub(crate) has_net: bool,
+    /// Whether another policy is.
+    pub(crate) has_others: bool,
 }
 
 impl Selecting {
@@ -188,14 +232,21 @@ impl Selecting {
         }
     }
 
-    /// Whether these are the classes, and these policies are of the same groups in the same order as those.
+    /// Whether these are the classes, and these policies are of the same groups in the same order as those, and alike in
+    /// all that lists tell of them.
     pub(super) fn is_of(
         &self,
         classes: &Arc<Classes>,
         before: &[PlacedPolicy],
         policies: &[PlacedPolicy],
     ) -> bool {
-        let alike = |a: &PlacedPolicy, b: &PlacedPolicy| a.group == b.group && a.ways == b.ways;
+        let alike = |a: &PlacedPolicy, b: &PlacedPolicy| {
+            a.group == b.group
+                && a.ways == b.ways
+                && a.passes == b.passes
+                && a.is_net == b.is_net
+                && (Arc::ptr_eq(&a.policy, &b.policy) || a.tier == b.tier)
+        };
         Arc::ptr_eq(&self.classes, classes)
             && before.len() == policies.len()
             && before.iter().zip(policies).all(|(a, b)| alike(a, b))
@@ -231,13 +282,68 @@ impl List {
         List {
             ways: ways.fold(0, |all, ways| all | ways),
             policies: list,
+            governing: [const { OnceLock::new() }; 8],
         }
     }
+
+    fn governing(&self, direction: Direction, stage: Stage, policies: &[PlacedPolicy]) -> &Governing {
+        let governing = &self.governing[bit(direction, stage) as usize];
+        governing.get_or_init(|| {
+            let govern = |index: &&u32| policies[**index as usize].governs(direction, stage);
+            let indices = if self.ways & way(direction, stage) == 0 {
+                Arc::default()
+            } else if self.policies.iter().all(|index| govern(&index)) {
+                Arc::clone(&self.policies)
+            } else {
+                self.policies.iter().filter(govern).copied().collect()
+            };
+            Governing::new(indices, direction, policies)
+        })
+    }
+}
+
+impl Governing {
+    fn new(indices: Arc<[u32]>, direction: Direction, policies: &[PlacedPolicy]) -> Self {
+        let mut tiers: Vec<GoverningTier> = Vec::new();
+        for (place, &index) in indices.iter().enumerate() {
+            let policy = &policies[index as usize];
+            if tiers.last().is_none_or(|last| last.tier != policy.tier) {
+                tiers.push(GoverningTier {
+                    tier: policy.tier,
+                    places: place..place,
+                    passes: false,
+                    has_net: false,
+                    has_others: false,
+                });
+            }
+            // There is one: it has just been put there, or was.
+            if let Some(tier) = tiers.last_mut() {
+                tier.places.end = place + 1;
+                tier.passes |= policy.passes(direction);
+                tier.has_net |= policy.is_net;
+                tier.has_others |= !policy.is_net;
+            }
+        }
+        Governing {
+            policies: indices,
+            tiers,
+        }
+    }
+
+    /// Those of one tier; `None` if there are none.
+    pub(crate) fn tier(&self, tier: usize) -> Option<&GoverningTier> {
+        self.tiers.iter().find(|of| of.tier == tier)
+    }
+}
+
+/// The bit of a direction and stage, by its place.
+fn bit(direction: Direction, stage: Stage) -> u8 {
+    2 * stage as u8 + direction as u8
 }
 
 /// A bit for each direction and stage.
 fn way(direction: Direction, stage: Stage) -> u8 {
-    1 << (2 * stage as u8 + direction as u8)
+    1 << bit(direction, stage)
 }
 
 /// A tier of a world.
@@ -265,6 +371,8 @@ pub struct PlacedPolicy {
     ways: u8,
     /// Whether the other world lacks it.
     is_alone: bool,
+    /// Whether it is a safety net.
+    is_net: bool,
     /// Whether a rule of it looks at source ports.
     looks_at_source_ports: bool,
     /// Whether a rule of it passes, of ingress and of egress.
@@ -336,6 +444,7 @@ impl PlacedPolicy {
             group,
             ways,
             is_alone: false,
+            is_net: policy.safety_net,
             looks_at_source_ports: rules().any(WorldRule::looks_at_source_ports),
             ports: ports.fold(PortMask::default(), PortMask::or),
             passes: Direction::BOTH.map(|direction| policy.has_pass(direction)),
