@@ -9,6 +9,7 @@
 
 use std::env;
 use std::hint::black_box;
+use std::net::IpAddr;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,6 +27,9 @@ use palisade_rules::world::{Host, Worlds, resolve, resolve_from};
 const FEW: u64 = 1_000;
 const MANY: u64 = 10_000;
 
+/// How many addresses each of a hundred sets has.
+const MEMBERS: usize = 1_000;
+
 /// A port that every policy speaks of.
 const SHARED_PORT: u16 = 900;
 
@@ -39,7 +43,7 @@ struct Bound {
 }
 
 /// About 1.3 times what they were when they were last looked at.
-const BOUNDS: [Bound; 4] = [
+const BOUNDS: [Bound; 6] = [
     Bound {
         what: "resolve",
         once: 140_000,
@@ -48,12 +52,22 @@ const BOUNDS: [Bound; 4] = [
     Bound {
         what: "compile, another port",
         once: 1_200_000,
-        each: 5_500,
+        each: 2_500,
     },
     Bound {
         what: "compile, a rule more",
         once: 1_200_000,
         each: 5_500,
+    },
+    Bound {
+        what: "compile, an address",
+        once: 1_200_000,
+        each: 430,
+    },
+    Bound {
+        what: "compile, an endpoint's address",
+        once: 1_200_000,
+        each: 430,
     },
     Bound {
         what: "diff",
@@ -110,10 +124,11 @@ fn instructions(what: &str, policies: u64) -> u64 {
 }
 
 fn count(what: &str, policies: usize) {
-    let edit = if what == "compile, a rule more" {
-        a_rule_more
-    } else {
-        another_port
+    let edit = match what {
+        "compile, a rule more" => a_rule_more,
+        "compile, an address" => an_address,
+        "compile, an endpoint's address" => an_address_of_an_endpoint,
+        _ => another_port,
     };
     let options = Options::default();
     let estate = Estate::new(policies, edit);
@@ -143,6 +158,8 @@ fn time() {
     for (what, edit) in [
         ("another port", another_port as Edit),
         ("a rule more", a_rule_more),
+        ("an address", an_address),
+        ("an endpoint's address", an_address_of_an_endpoint),
     ] {
         let estate = Estate::new(10_000, edit);
         let after = estate.resolved();
@@ -172,10 +189,44 @@ fn fastest<T>(what: &str, run: impl Fn() -> T) {
     println!("    {what}: {:?}", times.min().unwrap_or_default());
 }
 
-/// What becomes of one policy.
-type Edit = fn(&mut Policy);
+/// What becomes of one thing among many.
+type Edit = fn(&mut Snapshot);
 
-fn another_port(policy: &mut Policy) {
+fn another_port(snapshot: &mut Snapshot) {
+    in_other_ports(one_policy(snapshot));
+}
+
+fn a_rule_more(snapshot: &mut Snapshot) {
+    let policy = one_policy(snapshot);
+    let rule = policy.ingress[0].clone();
+    policy.ingress.push(rule);
+    in_other_ports(policy);
+}
+
+/// In a set that the rules of many policies look into.
+fn an_address(snapshot: &mut Snapshot) {
+    let middle = snapshot.network_sets.len() / 2;
+    let set = snapshot.network_sets.values_mut().nth(middle).expect("a set");
+    Arc::make_mut(set)
+        .nets
+        .push("192.0.2.1".parse::<IpAddr>().expect("an address").into());
+}
+
+/// Of an endpoint elsewhere, which the rules of many policies look for.
+fn an_address_of_an_endpoint(snapshot: &mut Snapshot) {
+    let elsewhere = snapshot.host_endpoints.iter_mut();
+    let (_, endpoint) = elsewhere.last().expect("an endpoint");
+    Arc::make_mut(endpoint)
+        .expected_ips
+        .push("192.0.2.1".parse().expect("an address"));
+}
+
+fn one_policy(snapshot: &mut Snapshot) -> &mut Policy {
+    let middle = snapshot.policies.len() / 2;
+    Arc::make_mut(&mut snapshot.policies[middle])
+}
+
+fn in_other_ports(policy: &mut Policy) {
     for rule in &mut policy.ingress {
         let ports = rule.destination.ports.iter_mut();
         for range in ports.flat_map(|ports| &mut ports.ranges) {
@@ -184,12 +235,6 @@ fn another_port(policy: &mut Policy) {
             }
         }
     }
-}
-
-fn a_rule_more(policy: &mut Policy) {
-    let rule = policy.ingress[0].clone();
-    policy.ingress.push(rule);
-    another_port(policy);
 }
 
 /// A host with many policies, and the same with one of them changed.
@@ -206,8 +251,7 @@ impl Estate {
         let (snapshot, diagnostics) = decode(&files, &[file]);
         let before = snapshot.unwrap_or_else(|| panic!("{}", diagnostics.render(&files, false)));
         let mut after = before.clone();
-        let middle = after.policies.len() / 2;
-        edit(Arc::make_mut(&mut after.policies[middle]));
+        edit(&mut after);
         let worlds = resolve(&before, host());
         Estate {
             before,
@@ -235,12 +279,17 @@ fn text(policies: usize) -> String {
     };
     let mut text = header("HostEndpoint", "{name: h, labels: {host: h}}");
     text += "spec: {node: one, interfaceName: eth0, expectedIPs: [10.0.0.1]}\n";
+    text += &header("HostEndpoint", "{name: z, labels: {set: s7}}");
+    text += "spec: {node: two, interfaceName: eth0, expectedIPs: [10.0.0.2]}\n";
     for set in 0..100 {
         text += &header(
             "GlobalNetworkSet",
             &format!("{{name: s{set}, labels: {{set: s{set}}}}}"),
         );
-        text += &format!("spec: {{nets: [10.1.{set}.1, 10.1.{set}.2]}}\n");
+        let nets: Vec<String> = (0..MEMBERS)
+            .map(|member| format!("10.{set}.{}.{}", member / 256, member % 256))
+            .collect();
+        text += &format!("spec: {{nets: [{}]}}\n", nets.join(", "));
     }
     text += &header("GlobalNetworkPolicy", "{name: net}");
     text += "spec: {selector: all(), order: 100000, ingress: [{action: Allow}], egress: [{action: Allow}]}\n";
