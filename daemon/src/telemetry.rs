@@ -2,15 +2,14 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-/// Starts logging; `RUST_LOG` chooses what, the default is `info`.
+/// Starts logging; `RUST_LOG` chooses what, a level or `target=level` several times over; the default is `info`.
 pub fn start() {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| {
-        EnvFilter::new("info,netlink_proto=warn,netlink_packet_route=error,rtnetlink=warn")
-    });
+    let asked = std::env::var("RUST_LOG").ok().filter(|text| !text.is_empty());
+    let filter = asked.and_then(|text| text.parse().ok()).unwrap_or_else(usual);
     let registry = tracing_subscriber::registry().with(filter);
     if is_journal()
         && let Ok(journal) = tracing_journald::layer()
@@ -23,6 +22,15 @@ pub fn start() {
         .with_ansi(std::io::stderr().is_terminal())
         .with_target(false);
     registry.with(human).init();
+}
+
+/// What is logged unless somebody asks for more: of the libraries that speak netlink, what is wrong.
+fn usual() -> Targets {
+    Targets::new()
+        .with_default(LevelFilter::INFO)
+        .with_target("netlink_proto", LevelFilter::WARN)
+        .with_target("rtnetlink", LevelFilter::WARN)
+        .with_target("netlink_packet_route", LevelFilter::ERROR)
 }
 
 /// Whether standard error goes to the journal, where priorities and fields are kept. systemd names the stream; the
