@@ -63,6 +63,34 @@ fn a_broken_file_keeps_the_generation_and_status_says_where() -> anyhow::Result<
     Ok(())
 }
 
+/// inotify tells of what is done in the directory by name. A file that has got another name elsewhere since can be written by
+/// that without its telling.
+#[test]
+fn what_the_kernel_does_not_tell_of_is_in_force_too() -> anyhow::Result<()> {
+    let hosts = ThreeHosts::new()?;
+    let backend = locked_down(&hosts)?;
+    assert_eq!(
+        denied(&hosts.between("frontend", "backend")?).len(),
+        2 * DENIED_PORTS.len()
+    );
+    let lockdown = backend.policy_file("20-lockdown.yaml");
+    let elsewhere = tempfile::tempdir_in(lockdown.parent().expect("it is in the policy directory"))?;
+    let other_name = elsewhere.path().join("lockdown");
+    std::fs::hard_link(&lockdown, &other_name)?;
+    let text = std::fs::read_to_string(&lockdown)?;
+    let staged = text.replace("kind: GlobalNetworkPolicy", "kind: StagedGlobalNetworkPolicy");
+    assert_ne!(staged, text);
+    std::fs::write(&other_name, staged)?;
+    backend.reload_well()?;
+    assert!(denied(&hosts.between("frontend", "backend")?).is_empty());
+    let log = backend.log();
+    assert!(
+        log.contains("the kernel has not told of a change to") && log.contains("20-lockdown.yaml"),
+        "{log}"
+    );
+    Ok(())
+}
+
 #[test]
 fn the_reload_command_waits_and_tells_by_its_exit_code() -> anyhow::Result<()> {
     let hosts = ThreeHosts::new()?;
