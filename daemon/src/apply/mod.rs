@@ -137,7 +137,7 @@ impl Engine {
             unrecorded: false,
             store,
             rollout: Rollout::default(),
-            reader: Reader::default(),
+            reader: Reader::listening(),
             decoder: Decoder::default(),
         };
         let panic = Panic::new(&engine.config.state_dir);

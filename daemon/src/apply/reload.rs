@@ -47,22 +47,27 @@ impl Engine {
     /// Whether no other file has changed than those that the kernel has told of.
     fn is_all_told(&mut self, sources: &Sources) -> bool {
         let _looking = part("look at every file");
-        match self.reader.untold(&sources.files) {
-            Ok(untold) if untold.is_empty() => true,
-            Ok(untold) => {
-                let untold: Vec<_> = untold.iter().map(|path| path.display().to_string()).collect();
-                info!(
-                    "the kernel has not told of a change to {}: all files are read once more",
-                    untold.join(", ")
-                );
-                false
-            }
+        let files = match self.reader.look_again() {
+            Ok(files) => files,
             // Something is on the way that the next reload is to find, and to be clear about.
             Err(error) => {
                 warn!(%error, "not every file could be looked at after the reload");
-                true
+                return true;
             }
+        };
+        let config = sources.config.clone();
+        let mut untold = sources.differing(&Sources { config, files });
+        // What was told of by now was written later: it is for the next reload.
+        untold.retain(|path| !self.reader.is_told_of(path));
+        if untold.is_empty() {
+            return true;
         }
+        let untold: Vec<_> = untold.iter().map(|path| path.display().to_string()).collect();
+        info!(
+            "the kernel has not told of a change to {}: all files are read once more",
+            untold.join(", ")
+        );
+        false
     }
 
     /// Brings the same resources into force for the host as it is now; `None` if it is as it was, or if a panic keeps

@@ -34,7 +34,9 @@ pub struct Reader {
     directory: PathBuf,
     /// By name.
     known: Vec<Known>,
-    /// What the kernel tells of since all files were looked at last; `None` where it does not.
+    /// Whether the kernel is asked to tell of changes.
+    listens: bool,
+    /// What it tells of since all files were looked at last; `None` where it does not.
     events: Option<Events>,
 }
 
@@ -74,16 +76,29 @@ struct Signs {
 }
 
 impl Reader {
+    /// A reader that has the kernel tell of changes, for [`Reader::read_told`].
+    pub fn listening() -> Self {
+        Reader {
+            listens: true,
+            ..Reader::default()
+        }
+    }
+
     /// The resource files of a directory, by name: its `*.yaml`, `*.yml` and `*.json`, not hidden, not below.
     pub fn read(&mut self, directory: &Path) -> Result<Vec<SourceFile>, SourceError> {
         if self.directory != directory {
             *self = Reader {
                 directory: directory.to_owned(),
+                listens: self.listens,
                 ..Reader::default()
             };
         }
         // From here on: what changes while the files are looked at is looked at once more. After an error, nothing counts.
-        let events = Events::from_now_on(self.events.take(), directory);
+        let earlier = self.events.take();
+        let events = self
+            .listens
+            .then(|| Events::from_now_on(earlier, directory))
+            .flatten();
         self.look()?;
         self.events = events;
         Ok(self.files())
@@ -121,22 +136,24 @@ impl Reader {
         Some(self.files())
     }
 
-    /// The files that are not what [`Reader::read_told`] has said, `files`, without the kernel's having told of a change:
-    /// looks at every file. Those that it has told of by now were written later, and are in nobody's way.
-    pub fn untold(&mut self, files: &[SourceFile]) -> Result<Vec<PathBuf>, SourceError> {
+    /// As [`Reader::read`], in the directory that was read last. What the kernel has told of since [`Reader::read_told`] is
+    /// still to be read.
+    pub fn look_again(&mut self) -> Result<Vec<SourceFile>, SourceError> {
+        // After an error, nothing counts.
         let events = self.events.take();
         self.look()?;
         self.events = events;
-        let directory = self.directory.as_path();
-        let told = self.events.as_mut().and_then(|events| events.told(directory));
-        let is_told = |path: &PathBuf| {
-            let name = path.file_name().unwrap_or_default();
-            told.is_some_and(|told| told.contains(name))
-        };
-        let now = self.known.iter().map(|known| &known.file);
-        let mut untold = differing(files.iter(), now);
-        untold.retain(|path| !is_told(path));
-        Ok(untold)
+        Ok(self.files())
+    }
+
+    /// Whether the kernel has told of this file since [`Reader::read_told`].
+    pub fn is_told_of(&mut self, path: &Path) -> bool {
+        let told = self
+            .events
+            .as_mut()
+            .and_then(|events| events.told(&self.directory));
+        let name = path.file_name();
+        told.zip(name).is_some_and(|(told, name)| told.contains(name))
     }
 
     /// Looks at every file, and reads those that are not known as they are.
@@ -312,29 +329,6 @@ fn if_there(
         Err(gone) if gone.kind() == ErrorKind::NotFound && !path().is_symlink() => Ok(None),
         Err(error) => Err(error),
     }
-}
-
-/// The paths of the files that are not the same in both, which are in order of their names.
-fn differing<'f>(
-    some: impl Iterator<Item = &'f SourceFile>,
-    others: impl Iterator<Item = &'f SourceFile>,
-) -> Vec<PathBuf> {
-    let (mut some, mut others) = (some.peekable(), others.peekable());
-    let mut differing = Vec::new();
-    while let Some(first) = some
-        .peek()
-        .into_iter()
-        .chain(others.peek())
-        .map(|file| file.name())
-        .min()
-    {
-        let same = |file: &&SourceFile| file.name() == first;
-        let (one, other) = (some.next_if(same), others.next_if(same));
-        if one != other {
-            differing.push(PathBuf::from(first));
-        }
-    }
-    differing
 }
 
 /// Whether a file of this name is read: by its ending, unless it is hidden.

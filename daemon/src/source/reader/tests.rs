@@ -13,7 +13,7 @@ impl Case {
     fn new(files: &[(&str, &str)]) -> Self {
         let case = Case {
             directory: tempfile::tempdir().unwrap(),
-            reader: Reader::default(),
+            reader: Reader::listening(),
         };
         for (name, text) in files {
             fs::write(case.path(name), text).unwrap();
@@ -152,7 +152,7 @@ fn told(case: &mut Case) -> Vec<SourceFile> {
         .read_told(case.directory.path())
         .expect("the kernel tells");
     assert_eq!(files, Reader::default().read(case.directory.path()).unwrap());
-    assert!(case.reader.untold(&files).unwrap().is_empty());
+    assert_eq!(case.reader.look_again().unwrap(), files);
     files
 }
 
@@ -164,6 +164,12 @@ fn the_kernel_tells_of_whatever_is_done_by_name() {
         "nothing is known yet"
     );
     case.read();
+    let mut silent = Reader::default();
+    silent.read(case.directory.path()).unwrap();
+    assert!(
+        silent.read_told(case.directory.path()).is_none(),
+        "it does not listen"
+    );
     let first = told(&mut case);
     fs::write(case.path("b.yaml"), "owt").unwrap();
     fs::write(case.path("d.yaml"), "four").unwrap();
@@ -208,7 +214,16 @@ fn what_nobody_tells_of_is_found_by_a_look_at_every_file() {
     assert_eq!(files[0].bytes(), b"one");
     // What is written after that, and told of, is for the next reading.
     fs::write(case.path("b.yaml"), "later").unwrap();
-    assert_eq!(case.reader.untold(&files).unwrap(), [case.path("a.yaml")]);
+    let looked = case.reader.look_again().unwrap();
+    assert_eq!(
+        [looked[0].bytes(), looked[1].bytes()],
+        [b"another".as_slice(), b"later"]
+    );
+    let (a, b) = (case.path("a.yaml"), case.path("b.yaml"));
+    assert_eq!(
+        [case.reader.is_told_of(&a), case.reader.is_told_of(&b)],
+        [false, true]
+    );
     let texts: Vec<Vec<u8>> = told(&mut case).iter().map(|file| file.bytes().to_vec()).collect();
     assert_eq!(texts, [b"another".as_slice(), b"later"]);
 }
