@@ -73,7 +73,7 @@ PYTHON_PACKAGES := $(if $(filter $(TOOLS)/%,$(DENY)),$(shell python3 -c 'import 
 
 .PHONY: build
 build: build-deps
-	cargo build --release --locked
+	cargo build --release --locked --package palisade
 
 .PHONY: run
 run: need-root run-deps build
