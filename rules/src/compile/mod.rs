@@ -18,14 +18,17 @@
 //! that would decide otherwise, which takes it off again.
 
 mod conditions;
+mod counted;
 mod endpoint;
 mod failsafes;
 mod hooks;
 mod index;
 mod names;
+mod needed;
 mod order;
 mod parts;
 mod policy;
+mod reject;
 mod sets;
 #[cfg(test)]
 mod tests;
@@ -34,19 +37,22 @@ mod tiers;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::net::{Direction, Protocol};
-use crate::resource::{Action, DEFAULT_ALLOW_PROFILE, TierAction};
-use crate::ruleset::{Chain, Comment, Match, Name, Op, Rule, Ruleset, Statement, VerdictMap};
+use crate::net::Direction;
+use crate::resource::{Action, TierAction};
+use crate::ruleset::{Chain, Comment, Name, Rule, Ruleset, Statement, VerdictMap};
 use crate::shared_map::SharedMap;
-use crate::world::{EndpointKind, PlacedPolicy, PolicyRef, Stage, World, WorldKind, Worlds};
+use crate::world::{EndpointKind, PlacedPolicy, Stage, World, WorldKind, Worlds};
 
+pub use counted::{Counted, CountedBy};
 use endpoint::EndpointCompiler;
 pub use endpoint::SAMPLED;
 use hooks::{BASES, Base, established};
 pub use index::Limits;
 use index::{Memo, Memory};
 use names::CounterNames;
+use needed::Needed;
 use parts::{Exchange, Kept, Others, Part, Previous, Rivals, Setting, Walk};
+use reject::{REJECT_CHAIN, has_reject, reject_chain};
 use sets::SetInterner;
 
 /// Set by a preview chain once the pending world has decided about the packet.
@@ -69,10 +75,6 @@ pub const MARK_DECIDED_EARLY: u32 = 0x0800_0000;
 /// All the bits of the packet mark that palisade uses. They are zero wherever no policy of an early stage has spoken, and
 /// once a packet has passed the last of palisade's chains.
 pub const MARK_ALL: u32 = MARK_MASK | MARK_ACCEPTED | MARK_DECIDED_EARLY;
-
-/// The chain that answers denied packets. No other chain is called so: theirs have a slash, or are base chains. Nor is it a
-/// word of nft's grammar, as `reject` is: nft would list it, and not load it again.
-const REJECT_CHAIN: &str = "rejected";
 
 /// What the compiler needs besides the worlds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -140,61 +142,6 @@ impl Compiled {
         }
         self
     }
-}
-
-/// What a counter counts.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Counted {
-    /// The world that decided; failsafes and invalid packets count as enforced.
-    pub world: WorldKind,
-    /// The direction.
-    pub direction: Direction,
-    /// Where on the packet's way; a rule that also applies on forward counts there as here.
-    pub stage: Stage,
-    /// What decided.
-    pub by: CountedBy,
-    /// What it does.
-    pub action: Action,
-    /// Whether a safety net stands before it in the pending world: then this is what would be without the net, save for
-    /// packets that a Pass took around it.
-    pub without_safety_net: bool,
-}
-
-/// What decides where a counter stands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum CountedBy {
-    /// Packets that belong to no connection and start none.
-    Invalid,
-    /// A failsafe.
-    Failsafe(String),
-    /// A rule.
-    Rule {
-        /// Its policy.
-        policy: Arc<PolicyRef>,
-        /// The index of the rule as written.
-        rule_index: usize,
-        /// The rule's name.
-        rule_name: Option<String>,
-        /// What the rule says, in one line.
-        text: Arc<str>,
-        /// Whether the policy is a safety net.
-        safety_net: bool,
-    },
-    /// The end of a tier.
-    EndOfTier(String),
-    /// A rule of a profile.
-    Profile {
-        /// The profile.
-        name: String,
-        /// The index of the rule as written.
-        rule_index: usize,
-        /// The rule's name.
-        rule_name: Option<String>,
-        /// What the rule says, in one line.
-        text: Arc<str>,
-    },
-    /// No rule anywhere.
-    NoProfile,
 }
 
 /// Compiles both worlds into one ruleset.
@@ -322,13 +269,6 @@ enum Slot {
     Other(Arc<Chain>),
 }
 
-/// Whether a rule of the chain answers the packets that it denies.
-fn has_reject(chain: &Chain) -> bool {
-    let mut statements = chain.rules.iter().flat_map(|rule| &rule.statements);
-    statements
-        .any(|statement| matches!(statement, Statement::Goto(target) if target.as_str() == REJECT_CHAIN))
-}
-
 /// The safety net alone: what goes into the kernel before any policy is read.
 pub fn safety_net_only(policy_name: &str) -> Ruleset {
     let mut ruleset = Ruleset::default();
@@ -369,42 +309,7 @@ struct Compiler<'a> {
     maps: BTreeMap<Name, Arc<VerdictMap>>,
 }
 
-/// What the endpoints of this host ask in one direction, by world: indices, sorted.
-struct Needed {
-    policies: [Arc<[u32]>; 2],
-    profiles: [Vec<usize>; 2],
-}
-
 impl Compiler<'_> {
-    fn needed(&self, direction: Direction) -> Needed {
-        let mut lists: [Vec<&Arc<[u32]>>; 2] = Default::default();
-        let mut profiles: [Vec<usize>; 2] = Default::default();
-        for (id, endpoint, _) in self.worlds.local() {
-            for stage in Stage::ALL {
-                if !self.is_asked(id, endpoint, direction, stage) {
-                    continue;
-                }
-                let has_preview = self.worlds.differs(id, direction, stage);
-                let worlds = WorldKind::BOTH.into_iter();
-                for world in worlds.filter(|world| *world == WorldKind::Enforced || has_preview) {
-                    let governing = self.worlds.world(world).governing_by_tier(id, direction, stage);
-                    lists[world as usize].push(&governing.policies);
-                    if stage == Stage::Normal {
-                        profiles[world as usize].extend(endpoint::reachable_profiles(self.worlds, id));
-                    }
-                }
-            }
-        }
-        for profiles in &mut profiles {
-            profiles.sort_unstable();
-            profiles.dedup();
-        }
-        Needed {
-            policies: lists.map(|lists| in_any(&lists)),
-            profiles,
-        }
-    }
-
     /// The chains of policies of one world and direction: those that are as they were are taken over.
     fn parts(
         &mut self,
@@ -531,55 +436,6 @@ impl Compiler<'_> {
     }
 }
 
-impl Counted {
-    /// The counter in words: the comment it has in the kernel. That cannot change as long as the counter lives, so it
-    /// says nothing that another place in order, or another default action, would make untrue.
-    fn comment(&self) -> Comment {
-        let direction = self.direction;
-        let what = match &self.by {
-            CountedBy::Invalid => "packets that belong to no connection".to_owned(),
-            CountedBy::Failsafe(text) => format!("failsafe {text}"),
-            CountedBy::Rule {
-                policy,
-                rule_name: Some(rule_name),
-                ..
-            } => format!("{}, rule {rule_name}", policy.name),
-            CountedBy::Rule { policy, text, .. } => format!("{}, {text}", policy.name),
-            CountedBy::EndOfTier(tier) => format!("end of tier {tier}"),
-            CountedBy::Profile { name, .. } if name == DEFAULT_ALLOW_PROFILE => format!("profile {name}"),
-            CountedBy::Profile {
-                name,
-                rule_name: Some(rule_name),
-                ..
-            } => format!("profile {name}, rule {rule_name}"),
-            CountedBy::Profile { name, text, .. } => format!("profile {name}, {text}"),
-            CountedBy::NoProfile => "no profile allows it".to_owned(),
-        };
-        let forwarded = if self.stage == Stage::Forward {
-            " of what is forwarded"
-        } else {
-            ""
-        };
-        Comment::new(&format!("{direction}{forwarded}: {what}"))
-    }
-}
-
-/// What is in any of some sorted lists, sorted.
-fn in_any(lists: &[&Arc<[u32]>]) -> Arc<[u32]> {
-    let mut lists: Vec<&Arc<[u32]>> = lists.iter().copied().filter(|list| !list.is_empty()).collect();
-    lists.dedup_by(|one, other| Arc::ptr_eq(one, other));
-    match lists.as_slice() {
-        [] => Arc::default(),
-        [only] => Arc::clone(only),
-        lists => {
-            let mut all: Vec<u32> = lists.iter().flat_map(|list| list.iter()).copied().collect();
-            all.sort_unstable();
-            all.dedup();
-            all.into()
-        }
-    }
-}
-
 /// Takes off whatever mark an early stage has left.
 fn shed_marks() -> Statement {
     Statement::SetMark {
@@ -616,25 +472,5 @@ fn short(direction: Direction) -> &'static str {
     match direction {
         Direction::Ingress => "in",
         Direction::Egress => "out",
-    }
-}
-
-/// A client that is connecting takes no ICMP error for an answer, so TCP gets a reset.
-fn reject_chain() -> Chain {
-    let tcp = Rule {
-        matches: vec![Match::Protocol(Op::Is, Protocol::TCP)],
-        statements: vec![Statement::RejectWithReset],
-        comment: Comment::new("TCP understands nothing else while it connects"),
-    };
-    let others = Rule {
-        statements: vec![Statement::Reject],
-        comment: Comment::new("administratively prohibited"),
-        ..Rule::default()
-    };
-    Chain {
-        name: Name::new(REJECT_CHAIN),
-        hook: None,
-        comment: Comment::new("denied packets get an answer"),
-        rules: vec![tcp, others],
     }
 }

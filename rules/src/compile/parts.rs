@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::index::Memo;
+use super::reject::has_reject;
 use super::sets::{SetInterner, SetSource, SetUse, shape};
-use super::{Compiled, Counted, Options, has_reject};
+use super::{Compiled, Counted, Options};
 use crate::net::{Direction, Family};
 use crate::resource::{PolicyId, PolicyStage};
 use crate::ruleset::{Chain, Match, Name, Set};

@@ -1,11 +1,13 @@
 //! One world: its tiers and policies, and which policies select which endpoint.
 
-use std::ops::{Deref, Range};
+use std::ops::Deref;
 use std::sync::{Arc, OnceLock};
 
+use super::governing::Governing;
+use super::port_mask::PortMask;
 use super::selections::{Classes, Group};
 use super::{EndpointId, Stage, WorldRule};
-use crate::net::{Direction, PortRange};
+use crate::net::Direction;
 use crate::resource::{Action, Order, PolicyId, PolicyStage, TierAction};
 use crate::source::Position;
 
@@ -165,30 +167,6 @@ struct List {
     governing: [OnceLock<Governing>; 8],
 }
 
-/// The policies that govern one direction of an endpoint at a stage.
-#[derive(Debug)]
-pub(crate) struct Governing {
-    /// Their indices, in order.
-    pub(crate) policies: Arc<[u32]>,
-    /// The tiers that they are of, in order.
-    pub(crate) tiers: Vec<GoverningTier>,
-}
-
-/// Those of one tier.
-#[derive(Debug)]
-pub(crate) struct GoverningTier {
-    /// An index into [`World::tiers`].
-    pub(crate) tier: usize,
-    /// Their places among the indices of all tiers.
-    pub(crate) places: Range<usize>,
-    /// Whether a rule of one passes.
-    pub(crate) passes: bool,
-    /// Whether a safety net is among them.
-    pub(crate) has_net: bool,
-    /// Whether another policy is.
-    pub(crate) has_others: bool,
-}
-
 impl Selecting {
     /// Of these policies; there are so many groups.
     pub(super) fn new(classes: Arc<Classes>, groups: usize, policies: &[PlacedPolicy]) -> Self {
@@ -302,40 +280,6 @@ impl List {
     }
 }
 
-impl Governing {
-    fn new(indices: Arc<[u32]>, direction: Direction, policies: &[PlacedPolicy]) -> Self {
-        let mut tiers: Vec<GoverningTier> = Vec::new();
-        for (place, &index) in indices.iter().enumerate() {
-            let policy = &policies[index as usize];
-            if tiers.last().is_none_or(|last| last.tier != policy.tier) {
-                tiers.push(GoverningTier {
-                    tier: policy.tier,
-                    places: place..place,
-                    passes: false,
-                    has_net: false,
-                    has_others: false,
-                });
-            }
-            // There is one: it has just been put there, or was.
-            if let Some(tier) = tiers.last_mut() {
-                tier.places.end = place + 1;
-                tier.passes |= policy.passes(direction);
-                tier.has_net |= policy.is_net;
-                tier.has_others |= !policy.is_net;
-            }
-        }
-        Governing {
-            policies: indices,
-            tiers,
-        }
-    }
-
-    /// Those of one tier; `None` if there are none.
-    pub(crate) fn tier(&self, tier: usize) -> Option<&GoverningTier> {
-        self.tiers.iter().find(|of| of.tier == tier)
-    }
-}
-
 /// The bit of a direction and stage, by its place.
 fn bit(direction: Direction, stage: Stage) -> u8 {
     2 * stage as u8 + direction as u8
@@ -379,48 +323,6 @@ pub struct PlacedPolicy {
     passes: [bool; 2],
     /// The destination ports that its rules may match.
     ports: PortMask,
-}
-
-/// Destination ports, with others that are alike: a bit for each remainder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct PortMask(u128);
-
-impl PortMask {
-    /// Every port.
-    const ALL: PortMask = PortMask(u128::MAX);
-
-    /// The ports that a rule may match; a named port may be any.
-    fn of_rule(rule: &WorldRule) -> Self {
-        match &rule.destination.ports {
-            Some(ports) if ports.named.is_none() => {
-                let each = ports.ranges.iter().copied().map(PortMask::of_range);
-                each.fold(PortMask::default(), PortMask::or)
-            }
-            _ => PortMask::ALL,
-        }
-    }
-
-    fn of_range(range: PortRange) -> Self {
-        if u32::from(range.last - range.first) >= u128::BITS {
-            return PortMask::ALL;
-        }
-        PortMask::of_ports(range.first..=range.last)
-    }
-
-    /// These ports.
-    pub(crate) fn of_ports(ports: impl IntoIterator<Item = u16>) -> Self {
-        let each = ports.into_iter();
-        PortMask(each.fold(0, |mask, port| mask | 1 << (u32::from(port) % u128::BITS)))
-    }
-
-    fn or(self, other: PortMask) -> Self {
-        PortMask(self.0 | other.0)
-    }
-
-    /// Whether they may have a port in common.
-    fn meets(self, other: PortMask) -> bool {
-        self.0 & other.0 != 0
-    }
 }
 
 impl PlacedPolicy {
